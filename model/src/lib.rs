@@ -1,0 +1,28 @@
+//! The nouns of Handover as types: what an operator, the server and an agent talk about.
+//!
+//! Nothing here does I/O or knows a runtime, a wire format or a store. Every value that exists is valid:
+//! constructors check, fields are private where a wrong value could be written.
+
+mod digest;
+mod manifest;
+mod name;
+mod release;
+mod report;
+mod share;
+mod target;
+mod time;
+
+pub use digest::{Digest, DigestError};
+pub use name::{
+    DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version, VersionError,
+};
+pub use release::{BundleDescriptor, Release, ReleaseRef};
+pub use report::{DrainLedger, HostReport, InstancePhase, InstanceReport};
+pub use share::{Share, ShareError};
+pub use target::{HostValues, InstanceTarget, ServiceTarget, Target, TargetError};
+pub use time::{Duration, Timestamp};
+
+pub mod config {
+    //! The manifest `handover.toml`: what a service is and how it wants to be run.
+    pub use crate::manifest::*;
+}

@@ -1,1 +1,160 @@
-fn main() {}
+//! The agent's binary.
+
+use clap::{Args, Parser, Subcommand};
+use handover_agent::{config::AgentConfig, daemon, instance::launch, join::Joining};
+use handover_identity::JoinToken;
+use handover_model::{HostName, Label};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// The daemon on every host of a Handover fleet.
+#[derive(Debug, Parser)]
+#[command(name = "handover-agent", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Join a fleet with a token of `handover token create`.
+    Join(JoinArgs),
+    /// Run the agent.
+    Run {
+        /// The configuration that `join` wrote.
+        #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = "/etc/handover/agent.toml")]
+        config: PathBuf,
+    },
+    /// Drain and end everything that this host runs. The agent itself must be stopped before.
+    Stop {
+        /// The configuration that `join` wrote.
+        #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = "/etc/handover/agent.toml")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct JoinArgs {
+    /// The token; `-` or nothing reads it from standard input, so that it stands in no process list.
+    #[arg(long, env = "HANDOVER_TOKEN", hide_env_values = true, default_value = "-")]
+    token: String,
+    /// HOST:PORT of the server, if not the one in the token.
+    #[arg(long, value_name = "HOST:PORT")]
+    server: Option<String>,
+    /// The host's name in the fleet; the machine's own where it is left out.
+    #[arg(long)]
+    name: Option<HostName>,
+    /// The address that the host's services are reached at: what {host.address} stands for.
+    #[arg(long, default_value = "127.0.0.1")]
+    address: String,
+    /// A label; may be given often.
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<Label>,
+    /// Where the configuration is written.
+    #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = "/etc/handover/agent.toml")]
+    config: PathBuf,
+    /// Identity, journal, releases.
+    #[arg(long, default_value = "/var/lib/handover")]
+    state: PathBuf,
+    /// Notification sockets.
+    #[arg(long, default_value = "/run/handover")]
+    runtime: PathBuf,
+    /// Log files.
+    #[arg(long, default_value = "/var/log/handover")]
+    logs: PathBuf,
+}
+
+fn main() -> ExitCode {
+    // Before anything else: what runs here becomes an instance.
+    if std::env::args().nth(1).as_deref() == Some(launch::SUBCOMMAND) {
+        launch::child_main();
+    }
+    handover_identity::install_crypto_provider();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("HANDOVER_LOG").unwrap_or_else(|_| "info".into()),
+        )
+        .init();
+    let done = match Cli::parse().command {
+        Command::Join(args) => with_runtime(join(args)),
+        Command::Run { config } => with_runtime(run(config)),
+        Command::Stop { config } => with_runtime(stop(config)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut source = error.source();
+            while let Some(error) = source {
+                eprintln!("  because: {error}");
+                source = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Done = Result<(), Box<dyn Error + Send + Sync>>;
+
+fn with_runtime(task: impl Future<Output = Done>) -> Done {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let done = runtime.block_on(task);
+    // A fetch or a probe that hangs must not keep the agent from ending.
+    runtime.shutdown_background();
+    done
+}
+
+async fn run(config: PathBuf) -> Done {
+    daemon::run(AgentConfig::read(&config)?).await
+}
+
+async fn stop(config: PathBuf) -> Done {
+    let count = handover_agent::stop::stop(&AgentConfig::read(&config)?).await?;
+    println!("{count} instances ended");
+    Ok(())
+}
+
+async fn join(args: JoinArgs) -> Done {
+    let token = match args.token.as_str() {
+        "-" => std::io::read_to_string(std::io::stdin().lock())?,
+        given => given.to_owned(),
+    };
+    let token: JoinToken = token.trim().parse()?;
+    let name = match args.name {
+        Some(name) => name,
+        None => nix::unistd::gethostname()?.to_string_lossy().parse()?,
+    };
+    let config = AgentConfig {
+        server: String::new(),
+        name: name.clone(),
+        address: args.address.clone(),
+        state: absolute(&args.state)?,
+        runtime: absolute(&args.runtime)?,
+        logs: absolute(&args.logs)?,
+    };
+    let labels = args.labels.into_iter().map(|label| (label.key, label.value)).collect();
+    let joining = Joining {
+        token,
+        server: args.server,
+        name: name.clone(),
+        address: args.address,
+        labels,
+        config,
+        config_path: args.config.clone(),
+    };
+    let fleet = joining.join().await?;
+    println!(
+        "host {name} is in fleet {fleet}; start it: handover-agent run --config {}",
+        args.config.display()
+    );
+    Ok(())
+}
+
+/// Relative paths would mean something else once the agent is a service.
+fn absolute(path: &Path) -> std::io::Result<PathBuf> {
+    std::path::absolute(path)
+}

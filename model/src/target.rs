@@ -1,6 +1,6 @@
 //! Targets: what a host should run.
 
-use crate::{HostName, InstanceId, Labels, Release, ServiceName, Share};
+use crate::{Digest, HostName, InstanceId, Labels, Release, ServiceName, Share};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +13,10 @@ pub struct Target {
     pub host: HostValues,
     /// Each service's instances.
     pub services: BTreeMap<ServiceName, ServiceTarget>,
+    /// Bundles that stay on the host although no instance of the target runs them: rollback targets. A hint: it
+    /// may change under one revision.
+    #[serde(default)]
+    pub keep: BTreeSet<Digest>,
 }
 
 /// The values that `{host.name}`, `{host.address}` and `{label.KEY}` stand for in a manifest.

@@ -1,1 +1,15 @@
-//! placeholder
+//! What Handover's tests and benchmarks stand on: a load generator that counts each failure by its kind, processes
+//! that end with the test that started them, and a fleet made of both.
+//!
+//! The programs `sample-service` and `load` are binaries of this crate.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a fixture that cannot do its work ends the test; the messages are for the reader of a failed test"
+)]
+
+pub mod duration;
+pub mod fleet;
+pub mod http;
+pub mod load;
+pub mod process;

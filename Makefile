@@ -1,0 +1,41 @@
+# The two commands of the README are `make demo` and `make test`.
+
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: demo test lint bench soak needs build
+
+## Runs the main job on this machine: a server, three agents, a service in three versions, load all the time.
+demo: needs
+	$(CARGO) build --workspace --bins
+	./target/debug/handover demo
+
+## Runs every test but the slow ones (see soak, bench).
+test: needs
+	$(CARGO) build --workspace --bins
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  $(CARGO) nextest run --workspace; \
+	else \
+	  echo "cargo-nextest is missing: falling back to cargo test ('cargo install --locked cargo-nextest' brings it)"; \
+	  $(CARGO) test --workspace; \
+	fi
+	$(CARGO) test --workspace --doc
+
+## What CI checks before it runs the tests.
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	./.ci/walls
+
+## Prints a table of ratios, each measured in one run.
+bench: needs
+	$(CARGO) build --release --workspace --bins
+	./target/release/bench
+
+## The long runs: 20 deployments under load, kills at every point.
+soak: needs
+	$(CARGO) build --workspace --bins
+	$(CARGO) nextest run --workspace --run-ignored all
+
+needs:
+	@./.ci/needs

@@ -1,0 +1,242 @@
+//! Getting a release's files onto the host: fetched from the server with resume, verified, unpacked.
+
+use backon::BackoffBuilder as _;
+use handover_bundle::BundleError;
+use handover_model::{BundleDescriptor, Digest};
+use handover_proto::v1::{FetchBundleRequest, agent_service_client::AgentServiceClient};
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncSeekExt as _, AsyncWriteExt as _},
+    sync::watch,
+};
+use tonic::transport::Channel;
+
+/// Unpacked releases that are kept although nothing needs them: a rollback to one of them fetches nothing.
+const SPARE: usize = 5;
+
+/// Longest silence inside a transfer.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// Where releases come from and go to.
+#[derive(Clone, Debug)]
+pub struct Bundles {
+    /// Unpacked, each under its digest.
+    releases: PathBuf,
+    /// Archives on their way.
+    fetching: PathBuf,
+    /// The connection to the server, while there is one.
+    server: watch::Receiver<Option<Channel>>,
+}
+
+/// Why a bundle is not here.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// The transfer broke; it goes on where it stopped.
+    #[error("the transfer of bundle {0} broke")]
+    Transfer(String, #[source] Box<tonic::Status>),
+    /// Nothing came for a while.
+    #[error("the transfer of bundle {0} stalled for {STALLED:?}")]
+    Stalled(String),
+    /// The server sent more than the bundle declares.
+    #[error("the server sent more of bundle {0} than the {1} bytes that it declares")]
+    TooMuch(String, u64),
+    /// The folder cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not what it declares, or cannot be unpacked.
+    #[error("bundle {0} is refused")]
+    Refused(String, #[source] BundleError),
+    /// A worker thread ended.
+    #[error("unpacking bundle {0} was interrupted")]
+    Interrupted(String),
+}
+
+impl Bundles {
+    /// Releases in `releases`, archives in `fetching`, both made when needed.
+    #[must_use]
+    pub fn new(releases: PathBuf, fetching: PathBuf, server: watch::Receiver<Option<Channel>>) -> Self {
+        Self { releases, fetching, server }
+    }
+
+    /// Removes what an agent that was killed left half unpacked.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed or cleaned.
+    pub fn sweep(&self) -> io::Result<()> {
+        if self.releases.is_dir() {
+            handover_bundle::sweep_temporary(&self.releases).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    /// The folder that a release's files are in once they are here.
+    #[must_use]
+    pub fn folder(&self, digest: &Digest) -> PathBuf {
+        self.releases.join(digest.hex())
+    }
+
+    /// Brings a bundle here: verified before and after it is unpacked. Tries again while transfers break, for as
+    /// long as it is not dropped; what is wrong with the bundle itself ends it.
+    ///
+    /// # Errors
+    /// When the bundle is refused or cannot be written.
+    pub async fn bring(&self, bundle: &BundleDescriptor) -> Result<PathBuf, FetchError> {
+        if let Some(folder) = self.unpacked(bundle).await? {
+            return Ok(folder);
+        }
+        let archive = self.fetching.join(bundle.digest.hex());
+        let mut pauses = backon::ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(15))
+            .without_max_times()
+            .build();
+        loop {
+            match self.fetch(bundle, &archive).await {
+                Ok(()) => break,
+                Err(error @ (FetchError::Transfer(..) | FetchError::Stalled(..))) => {
+                    let pause = pauses.next().unwrap_or(Duration::from_secs(15));
+                    tracing::warn!(bundle = %bundle.digest.short(), error = &error as &dyn std::error::Error, ?pause, "again");
+                    tokio::time::sleep(pause).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let unpacked = self.unpack(bundle, archive.clone()).await;
+        // Whole and good it is not needed any more; bad it must not be resumed.
+        tokio::fs::remove_file(&archive)
+            .await
+            .map_err(|source| FetchError::Write { path: archive, source })?;
+        unpacked
+    }
+
+    /// The folder of a bundle that is here already and whole.
+    async fn unpacked(&self, bundle: &BundleDescriptor) -> Result<Option<PathBuf>, FetchError> {
+        let folder = self.folder(&bundle.digest);
+        let expected = bundle.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            (folder.is_dir() && handover_bundle::verify_tree(&folder, &expected).is_ok()).then_some(folder)
+        });
+        looked.await.map_err(|_| FetchError::Interrupted(bundle.digest.short()))
+    }
+
+    async fn unpack(&self, bundle: &BundleDescriptor, archive: PathBuf) -> Result<PathBuf, FetchError> {
+        let (expected, releases) = (bundle.clone(), self.releases.clone());
+        let unpacked = tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(&releases)
+                .map_err(|source| FetchError::Write { path: releases.clone(), source })?;
+            let open = |source| FetchError::Write { path: archive.clone(), source };
+            let file = std::fs::File::open(&archive).map_err(open)?;
+            handover_bundle::unpack(file, &expected, &releases)
+                .map_err(|error| FetchError::Refused(expected.digest.short(), error))
+        });
+        unpacked.await.map_err(|_| FetchError::Interrupted(bundle.digest.short()))?
+    }
+
+    /// Appends what is missing of the archive.
+    async fn fetch(&self, bundle: &BundleDescriptor, archive: &Path) -> Result<(), FetchError> {
+        let short = || bundle.digest.short();
+        let write = |source| FetchError::Write { path: archive.to_owned(), source };
+        tokio::fs::create_dir_all(&self.fetching).await.map_err(write)?;
+        let mut file = tokio::fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(archive)
+            .await
+            .map_err(write)?;
+        let mut offset = file.metadata().await.map_err(write)?.len();
+        if offset > bundle.size {
+            file.set_len(0).await.map_err(write)?;
+            offset = 0;
+        }
+        if offset == bundle.size {
+            return Ok(());
+        }
+        file.seek(io::SeekFrom::Start(offset)).await.map_err(write)?;
+        let mut client = AgentServiceClient::new(self.channel(short).await?);
+        let request = FetchBundleRequest { digest: bundle.digest.to_string(), offset };
+        let broken = |status| FetchError::Transfer(short(), Box::new(status));
+        let mut chunks = tokio::time::timeout(STALLED, client.fetch_bundle(request))
+            .await
+            .map_err(|_| FetchError::Stalled(short()))?
+            .map_err(broken)?
+            .into_inner();
+        loop {
+            let chunk = tokio::time::timeout(STALLED, chunks.message())
+                .await
+                .map_err(|_| FetchError::Stalled(short()))?
+                .map_err(broken)?;
+            let Some(chunk) = chunk else { break };
+            offset += chunk.data.len() as u64;
+            if offset > bundle.size {
+                file.set_len(0).await.map_err(write)?;
+                return Err(FetchError::TooMuch(short(), bundle.size));
+            }
+            file.write_all(&chunk.data).await.map_err(write)?;
+        }
+        file.flush().await.map_err(write)?;
+        if offset < bundle.size {
+            return Err(broken(tonic::Status::unavailable("the stream ended early")));
+        }
+        Ok(())
+    }
+
+    /// The connection to the server, waited for.
+    async fn channel(&self, short: impl Fn() -> String) -> Result<Channel, FetchError> {
+        let mut server = self.server.clone();
+        let channel = server.wait_for(Option::is_some).await.ok().and_then(|channel| channel.clone());
+        channel.ok_or_else(|| FetchError::Interrupted(short()))
+    }
+
+    /// Removes unpacked releases that nothing needs, but for the newest few, and archives nobody waits for.
+    ///
+    /// # Errors
+    /// When a folder cannot be listed or removed.
+    pub fn prune(&self, needed: &BTreeSet<Digest>) -> io::Result<()> {
+        let needed: BTreeSet<String> = needed.iter().map(Digest::hex).collect();
+        let spare = |name: &str| !needed.contains(name);
+        let mut unneeded = folders(&self.releases, spare)?;
+        unneeded.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
+        for (_, path) in unneeded.into_iter().skip(SPARE) {
+            tracing::info!(release = %path.display(), "pruned");
+            std::fs::remove_dir_all(path)?;
+        }
+        for (_, path) in folders(&self.fetching, spare)? {
+            std::fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+}
+
+/// What lies in a folder under 64 hexadecimal digits and is to be looked at.
+fn folders(
+    folder: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> io::Result<Vec<(std::time::SystemTime, PathBuf)>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit()) && wanted(name) {
+            found.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    Ok(found)
+}

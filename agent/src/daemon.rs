@@ -1,0 +1,73 @@
+//! `handover-agent run`: what runs is taken over, then the server is dialled, for as long as the agent lives.
+
+use crate::{
+    bundles::Bundles, config::AgentConfig, instance::process::boot_id, session::Session,
+    supervisor::Supervisor,
+};
+use handover_identity::{ClientTls, Credentials, ServerAddress};
+use handover_model::HostReport;
+use handover_proto::v1::Hello;
+use std::{error::Error, fs::File, sync::Arc};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+};
+
+/// Targets on their way to the supervisor: the latest is the one that counts.
+const OFFERS: usize = 4;
+
+/// Runs the agent until it is told to stop. What runs on the host then stays.
+///
+/// # Errors
+/// When the host was never joined, another agent runs with the same state, or /proc is not there.
+pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let config = Arc::new(config);
+    let _lock = lock(&config)?;
+    let address: ServerAddress = config.server.parse()?;
+    let credentials = Credentials::load(&config.identity())?;
+    let tls = ClientTls::new(&credentials)?;
+
+    let (reports, seen) = watch::channel(HostReport::default());
+    let (server, channel) = watch::channel(None);
+    let (offers, offered) = mpsc::channel(OFFERS);
+    let bundles = Bundles::new(config.releases(), config.fetching(), channel);
+    bundles.sweep()?;
+    let supervisor = Supervisor::adopt(Arc::clone(&config), bundles, reports).await?;
+    let hello = Hello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot_id: boot_id()?,
+        kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+        address: config.address.clone(),
+        revision: 0,
+        session_id: format!("{:032x}", rand::random::<u128>()),
+    };
+    let session = Session { hello, reports: seen, offers, server };
+
+    let supervising = tokio::spawn(supervisor.run(offered));
+    let speaking = tokio::spawn({
+        let server = config.server.clone();
+        async move { session.keep(&server, || handover_identity::connect(&address, tls.config())).await }
+    });
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    eprintln!("handover-agent ready: host {}, server {}", config.name, config.server);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        ended = supervising => ended?,
+    }
+    tracing::info!("the agent stops; what it runs goes on");
+    speaking.abort();
+    Ok(())
+}
+
+/// Two agents with one state would fight over the sockets.
+pub(crate) fn lock(config: &AgentConfig) -> Result<nix::fcntl::Flock<File>, Box<dyn Error + Send + Sync>> {
+    std::fs::create_dir_all(&config.state)?;
+    let path = config.state.join("agent.lock");
+    let file = File::create(&path)?;
+    nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        format!("another agent runs with the state in {}: {errno}; stop it first", config.state.display())
+            .into()
+    })
+}

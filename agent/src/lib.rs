@@ -1,0 +1,18 @@
+//! The daemon on every host: starts instances, steers listeners, drains.
+//!
+//! [`reconcile`] decides, [`supervisor`] is the loop that does it, [`session`] speaks with the server, [`journal`]
+//! is what survives the agent's own end.
+
+pub mod bundles;
+pub mod config;
+pub mod daemon;
+mod durable;
+pub mod gates;
+pub mod instance;
+pub mod join;
+pub mod journal;
+pub mod reconcile;
+pub mod session;
+pub mod state;
+pub mod stop;
+pub mod supervisor;

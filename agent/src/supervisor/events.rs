@@ -1,0 +1,173 @@
+//! Taking in what happened to an instance.
+
+use super::{Event, Supervisor, actions::chain, actions::millis, now, probing};
+use crate::{
+    instance::{ExitStatus, LaunchError, Prepared, Running, logs, rotate},
+    state::{Run, State, Then},
+};
+use handover_model::{DrainLedger, InstanceId, config::LogTarget};
+use std::error::Error;
+
+/// Lines of a program's own output behind the reason why it failed.
+const TAIL_LINES: usize = 3;
+const TAIL_BYTES: usize = 600;
+
+impl Supervisor {
+    /// One thing that happened. What an earlier life sends is not heard.
+    pub(super) fn take(&mut self, id: &InstanceId, life: u64, event: Event) {
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        if instance.life != life {
+            return;
+        }
+        match event {
+            Event::Fetched(Ok(_)) => {
+                instance.enter(State::Fetched);
+                self.note(id);
+            }
+            Event::Fetched(Err(error)) => self.failed(id, chain(&error), false),
+            Event::Prepared(prepared) => self.prepared(id, prepared),
+            Event::Launched(launched) => self.launched(id, launched),
+            Event::Exited(status) => self.exited(id, status),
+            Event::NotYet(reason) | Event::Status(reason) => instance.waits = reason,
+            Event::Ready => self.ready(id),
+            Event::Unhealthy(reason) => {
+                if let State::Running { run: run @ Run::Ready { .. }, .. } = &mut instance.state {
+                    *run = Run::Unhealthy { since: now(), reason };
+                    self.note(id);
+                }
+            }
+        }
+    }
+
+    /// The launcher waits for the word. First the journal knows of it, then it goes.
+    fn prepared(&mut self, id: &InstanceId, prepared: Result<Prepared, LaunchError>) {
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return self.not_launched(id, &error),
+        };
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let Some(manifest) = &instance.manifest else { return };
+        let run = Run::Starting { since: now(), deadline: now() + manifest.readiness.deadline };
+        let process = prepared.process().clone();
+        let group = prepared.group().clone();
+        instance.enter(State::Running { process, group, run });
+        if let Err(error) = self.write_down(id) {
+            // Dropping it is saying no: the launcher ends and nothing was executed.
+            return self.failed(id, format!("its process cannot be written down: {error}"), true);
+        }
+        self.begin(id, |reporter| async move { reporter.tell(Event::Launched(prepared.go().await)).await });
+    }
+
+    fn launched(&mut self, id: &InstanceId, launched: Result<Running, LaunchError>) {
+        match launched {
+            Ok(running) => {
+                tracing::info!(instance = %id, pid = running.process.pid(), "started");
+                self.watch_over(id);
+            }
+            Err(error) => self.not_launched(id, &error),
+        }
+    }
+
+    fn not_launched(&mut self, id: &InstanceId, error: &LaunchError) {
+        if error.is_permanent()
+            && let Some(instance) = self.instances.get_mut(id)
+        {
+            let reason = chain(error);
+            tracing::warn!(instance = %id, reason, "cannot be started");
+            instance.enter(State::GaveUp { reason, since: now() });
+            return self.note(id);
+        }
+        self.failed(id, chain(error), true);
+    }
+
+    fn ready(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let State::Running { run: run @ Run::Starting { .. }, .. } = &mut instance.state else { return };
+        let Run::Starting { since, .. } = run else { return };
+        let ready_millis = millis(now().since(*since));
+        *run = Run::Ready { since: now(), ready_millis };
+        instance.entered = now();
+        instance.waits.clear();
+        tracing::info!(instance = %id, millis = ready_millis, "ready");
+        self.note(id);
+        probing::liveness(self, id);
+    }
+
+    /// All of its processes are gone.
+    fn exited(&mut self, id: &InstanceId, status: ExitStatus) {
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let State::Running { run, .. } = &instance.state else { return };
+        match run.clone() {
+            Run::Starting { .. } => {
+                let reason = format!("it {status} before it was ready{}", self.last_words(id));
+                self.failed(id, reason, true);
+            }
+            Run::Ready { since, .. } => {
+                instance.forgive(since);
+                let reason = format!("it {status}{}", self.last_words(id));
+                self.failed(id, reason, true);
+            }
+            Run::Unhealthy { reason, .. } => self.failed(id, format!("{reason}; then it {status}"), true),
+            Run::Stopping { then: Then::Restart { reason }, .. } => {
+                let reason = format!("{reason}{}", self.last_words(id));
+                self.failed(id, reason, true);
+            }
+            Run::Emptying { .. } => self.left(id, DrainLedger::default()),
+            Run::Draining { since, ledger, .. } => {
+                self.left(id, DrainLedger { drain_millis: millis(now().since(since)), ..ledger });
+            }
+            Run::Stopping { then: Then::Gone { ledger, drained_from }, .. } => {
+                self.left(id, DrainLedger { drain_millis: millis(now().since(drained_from)), ..ledger });
+            }
+        }
+    }
+
+    /// What the program wrote last, where that went to a file.
+    fn last_words(&self, id: &InstanceId) -> String {
+        let Some(instance) = self.instances.get(id) else { return String::new() };
+        let file = logs::file_of(&self.config.logs, instance.service().as_str(), id.as_str());
+        match logs::tail(&file, TAIL_LINES, TAIL_BYTES) {
+            Ok(lines) if !lines.is_empty() => format!("; its last words: {}", lines.join(" | ")),
+            Ok(_) | Err(_) => String::new(),
+        }
+    }
+
+    /// Writes down; a failure is told, and the next change writes again.
+    fn note(&self, id: &InstanceId) {
+        if let Err(error) = self.write_down(id) {
+            tracing::error!(instance = %id, error = &error as &dyn Error, "cannot write down");
+        }
+    }
+
+    /// What is done now and then: connections of draining instances are counted, log files rotated.
+    pub(super) fn look_after(&mut self) {
+        if let Err(error) = self.gates.sweep() {
+            tracing::warn!(error = &error as &dyn Error, "gates");
+        }
+        let draining: Vec<InstanceId> =
+            self.instances.iter().filter(|(_, i)| i.drains()).map(|(id, _)| id.clone()).collect();
+        for id in draining {
+            let connections = self.count(&id);
+            if let Some(instance) = self.instances.get_mut(&id) {
+                instance.connections = connections;
+            }
+        }
+        for (id, instance) in &self.instances {
+            let Some(manifest) = &instance.manifest else { continue };
+            if manifest.logs.to == LogTarget::Journald || !self.rotating.insert(id) {
+                continue;
+            }
+            let file = logs::file_of(&self.config.logs, instance.service().as_str(), id.as_str());
+            let rotation = rotate::Rotation { max_size: manifest.logs.max_size, keep: manifest.logs.keep };
+            let done = self.rotating.done(id);
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = rotate::rotate(&file, rotation)
+                    && error.kind() != std::io::ErrorKind::NotFound
+                {
+                    tracing::warn!(file = %file.display(), error = &error as &dyn Error, "cannot be rotated");
+                }
+                drop(done);
+            });
+        }
+    }
+}

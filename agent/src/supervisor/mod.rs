@@ -1,0 +1,405 @@
+//! The loop around `reconcile`: it takes in what happens, asks what to do next, and does it.
+//!
+//! One task owns everything. What takes time (fetching, launching, probing, waiting for an end) runs in tasks of its
+//! own that send an [`Event`] back; an event of a task that was begun for an earlier life of an instance is dropped.
+//! Each action is written down before and after: whatever moment the agent is killed in, the next start goes on.
+
+mod actions;
+mod adopt;
+mod events;
+mod probing;
+
+use crate::{
+    bundles::{Bundles, FetchError},
+    config::AgentConfig,
+    gates::{Gates, QueueWatch},
+    instance::{Containment, ExitStatus, LaunchError, Launcher, Prepared, Running, notify::NotifySocket},
+    journal::Journal,
+    reconcile::{Observed, ObservedInstance, next_deadline, reconcile},
+    session::Offer,
+    state::{InstanceRecord, Run, State},
+};
+use handover_model::{
+    HostReport, InstanceId, InstancePhase, InstanceReport, Release, ServiceName, Share, Target, Timestamp,
+    config::HostManifest,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    error::Error,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::AbortHandle,
+    time::{Instant, sleep_until},
+};
+
+/// Events under way at most: an instance has a few tasks, each of which sends few.
+const EVENTS: usize = 1024;
+/// How often the queues of an instance that is taken out are looked at.
+const QUEUE_STEP: Duration = Duration::from_millis(2);
+/// How often the connections of draining instances are counted, logs rotated.
+const COUNT_STEP: Duration = Duration::from_secs(1);
+/// Instances that ended a short while ago and still stand in the report.
+const DEPARTED: usize = 16;
+
+/// What happened to an instance, told by a task that was begun for it.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Its bundle is here, or will not come.
+    Fetched(Result<PathBuf, FetchError>),
+    /// Its process is made and waits for the word.
+    Prepared(Result<Prepared, LaunchError>),
+    /// Its program runs.
+    Launched(Result<Running, LaunchError>),
+    /// All of its processes are gone.
+    Exited(ExitStatus),
+    /// A readiness probe failed: what it waits for.
+    NotYet(String),
+    /// It is ready.
+    Ready,
+    /// Its liveness failed as often as it may.
+    Unhealthy(String),
+    /// It says of itself what it does.
+    Status(String),
+}
+
+/// An instance of this host, in memory.
+#[derive(Debug)]
+struct Instance {
+    release: Release,
+    /// Resolved for this host; an instance whose manifest cannot be has given up.
+    manifest: Option<HostManifest>,
+    pin: u8,
+    share: Share,
+    restarts: u32,
+    failures: u32,
+    state: State,
+    entered: Timestamp,
+    /// Counted up with each life: events of an earlier one are dropped.
+    life: u64,
+    /// What it waits for, in an operator's words.
+    waits: String,
+    queues: Option<QueueWatch>,
+    queues_empty: bool,
+    connections: Option<u64>,
+    flip_nanos: Option<u64>,
+    ready_millis: Option<u64>,
+    notify: Option<Arc<NotifySocket>>,
+    /// Tasks that end with this life.
+    tasks: Tasks,
+    /// Those of them that ask it something: they end when it is taken out.
+    probes: Tasks,
+}
+
+/// Tasks that are ended when they are dropped.
+#[derive(Debug, Default)]
+struct Tasks(Vec<AbortHandle>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// The agent's heart.
+#[derive(Debug)]
+pub struct Supervisor {
+    config: Arc<AgentConfig>,
+    journal: Journal,
+    gates: Gates,
+    containment: Arc<Containment>,
+    launcher: Launcher,
+    bundles: Bundles,
+    boot_id: String,
+    target: Option<Target>,
+    instances: BTreeMap<InstanceId, Instance>,
+    departed: VecDeque<(InstanceId, InstanceReport)>,
+    reports: watch::Sender<HostReport>,
+    events: mpsc::Sender<(InstanceId, u64, Event)>,
+    happened: mpsc::Receiver<(InstanceId, u64, Event)>,
+    lives: u64,
+    /// Services whose actions wait after a failure that no instance's state tells of.
+    held: BTreeMap<ServiceName, Timestamp>,
+    rotating: Rotating,
+}
+
+/// Instances whose log file is just being rotated.
+#[derive(Clone, Debug, Default)]
+struct Rotating(Arc<Mutex<BTreeSet<InstanceId>>>);
+
+/// Ends the rotation of one instance's log when it is dropped.
+#[derive(Debug)]
+struct RotationDone(Rotating, InstanceId);
+
+impl Rotating {
+    fn insert(&self, id: &InstanceId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone())
+    }
+
+    fn done(&self, id: &InstanceId) -> RotationDone {
+        RotationDone(self.clone(), id.clone())
+    }
+}
+
+impl Drop for RotationDone {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
+}
+
+/// Now, as the journal and the reports have it.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl Supervisor {
+    /// Runs until `offers` is closed: what runs on the host then stays.
+    pub async fn run(mut self, mut offers: mpsc::Receiver<Offer>) {
+        let mut count = tokio::time::interval(COUNT_STEP);
+        count.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.settle();
+            self.publish();
+            let wake = self.wake();
+            tokio::select! {
+                offer = offers.recv() => match offer {
+                    Some(offer) => self.consider(offer).await,
+                    None => return,
+                },
+                Some((instance, life, event)) = self.happened.recv() => self.take(&instance, life, event),
+                _ = count.tick() => self.look_after(),
+                () = sleep_until(wake) => self.look_at_queues(),
+            }
+        }
+    }
+
+    /// Does what there is to do, until there is nothing left for now.
+    fn settle(&mut self) {
+        let Some(target) = self.target.clone() else { return };
+        // Each round changes at least one state for good; the bound is for a mistake of ours, not for a load.
+        for _ in 0..64 {
+            let mut actions = reconcile(&target, &self.observed(), now());
+            actions.retain(|action| !self.is_held(action));
+            if actions.is_empty() {
+                return;
+            }
+            for action in actions {
+                // What comes behind a flip that failed must not happen.
+                if self.is_held(&action) {
+                    continue;
+                }
+                if let Err(error) = self.act(&action) {
+                    tracing::error!(?action, error = error.as_ref() as &dyn Error, "failed");
+                    self.hold_back(&action, error.as_ref());
+                }
+            }
+        }
+    }
+
+    fn observed(&self) -> Observed {
+        let mut observed = Observed::default();
+        for (id, instance) in &self.instances {
+            let service: &mut BTreeMap<InstanceId, ObservedInstance> =
+                observed.services.entry(instance.service().clone()).or_default();
+            service.insert(id.clone(), instance.state.observed(instance.share, instance.queues_empty));
+        }
+        observed
+    }
+
+    /// When to look again although nothing happened.
+    fn wake(&self) -> Instant {
+        let watching =
+            self.instances.values().any(|instance| instance.queues.is_some() && !instance.queues_empty);
+        let now = now();
+        let held = self.held.values().copied().filter(|until| *until > now).min();
+        let next = next_deadline(&self.observed()).into_iter().chain(held).min();
+        let deadline = next.map_or(Duration::from_secs(60), |at| at.since(now));
+        let wait = if watching { deadline.min(QUEUE_STEP) } else { deadline.max(Duration::from_millis(1)) };
+        Instant::now() + wait
+    }
+
+    fn look_at_queues(&mut self) {
+        for (id, instance) in &mut self.instances {
+            if let Some(watch) = &mut instance.queues
+                && !instance.queues_empty
+            {
+                match self.gates.empty(watch, id) {
+                    Ok(empty) => instance.queues_empty = empty,
+                    // The deadline ends the wait.
+                    Err(error) => tracing::warn!(instance = %id, error = &error as &dyn Error, "queues"),
+                }
+            }
+        }
+    }
+
+    /// A target: refused where it makes no sense, written down before anything is done for it.
+    async fn consider(&mut self, offer: Offer) {
+        let Offer { target, refused } = offer;
+        let revision = target.revision;
+        if let Err(reason) = self.accept(target) {
+            tracing::warn!(revision, reason, "target refused");
+            // A session that is gone does not need the answer.
+            let _ = refused.send((revision, reason)).await;
+        }
+    }
+
+    fn accept(&mut self, target: Target) -> Result<(), String> {
+        target.check().map_err(|error| error.to_string())?;
+        if target.host.name != self.config.name {
+            return Err(format!("the target is for host {}, this is {}", target.host.name, self.config.name));
+        }
+        match &self.target {
+            Some(held) if target.revision < held.revision => {
+                return Err(format!(
+                    "revision {} is older than revision {} that this host works on; was the server restored from a backup?",
+                    target.revision, held.revision
+                ));
+            }
+            Some(held) if target == *held => return Ok(()),
+            Some(held) if target.revision == held.revision => {
+                // What to keep is a hint and no order.
+                let same = Target { keep: held.keep.clone(), ..target.clone() } == *held;
+                if !same {
+                    return Err(format!("revision {} is another one than before", target.revision));
+                }
+            }
+            Some(_) | None => {}
+        }
+        self.journal
+            .target(&target)
+            .map_err(|error| format!("the target cannot be written down: {error}"))?;
+        tracing::info!(revision = target.revision, "target");
+        self.target = Some(target);
+        Ok(())
+    }
+
+    /// Tells the session what runs, where that has changed.
+    fn publish(&self) {
+        let report = self.report();
+        self.reports.send_if_modified(|told| {
+            let changed = *told != report;
+            if changed {
+                *told = report;
+            }
+            changed
+        });
+    }
+
+    fn report(&self) -> HostReport {
+        let revision = self.target.as_ref().map_or(0, |target| target.revision);
+        let mut instances: BTreeMap<InstanceId, InstanceReport> = self.departed.iter().cloned().collect();
+        for (id, instance) in &self.instances {
+            instances.insert(id.clone(), instance.report());
+        }
+        HostReport { revision, instances }
+    }
+
+    /// Writes down where an instance is.
+    fn write_down(&self, id: &InstanceId) -> std::io::Result<()> {
+        match self.instances.get(id) {
+            Some(instance) => self.journal.instance(&instance.record(id, &self.boot_id)),
+            None => self.journal.forget_instance(id),
+        }
+    }
+
+    /// Runs a task for an instance's present life.
+    fn begin<F>(&mut self, id: &InstanceId, task: impl FnOnce(Reporter) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if let Some(instance) = self.instances.get_mut(id) {
+            let reporter =
+                Reporter { instance: id.clone(), life: instance.life, events: self.events.clone() };
+            instance.tasks.0.push(tokio::spawn(task(reporter)).abort_handle());
+        }
+    }
+}
+
+/// What a task tells the supervisor with.
+#[derive(Clone, Debug)]
+pub(crate) struct Reporter {
+    instance: InstanceId,
+    life: u64,
+    events: mpsc::Sender<(InstanceId, u64, Event)>,
+}
+
+impl Reporter {
+    /// Tells what happened. A supervisor that is gone does not need to know.
+    pub(crate) async fn tell(&self, event: Event) {
+        let _ = self.events.send((self.instance.clone(), self.life, event)).await;
+    }
+}
+
+impl Instance {
+    fn new(release: Release, pin: u8, life: u64) -> Self {
+        Self {
+            release,
+            manifest: None,
+            pin,
+            share: Share::HIDDEN,
+            restarts: 0,
+            failures: 0,
+            state: State::Fetching,
+            entered: now(),
+            life,
+            waits: String::new(),
+            queues: None,
+            queues_empty: false,
+            connections: None,
+            flip_nanos: None,
+            ready_millis: None,
+            notify: None,
+            tasks: Tasks::default(),
+            probes: Tasks::default(),
+        }
+    }
+
+    fn service(&self) -> &ServiceName {
+        &self.release.name.service
+    }
+
+    fn drains(&self) -> bool {
+        matches!(self.state, State::Running { run: Run::Emptying { .. } | Run::Draining { .. }, .. })
+    }
+
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        self.entered = now();
+    }
+
+    fn record(&self, id: &InstanceId, boot_id: &str) -> InstanceRecord {
+        InstanceRecord {
+            instance: id.clone(),
+            release: self.release.clone(),
+            pin: self.pin,
+            share: self.share,
+            restarts: self.restarts,
+            failures: self.failures,
+            life: self.state.life(boot_id),
+        }
+    }
+
+    fn report(&self) -> InstanceReport {
+        let mut report = InstanceReport {
+            service: self.service().clone(),
+            release: self.release.name.clone(),
+            phase: InstancePhase::Fetching,
+            share: self.share,
+            pid: None,
+            restarts: self.restarts,
+            connections: self.connections,
+            since: self.entered,
+            until: None,
+            detail: String::new(),
+            flip_nanos: self.flip_nanos,
+            ready_millis: self.ready_millis,
+            ledger: None,
+        };
+        self.state.describe(&mut report, &self.waits, self.entered);
+        report
+    }
+}

@@ -1,0 +1,228 @@
+//! Asking instances: whether they are ready, then whether they live. Always through the pin.
+
+use super::{Event, Reporter, Supervisor, actions};
+use crate::instance::{
+    Group, LogSink,
+    notify::NotifySocket,
+    probe::{ExecProbe, GrpcProbe, HttpProbe, ProbeKind, ProbeSpec, Route},
+};
+use handover_gate::{Pin, connect_address, sock_diag};
+use handover_model::{
+    InstanceId,
+    config::{Check, HttpCheck, ListenerName, Probe, ReadinessCheck},
+};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How often the kernel is asked whether a connection was accepted.
+const ACCEPT_STEP: Duration = Duration::from_millis(2);
+
+/// Begins to ask whether an instance is ready.
+pub(super) fn readiness(supervisor: &mut Supervisor, id: &InstanceId, group: &Group) {
+    let Some(instance) = supervisor.instances.get(id) else { return };
+    let Some(manifest) = &instance.manifest else { return };
+    match manifest.readiness.check.clone() {
+        ReadinessCheck::Alive { settle } => supervisor.begin_probe(id, move |reporter| async move {
+            tokio::time::sleep(settle).await;
+            reporter.tell(Event::Ready).await;
+        }),
+        ReadinessCheck::Notify => {
+            let Some(socket) = instance.notify.clone() else { return };
+            let group = group.clone();
+            supervisor.begin(id, move |reporter| listen(reporter, socket, group));
+        }
+        ReadinessCheck::Probe(probe) => {
+            let Some(asked) = supervisor.probe(id, &probe) else { return };
+            supervisor.begin_probe(id, move |reporter| until_ready(reporter, asked, probe.interval));
+        }
+    }
+}
+
+/// Begins to ask whether an instance lives, where its manifest says so.
+pub(super) fn liveness(supervisor: &mut Supervisor, id: &InstanceId) {
+    let Some(instance) = supervisor.instances.get_mut(id) else { return };
+    instance.probes = super::Tasks::default();
+    let Some(liveness) = instance.manifest.as_ref().and_then(|manifest| manifest.liveness.clone()) else {
+        return;
+    };
+    let Some(asked) = supervisor.probe(id, &liveness.probe) else { return };
+    let (interval, failures) = (liveness.probe.interval, liveness.failures);
+    supervisor.begin_probe(id, move |reporter| while_alive(reporter, asked, interval, failures));
+}
+
+/// Asks until the answer is good.
+async fn until_ready(reporter: Reporter, probe: Asked, interval: Duration) {
+    let mut said = String::new();
+    loop {
+        match probe.ask().await {
+            Ok(()) => return reporter.tell(Event::Ready).await,
+            Err(reason) if reason != said => {
+                said.clone_from(&reason);
+                reporter.tell(Event::NotYet(reason)).await;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// Asks until `failures` answers in a row were bad.
+async fn while_alive(reporter: Reporter, probe: Asked, interval: Duration, failures: u32) {
+    let mut bad = 0;
+    loop {
+        tokio::time::sleep(interval).await;
+        match probe.ask().await {
+            Ok(()) => bad = 0,
+            Err(reason) => {
+                bad += 1;
+                if bad >= failures {
+                    let reason = format!("{reason} ({bad} times in a row)");
+                    return reporter.tell(Event::Unhealthy(reason)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Hears what the program says of itself, for as long as it lives.
+async fn listen(reporter: Reporter, socket: Arc<NotifySocket>, group: Group) {
+    reporter.tell(Event::NotYet("READY=1 on its NOTIFY_SOCKET".to_owned())).await;
+    loop {
+        match socket.recv(&group).await {
+            Ok(said) => {
+                if let Some(status) = said.status {
+                    reporter.tell(Event::Status(status)).await;
+                }
+                if said.ready {
+                    reporter.tell(Event::Ready).await;
+                }
+            }
+            Err(error) => {
+                return reporter
+                    .tell(Event::NotYet(format!("its notify socket cannot be read: {error}")))
+                    .await;
+            }
+        }
+    }
+}
+
+/// A probe that knows its way to the instance.
+#[derive(Debug)]
+pub(super) struct Asked {
+    question: Question,
+    timeout: Duration,
+    /// Counted up, so that an IPv6 pin, which is a range of ports, uses each in turn.
+    turn: std::sync::atomic::AtomicUsize,
+}
+
+/// What is asked, and where.
+#[derive(Debug)]
+enum Question {
+    Http { way: Way, check: HttpCheck },
+    Grpc { way: Way, service_name: String },
+    Tcp { way: Way },
+    Exec(Box<ExecProbe>),
+}
+
+/// From a pin to a listener.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    pin: Pin,
+    listener: SocketAddr,
+}
+
+impl Asked {
+    /// Asks once.
+    async fn ask(&self) -> Result<(), String> {
+        let turn = self.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let kind = match &self.question {
+            Question::Tcp { way } => return way.accepted(self.timeout).await,
+            Question::Http { way, check } => {
+                let probe = HttpProbe {
+                    route: way.route(turn),
+                    path: check.path.clone(),
+                    host: check.host.clone(),
+                    status: check.status.clone(),
+                };
+                if check.tls { ProbeKind::Https(probe) } else { ProbeKind::Http(probe) }
+            }
+            Question::Grpc { way, service_name } => {
+                ProbeKind::Grpc(GrpcProbe { route: way.route(turn), service_name: service_name.clone() })
+            }
+            Question::Exec(probe) => ProbeKind::Exec(probe.clone()),
+        };
+        let spec = ProbeSpec { kind, timeout: self.timeout };
+        spec.ask().await.map(drop).map_err(|failure| actions::chain(&failure))
+    }
+}
+
+impl Way {
+    fn route(self, turn: usize) -> Route {
+        let sources: Vec<SocketAddr> = self.pin.sources_for(self.listener).collect();
+        let source = sources[turn % sources.len()];
+        Route { source, target: connect_address(self.listener) }
+    }
+
+    /// Whether the program accepts a connection. That it can be opened says nothing: the socket listens from before
+    /// the program was started. Accepted is what belongs to a process.
+    async fn accepted(self, timeout: Duration) -> Result<(), String> {
+        let asked = tokio::task::spawn_blocking(move || {
+            let deadline = Instant::now() + timeout;
+            let stream = self.pin.connect(self.listener, timeout).map_err(|error| error.to_string())?;
+            let client = stream.local_addr().map_err(|error| error.to_string())?;
+            let server = stream.peer_addr().map_err(|error| error.to_string())?;
+            while Instant::now() < deadline {
+                match sock_diag::find(server, client) {
+                    Ok(Some(connection)) if connection.inode.is_some() => return Ok(()),
+                    Ok(_) => std::thread::sleep(ACCEPT_STEP),
+                    Err(error) => return Err(format!("sock_diag: {error}")),
+                }
+            }
+            Err(format!("{server} took the connection, but the program did not accept it within {timeout:?}"))
+        });
+        asked.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+}
+
+impl Supervisor {
+    /// The probe of a manifest, on its way to an instance.
+    fn probe(&self, id: &InstanceId, probe: &Probe) -> Option<Asked> {
+        let instance = self.instances.get(id)?;
+        let manifest = instance.manifest.as_ref()?;
+        let way = |name: &ListenerName| {
+            let listener = manifest.listeners.iter().find(|listener| listener.name == *name)?;
+            Some(Way { pin: Pin::new(instance.pin).ok()?, listener: listener.address })
+        };
+        let question = match &probe.check {
+            Check::Http(check) => Question::Http { way: way(&check.listener)?, check: check.clone() },
+            Check::Grpc { listener, service_name } => {
+                Question::Grpc { way: way(listener)?, service_name: service_name.clone() }
+            }
+            Check::Tcp { listener } => Question::Tcp { way: way(listener)? },
+            Check::Exec { command } => {
+                let folder = self.bundles.folder(&instance.release.bundle.digest);
+                let mut spec =
+                    actions::spec(manifest, &instance.release, id, &folder, None, LogSink::Inherited);
+                spec.command.clone_from(command);
+                let place = instance.state.group()?.place_beside();
+                Question::Exec(Box::new(ExecProbe { launcher: self.launcher.clone(), spec, place }))
+            }
+        };
+        Some(Asked { question, timeout: probe.timeout, turn: 0.into() })
+    }
+
+    /// Runs a task that asks, until the instance's life or its probing ends.
+    fn begin_probe<F>(&mut self, id: &InstanceId, task: impl FnOnce(Reporter) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if let Some(instance) = self.instances.get_mut(id) {
+            let reporter =
+                Reporter { instance: id.clone(), life: instance.life, events: self.events.clone() };
+            instance.probes.0.push(tokio::spawn(task(reporter)).abort_handle());
+        }
+    }
+}

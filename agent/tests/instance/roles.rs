@@ -1,0 +1,102 @@
+//! Parts that this test binary plays as another process: it is started again for one of these "tests".
+
+use crate::support::{Room, launcher, listener, session};
+use std::{
+    fs,
+    os::unix::net::UnixDatagram,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+/// Which part to play.
+const ROLE: &str = "HANDOVER_TEST_ROLE";
+/// The folder in which the agent leaves what it did.
+const FOLDER: &str = "HANDOVER_TEST_FOLDER";
+
+fn plays(role: &str) -> bool {
+    std::env::var(ROLE).is_ok_and(|played| played == role)
+}
+
+/// The command line with which this binary plays a role.
+pub(crate) fn command_of(role: &str) -> Vec<String> {
+    let exe = std::env::current_exe().unwrap().display().to_string();
+    [&exe, "--exact", &format!("roles::{role}"), "--ignored", "--nocapture"].map(ToString::to_string).to_vec()
+}
+
+/// Starts another agent that does `role` in `folder` and then hangs.
+pub(crate) fn another_agent(role: &str, folder: &Path) -> Child {
+    let command = command_of(role);
+    Command::new(&command[0])
+        .args(&command[1..])
+        .env(ROLE, role)
+        .env(FOLDER, folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// For the instance's environment.
+pub(crate) fn playing(role: &str) -> (String, String) {
+    (ROLE.to_owned(), role.to_owned())
+}
+
+fn hang() -> ! {
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Written under another name first, so that a reader sees all or nothing.
+fn leave(folder: &Path, name: &str, text: &str) {
+    fs::write(folder.join("unfinished"), text).unwrap();
+    fs::rename(folder.join("unfinished"), folder.join(name)).unwrap();
+}
+
+#[tokio::test]
+#[ignore = "a role that other tests play"]
+async fn agent_before_go() {
+    if !plays("agent_before_go") {
+        return;
+    }
+    let folder = std::path::PathBuf::from(std::env::var(FOLDER).unwrap());
+    let room = Room::new();
+    let spec = room.shell(&format!("touch {}", folder.join("ran").display()));
+    let prepared = launcher().prepare(&spec, Vec::new(), session()).await.unwrap();
+    leave(&folder, "key", &serde_json::to_string(&prepared.key()).unwrap());
+    hang();
+}
+
+#[tokio::test]
+#[ignore = "a role that other tests play"]
+async fn agent_after_go() {
+    if !plays("agent_after_go") {
+        return;
+    }
+    let folder = std::path::PathBuf::from(std::env::var(FOLDER).unwrap());
+    let room = Room::new();
+    // Like a program that moves its socket to another descriptor.
+    let spec = room.shell(&format!(
+        "exec 7<&3 3<&-; sleep 300 & while ! [ -e {} ]; do sleep 0.02; done; exit 7",
+        folder.join("end").display()
+    ));
+    let (mine, passed) = listener("http");
+    let running = launcher().prepare(&spec, vec![passed], session()).await.unwrap().go().await.unwrap();
+    let inode = handover_agent::instance::sockets::inode(&mine).unwrap();
+    let left = (running.process.key(), running.group.record(), inode, mine.local_addr().unwrap());
+    leave(&folder, "left", &serde_json::to_string(&left).unwrap());
+    hang();
+}
+
+#[test]
+#[ignore = "a role that other tests play"]
+fn program_that_notifies() {
+    if !plays("program_that_notifies") {
+        return;
+    }
+    let socket = UnixDatagram::unbound().unwrap();
+    let path = std::env::var("NOTIFY_SOCKET").unwrap();
+    socket.send_to(b"READY=1\nSTATUS=from the instance", path).unwrap();
+    hang();
+}

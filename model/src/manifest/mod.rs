@@ -1,0 +1,108 @@
+//! The manifest `handover.toml`: what a service is and how it wants to be run.
+//!
+//! [`Manifest::parse`] finds all mistakes at once, each with its line and column. [`Manifest::for_host`] puts a
+//! host's own values in and gives a [`HostManifest`], in which nothing is left to be resolved.
+//!
+//! The text is walked as a table with positions instead of being derived with serde, because serde stops at the
+//! first mistake. Which keys are known is what the walk asks for, so the list cannot drift from the code.
+
+mod error;
+mod host;
+mod listener;
+mod probe;
+mod process;
+mod quantity;
+mod read;
+mod rollout;
+mod table;
+mod template;
+
+pub use error::{ManifestError, ManifestErrors};
+pub use host::HostManifest;
+pub use listener::{Handoff, Listener, ListenerName, ListenerNameError};
+pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
+pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};
+pub use rollout::{Batch, Offline, OnFailure, RolloutConfig};
+pub use template::{Template, TemplateError};
+
+use crate::{Labels, ServiceName};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+/// Longest manifest that is read, in bytes.
+pub const MAX_MANIFEST_BYTES: usize = 64 * 1024;
+/// Most listeners of a service.
+pub const MAX_LISTENERS: usize = 16;
+/// Most environment variables that a manifest sets.
+pub const MAX_ENVIRONMENT: usize = 256;
+/// Most words of a command, the program included.
+pub const MAX_ARGUMENTS: usize = 256;
+/// Longest word of a command and longest environment value, in bytes, with the host's values put in.
+pub const MAX_TEXT_BYTES: usize = 32 * 1024;
+/// Most labels that a service may ask of its hosts.
+pub const MAX_HOST_LABELS: usize = 64;
+/// Longest deadline that can be asked for.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A service as its manifest describes it, the same for every host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Its name, unique in the fleet.
+    pub service: ServiceName,
+    /// Program and arguments, 1 to [`MAX_ARGUMENTS`] words. A relative program lies beneath the release's directory.
+    pub command: Vec<Template>,
+    /// User that the program runs as, by name or number; the agent's own where there is none.
+    pub user: Option<String>,
+    /// Group that the program runs as, by name or number; the user's own where there is none.
+    pub group: Option<String>,
+    /// Where the program starts: beneath the release's directory, or absolute. Never contains `..` where relative.
+    pub working_directory: PathBuf,
+    /// Labels that a host must have, with these values, to run the service; none: every host.
+    pub hosts: Labels,
+    /// Environment variables, at most [`MAX_ENVIRONMENT`].
+    pub environment: BTreeMap<String, Template>,
+    /// In the order of the file, which is the order of the descriptors from 3. At most [`MAX_LISTENERS`].
+    pub listeners: Vec<Listener<Template>>,
+    /// When an instance may get a share.
+    pub readiness: Readiness<Template>,
+    /// What must go on holding afterwards, where it is watched.
+    pub liveness: Option<Liveness<Template>>,
+    /// How an instance is taken out.
+    pub drain: Drain,
+    /// How an instance that ended by itself is started again.
+    pub restart: Restart,
+    /// What an instance may use.
+    pub limits: ResourceLimits,
+    /// Where its output goes.
+    pub logs: Logs,
+    /// How a new release is carried to the hosts where the operator says nothing else.
+    pub rollout: RolloutConfig,
+}
+
+impl Manifest {
+    /// Whether a host with these labels runs the service.
+    #[must_use]
+    pub fn runs_on(&self, labels: &Labels) -> bool {
+        self.hosts.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+
+    /// Reads a manifest as it came from a file or the network.
+    ///
+    /// # Errors
+    /// As [`Manifest::parse`], and for bytes that are no UTF-8: they are named as UTF-16, binary or damaged text.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestErrors> {
+        Self::parse(read::text(bytes)?)
+    }
+
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    /// All mistakes of syntax; or, where the syntax is right, everything else that is wrong, at once: unknown,
+    /// missing and meaningless keys, values of a wrong type or outside their range. A text longer than
+    /// [`MAX_MANIFEST_BYTES`] is refused unread.
+    pub fn parse(text: &str) -> Result<Self, ManifestErrors> {
+        read::manifest(text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Quantities as people write them: `"200ms"`, `"512MiB"`, `"25%"`.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+/// Splits `12ms` into 12 and `ms`; `None` where it does not begin with a number that fits.
+fn split(text: &str) -> Option<(u64, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    Some((number.parse().ok()?, unit))
+}
+
+/// Reads a whole number with one of the units ms, s, m, h; inside `range`.
+pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let (number, unit) = split(text).ok_or_else(|| {
+        format!(
+            "{} is no duration: expected a whole number and one of ms, s, m, h, like \"200ms\"",
+            quoted(text)
+        )
+    })?;
+    let millis = match unit {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => {
+            return Err(format!(
+                "{} is no duration: after the number stands one of ms, s, m, h, like \"200ms\"",
+                quoted(text)
+            ));
+        }
+    };
+    match millis.map(Duration::from_millis) {
+        Some(duration) if range.contains(&duration) => Ok(duration),
+        _ => Err(format!(
+            "{} is outside {} to {}",
+            quoted(text),
+            written(*range.start()),
+            written(*range.end())
+        )),
+    }
+}
+
+/// A duration in the largest unit that writes it whole.
+pub(super) fn written(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    match units.into_iter().find(|(size, _)| millis > 0 && millis.is_multiple_of(*size)) {
+        Some((size, unit)) => format!("{}{unit}", millis / size),
+        None => format!("{millis}ms"),
+    }
+}
+
+/// Reads a whole number with one of the units B, KiB, MiB, GiB, TiB.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || {
+        format!(
+            "{} is no size: expected a whole number and one of B, KiB, MiB, GiB, TiB, like \"512MiB\"",
+            quoted(text)
+        )
+    };
+    let (number, unit) = split(text).ok_or_else(wrong)?;
+    let shift = match unit {
+        "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{} is too large", quoted(text)))
+}
+
+/// Reads a whole number followed by `%`, inside `range`.
+pub(super) fn percent(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
+    let number = match split(text) {
+        Some((number, "%")) => u32::try_from(number).ok(),
+        _ => {
+            return Err(format!(
+                "{} is no percentage: expected a whole number and %, like \"25%\"",
+                quoted(text)
+            ));
+        }
+    };
+    number
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| format!("{} is outside {}% to {}%", quoted(text), range.start(), range.end()))
+}
+
+/// A value of the text in quotes, with what a terminal would obey escaped, cut where it is long.
+pub(super) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    if text.chars().count() <= LONGEST {
+        return format!("{text:?}");
+    }
+    let start: String = text.chars().take(LONGEST).collect();
+    format!("{:?}", start + "...")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
+
+    #[test]
+    fn durations_are_whole_numbers_with_one_unit() {
+        for (text, millis) in [("200ms", 200), ("5s", 5_000), ("10m", 600_000), ("1h", 3_600_000), ("0s", 0)]
+        {
+            assert_eq!(duration(text, &DAY), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in
+            ["", "5", "s", "5 s", "1.5s", "-1s", "1m30s", "5S", "1d", "99999999999999999999s", "25h", "٣s"]
+        {
+            assert!(duration(bad, &DAY).is_err(), "{bad:?} was taken");
+        }
+        assert!(duration("18446744073709551615h", &DAY).is_err());
+    }
+
+    #[test]
+    fn a_duration_outside_its_range_names_the_range() {
+        assert_eq!(duration("25h", &DAY), Err("\"25h\" is outside 0ms to 24h".to_owned()));
+    }
+
+    #[test]
+    fn sizes_have_binary_units() {
+        assert_eq!(bytes("512MiB"), Ok(512 << 20));
+        assert_eq!(bytes("0B"), Ok(0));
+        for bad in ["512", "512MB", "512 MiB", "MiB", "1.5GiB", "99999999TiB"] {
+            assert!(bytes(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn percentages_end_with_their_sign() {
+        assert_eq!(percent("25%", &(1..=100)), Ok(25));
+        for bad in ["25", "%", "0%", "101%", "2.5%", "4294967297%"] {
+            assert!(percent(bad, &(1..=100)).is_err(), "{bad:?} was taken");
+        }
+    }
+}

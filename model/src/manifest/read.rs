@@ -1,0 +1,339 @@
+//! From text to manifest, with every mistake on the way.
+
+mod check;
+mod sections;
+
+use super::{
+    Handoff, Listener, MAX_ARGUMENTS, MAX_ENVIRONMENT, MAX_HOST_LABELS, MAX_LISTENERS, MAX_MANIFEST_BYTES,
+    MAX_TEXT_BYTES, Manifest, ManifestErrors, Template,
+    error::Problems,
+    listener::socket_address,
+    quantity::quoted,
+    table::{Section, Value},
+};
+use crate::{Label, Labels};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    path::{Component, Path, PathBuf},
+};
+use toml::de::DeTable;
+
+/// Variables that belong to the agent: what it sets itself for an instance.
+const RESERVED: &[&str] = &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
+
+/// The bytes as text, or what they are instead.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, ManifestErrors> {
+    check_length(bytes.len())?;
+    const SAVE: Option<&str> = Some("save it as UTF-8 without a byte order mark");
+    // ASCII in UTF-16 has a zero in every other byte.
+    let utf16 = match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [a, b, c, d, ..] => matches!((a, b, c, d), (0, 1.., 0, 1..) | (1.., 0, 1.., 0)),
+        _ => false,
+    };
+    if utf16 {
+        return Err(ManifestErrors::whole_file("the manifest is in UTF-16, not in UTF-8", SAVE));
+    }
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        let message = format!("this is no text but binary data: byte {at} is zero");
+        return Err(ManifestErrors::whole_file(message, Some("is it the right file?")));
+    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+        let message =
+            format!("the manifest is not UTF-8: byte {at}, in line {line}, belongs to no character");
+        ManifestErrors::whole_file(message, SAVE)
+    })
+}
+
+fn check_length(length: usize) -> Result<(), ManifestErrors> {
+    if length <= MAX_MANIFEST_BYTES {
+        return Ok(());
+    }
+    let message =
+        format!("the manifest has {length} bytes, more than the {MAX_MANIFEST_BYTES} that are read");
+    Err(ManifestErrors::whole_file(message, Some("is it the right file?")))
+}
+
+/// Reads a manifest; see [`Manifest::parse`].
+pub(super) fn manifest(text: &str) -> Result<Manifest, ManifestErrors> {
+    check_length(text.len())?;
+    let mut problems = Problems::new(text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        problems.add(error.span().unwrap_or(0..0), "", error.message());
+    }
+    if !problems.is_empty() {
+        // What the parser made up to go on would only give mistakes that nobody made.
+        return Err(problems.into_errors());
+    }
+    let manifest = Reader { problems: &mut problems }.manifest(Section::root(document.get_ref()));
+    match manifest {
+        Some(manifest) if problems.is_empty() => Ok(manifest),
+        _ => Err(problems.into_errors()),
+    }
+}
+
+struct Reader<'p, 't> {
+    problems: &'p mut Problems<'t>,
+}
+
+impl Reader<'_, '_> {
+    fn manifest(&mut self, mut root: Section<'_>) -> Option<Manifest> {
+        let service = root.required("service", self.problems);
+        let service = service.and_then(|value| value.parsed(self.problems, str::parse));
+        let command = root.required("command", self.problems).and_then(|value| self.command(&value));
+        let user = root.get("user").and_then(|value| value.parsed(self.problems, account));
+        let group = root.get("group").and_then(|value| value.parsed(self.problems, account));
+        let working_directory = root.get("working_directory");
+        let working_directory = working_directory.and_then(|value| value.parsed(self.problems, directory));
+        let hosts = root.section("hosts", self.problems);
+        let environment = root.section("environment", self.problems);
+        let listeners = root.section("listeners", self.problems);
+        let listeners = self.listeners(&listeners);
+        let readiness = root.section("readiness", self.problems);
+        let liveness = root.section("liveness", self.problems);
+        let (drain, restart) = (root.section("drain", self.problems), root.section("restart", self.problems));
+        let (limits, logs) = (root.section("limits", self.problems), root.section("logs", self.problems));
+        let rollout = root.section("rollout", self.problems);
+        root.finish(self.problems);
+
+        let hosts = self.hosts(&hosts);
+        let environment = self.environment(&environment);
+        let readiness = self.readiness(readiness, &listeners);
+        let liveness = self.liveness(liveness, &listeners);
+        let (drain, restart) = (self.drain(drain), self.restart(restart));
+        let (limits, logs) = (self.limits(limits), self.logs(logs));
+        let rollout = self.rollout(rollout);
+        Some(Manifest {
+            service: service?,
+            command: command?,
+            user,
+            group,
+            working_directory: working_directory.unwrap_or_else(|| PathBuf::from(".")),
+            hosts,
+            environment,
+            listeners,
+            readiness: readiness?,
+            liveness,
+            drain,
+            restart,
+            limits,
+            logs,
+            rollout,
+        })
+    }
+
+    /// Program and arguments.
+    fn command(&mut self, value: &Value<'_>) -> Option<Vec<Template>> {
+        let words = value.list(self.problems)?;
+        if words.is_empty() || words.len() > MAX_ARGUMENTS {
+            let message =
+                format!("has {} words, expected a program and at most {MAX_ARGUMENTS} words", words.len());
+            self.problems.add(value.span.clone(), &value.path, message);
+            return None;
+        }
+        let read: Vec<_> = words.iter().filter_map(|word| self.template(word)).collect();
+        if let Some(Err(message)) = read.first().and_then(Template::literal).map(program) {
+            self.problems.add(words[0].span.clone(), &words[0].path, message);
+        }
+        (read.len() == words.len()).then_some(read)
+    }
+
+    /// A text with placeholders that goes to execve(2): no zero byte, not too long.
+    fn template(&mut self, value: &Value<'_>) -> Option<Template> {
+        let text = value.text(self.problems)?;
+        if let Err(message) = passable(text) {
+            self.problems.add(value.span.clone(), &value.path, message);
+            return None;
+        }
+        match Template::parse(text) {
+            Ok(mut template) => {
+                template.place = self.problems.place(value.span.clone());
+                Some(template)
+            }
+            Err(error) => {
+                let hint = "known are {host.name}, {host.address} and {label.KEY}; write {{ for a brace";
+                self.problems.add_with_hint(value.span.clone(), &value.path, error.to_string(), hint);
+                None
+            }
+        }
+    }
+
+    fn hosts(&mut self, section: &Section<'_>) -> Labels {
+        let members = section.members();
+        self.at_most(MAX_HOST_LABELS, members.len(), "labels", section);
+        let mut labels = Labels::new();
+        for (key, value, _) in members {
+            if let Some(label) = value.parsed(self.problems, |text| Label::new(key, text)) {
+                labels.insert(label.key, label.value);
+            }
+        }
+        labels
+    }
+
+    fn environment(&mut self, section: &Section<'_>) -> BTreeMap<String, Template> {
+        let members = section.members();
+        self.at_most(MAX_ENVIRONMENT, members.len(), "variables", section);
+        let mut environment = BTreeMap::new();
+        for (key, value, key_span) in members {
+            if let Err(message) = variable(key) {
+                self.problems.add(key_span, &value.path, message);
+            }
+            if let Some(template) = self.template(&value) {
+                environment.insert(key.to_owned(), template);
+            }
+        }
+        environment
+    }
+
+    fn listeners(&mut self, section: &Section<'_>) -> Vec<Listener<Template>> {
+        let members = section.members();
+        self.at_most(MAX_LISTENERS, members.len(), "listeners", section);
+        let mut listeners = Vec::new();
+        let mut taken = BTreeMap::new();
+        for (key, value, key_span) in members {
+            let name = key.parse().map_err(|error| self.bad_key(key_span, &value.path, &error)).ok();
+            let Some(listener) = self.listener(&value) else { continue };
+            let literal = listener.address.literal().and_then(|text| socket_address(text).ok());
+            if let Some(other) = literal.and_then(|address| taken.insert(address, key)) {
+                let message = format!("has the same address as listener {other}");
+                self.problems.add(value.span.clone(), &value.path, message);
+            }
+            if let Some(name) = name {
+                listeners.push(Listener { name, ..listener });
+            }
+        }
+        listeners
+    }
+
+    /// A listener without its name, which is its key.
+    fn listener(&mut self, value: &Value<'_>) -> Option<Listener<Template>> {
+        const DEFAULT_BACKLOG: u32 = 4096;
+        let unnamed = "unnamed".parse().ok()?;
+        if !value.is_table() {
+            let address = self.address(value)?;
+            return Some(Listener {
+                name: unnamed,
+                address,
+                backlog: DEFAULT_BACKLOG,
+                handoff: Handoff::Inherit,
+            });
+        }
+        let mut section = value.section(self.problems)?;
+        let address = section.required("address", self.problems).and_then(|value| self.address(&value));
+        let backlog = section.integer("backlog", 1..=65_535, self.problems).unwrap_or(DEFAULT_BACKLOG);
+        let handoff =
+            section.get("handoff").and_then(|value| self.handoff(&value)).unwrap_or(Handoff::Inherit);
+        section.finish(self.problems);
+        Some(Listener { name: unnamed, address: address?, backlog, handoff })
+    }
+
+    fn handoff(&mut self, value: &Value<'_>) -> Option<Handoff> {
+        if value.text(self.problems)? == "adopt" {
+            let message = "handoff \"adopt\" is not supported by this version";
+            let hint = "use \"inherit\": the program takes its sockets from descriptor 3 on (LISTEN_FDS)";
+            self.problems.add_with_hint(value.span.clone(), &value.path, message, hint);
+            return None;
+        }
+        value.choice(&[("inherit", Handoff::Inherit)], self.problems)
+    }
+
+    fn address(&mut self, value: &Value<'_>) -> Option<Template> {
+        let template = self.template(value)?;
+        if let Some(Err(message)) = template.literal().map(socket_address) {
+            self.problems.add(value.span.clone(), &value.path, message);
+            return None;
+        }
+        Some(template)
+    }
+
+    fn at_most(&mut self, most: usize, found: usize, what: &str, section: &Section<'_>) {
+        if found > most {
+            let message = format!("has {found} {what}, more than the {most} that are allowed");
+            self.problems.add(section.span(), section.path(), message);
+        }
+    }
+
+    fn bad_key(&mut self, span: Range<usize>, path: &str, error: &dyn std::error::Error) {
+        self.problems.add(span, path, error.to_string());
+    }
+}
+
+/// Checks a text that goes to execve(2).
+pub(super) fn passable(text: &str) -> Result<(), String> {
+    if text.contains('\0') {
+        return Err(format!("{} contains a zero byte, which no program can be given", quoted(text)));
+    }
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(format!("has {} bytes, more than the {MAX_TEXT_BYTES} that are allowed", text.len()));
+    }
+    Ok(())
+}
+
+/// Checks the first word of a command.
+pub(super) fn program(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.ends_with('/') {
+        return Err(format!("{} is no program: expected the path of a file", quoted(text)));
+    }
+    beneath(text)
+}
+
+/// Refuses a relative path that leads out of the release's directory.
+fn beneath(text: &str) -> Result<(), String> {
+    let path = Path::new(text);
+    if path.is_relative() && path.components().any(|part| part == Component::ParentDir) {
+        return Err(format!(
+            "{} contains \"..\": a relative path must stay in the release's directory",
+            quoted(text)
+        ));
+    }
+    Ok(())
+}
+
+fn directory(text: &str) -> Result<PathBuf, String> {
+    // PATH_MAX of linux/limits.h, with its zero byte.
+    const LONGEST: usize = 4095;
+    if text.is_empty() || text.len() > LONGEST || text.contains('\0') {
+        return Err(format!("{} is no directory: expected a path of 1 to {LONGEST} bytes", quoted(text)));
+    }
+    beneath(text)?;
+    Ok(PathBuf::from(text))
+}
+
+/// A user or a group, by name or number.
+fn account(text: &str) -> Result<String, String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let number = text.bytes().all(|byte| byte.is_ascii_digit());
+    // The highest number means "no change" to chown(2) and setresuid(2).
+    let number_fits = text.parse::<u32>().is_ok_and(|number| number != u32::MAX);
+    let good = (1..=32).contains(&text.len())
+        && text.bytes().all(good)
+        && !text.starts_with(['-', '.'])
+        && (!number || number_fits);
+    match good {
+        true => Ok(text.to_owned()),
+        false => {
+            Err(format!("{} is no account: expected a name of 1 to 32 characters, or a number", quoted(text)))
+        }
+    }
+}
+
+fn variable(name: &str) -> Result<(), String> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if name.is_empty()
+        || name.len() > 255
+        || !name.bytes().all(good)
+        || name.starts_with(|c: char| c.is_ascii_digit())
+    {
+        return Err(
+            "is no variable's name: expected letters, digits and '_', not beginning with a digit".to_owned()
+        );
+    }
+    if RESERVED.contains(&name) || name.starts_with("HANDOVER_") {
+        return Err("is set by the agent and cannot be set here".to_owned());
+    }
+    Ok(())
+}

@@ -1,0 +1,263 @@
+//! Each mistake gets its own message, with its place, and all come at once.
+
+use super::SMALL;
+use crate::config::{MAX_MANIFEST_BYTES, Manifest, ManifestErrors};
+use std::time::{Duration, Instant};
+
+fn errors(text: &str) -> ManifestErrors {
+    Manifest::parse(text).expect_err("a wrong manifest was taken")
+}
+
+/// The only mistake of a small manifest with `rest` behind it, as `key: message`.
+fn only(rest: &str) -> String {
+    let errors = errors(&format!("{SMALL}{rest}"));
+    assert_eq!(errors.all().len(), 1, "{rest:?} gave\n{errors}");
+    let error = &errors.all()[0];
+    format!("{}: {}", error.key, error.message)
+}
+
+#[test]
+fn all_mistakes_come_at_once_in_the_order_of_the_text() {
+    let text = "servise = \"web\"\ncommand = \"bin/web\"\n\n[listeners]\nHTTP = \"localhost:80\"\n\n\
+        [drain]\nsignal = \"SIGTREM\"\ndeadline = 5\n";
+    let errors = errors(text);
+    let found: Vec<_> = errors.all().iter().map(|e| (e.line, e.column, e.key.as_str())).collect();
+    let expected = [
+        (1, 1, "service"),
+        (1, 1, "servise"),
+        (2, 11, "command"),
+        (5, 1, "listeners.HTTP"),
+        (5, 8, "listeners.HTTP"),
+        (8, 10, "drain.signal"),
+        (9, 12, "drain.deadline"),
+    ];
+    assert_eq!(found, expected, "{errors}");
+    assert_eq!(errors.all()[1].hint.as_deref(), Some("did you mean \"service\"?"));
+    assert_eq!(errors.all()[5].hint.as_deref(), Some("did you mean \"SIGTERM\"?"));
+    assert_eq!(&text[errors.all()[5].span.clone()], "\"SIGTREM\"");
+}
+
+#[test]
+fn a_mistake_reads_as_one_line() {
+    let text = errors("service = \"web\"\ncommand = [\"a\"]\nusr = \"b\"").to_string();
+    assert_eq!(text, "line 3, column 1: usr: unknown key; did you mean \"user\"?");
+}
+
+#[test]
+fn a_mistake_of_syntax_has_its_place() {
+    let errors = errors("service = \"web\"\ncommand = [\"bin/web\"\nuser = \"a\"\n");
+    assert!(errors.all().iter().all(|error| error.line >= 2), "{errors}");
+    let errors = super::Manifest::parse("service = web").unwrap_err();
+    assert_eq!((errors.all()[0].line, errors.all()[0].column), (1, 11), "{errors}");
+    let errors = super::Manifest::parse("service = \"a\"\nservice = \"b\"").unwrap_err();
+    assert_eq!(errors.all()[0].line, 2, "{errors}");
+}
+
+#[test]
+fn unknown_keys_are_mistakes_in_every_table() {
+    for table in
+        ["listeners.a", "readiness", "liveness", "drain", "restart", "limits", "logs", "rollout", "handover"]
+    {
+        let text = format!("{SMALL}[{table}]\nsurprise = 1\n");
+        let errors = errors(&text);
+        assert!(errors.to_string().contains("unknown key"), "{table}: {errors}");
+    }
+}
+
+#[test]
+fn values_of_a_wrong_type_say_what_was_expected() {
+    for (rest, message) in [
+        ("user = 5", "user: expected a string, found an integer"),
+        ("hosts = [\"a\"]", "hosts: expected a table, found an array"),
+        ("limits = 1", "limits: expected a table, found an integer"),
+        ("[environment]\nA = true", "environment.A: expected a string, found a boolean"),
+        (
+            "[drain]\ndeadline = 30",
+            "drain.deadline: expected a duration as a string, like \"5s\", found an integer",
+        ),
+        ("[limits]\nopen_files = 1.5", "limits.open_files: expected a whole number, found a float"),
+        (
+            "[limits]\nmemory = []",
+            "limits.memory: expected a size: a number of bytes, or a string like \"512MiB\", found an array",
+        ),
+        ("[restart]\nattempts = \"3\"", "restart.attempts: expected a whole number, found a string"),
+    ] {
+        assert_eq!(only(rest), message);
+    }
+}
+
+#[test]
+fn values_outside_their_range_name_the_range() {
+    for (rest, message) in [
+        ("[drain]\ndeadline = \"25h\"", "drain.deadline: \"25h\" is outside 0ms to 24h"),
+        (
+            "[readiness]\nkind = \"exec\"\ncommand = [\"a\"]\ninterval = \"1ms\"",
+            "readiness.interval: \"1ms\" is outside 10ms to 1h",
+        ),
+        ("[restart]\ninitial = \"1m\"\nmax = \"1s\"", "restart.max: \"1s\" is outside 1m to 24h"),
+        ("[limits]\nopen_files = 1", "limits.open_files: 1 is outside 16 to 1048576"),
+        ("[limits]\ncpu = \"0%\"", "limits.cpu: \"0%\" is outside 1% to 100000%"),
+        (
+            "[limits]\nmemory = \"1KiB\"",
+            "limits.memory: \"1KiB\" is outside 1048576 to 1125899906842624 bytes",
+        ),
+        ("[rollout]\nbatch = 0", "rollout.batch: 0 is outside 1 to 1000000"),
+        ("[rollout]\nbatch = \"101%\"", "rollout.batch: \"101%\" is outside 1% to 100%"),
+        ("[rollout]\nfailures_allowed = -1", "rollout.failures_allowed: -1 is outside 0 to 1000000"),
+        ("[logs]\nkeep = 0x7fffffffffffffff", "logs.keep: 0x7fffffffffffffff is outside 0 to 100"),
+        (
+            "[listeners]\na = { address = \"[::]:1\", backlog = 0 }",
+            "listeners.a.backlog: 0 is outside 1 to 65535",
+        ),
+    ] {
+        assert_eq!(only(rest), message);
+    }
+}
+
+#[test]
+fn adopt_is_not_supported_by_this_version() {
+    let message = only("[listeners]\na = { address = \"[::]:1\", handoff = \"adopt\" }");
+    assert_eq!(message, "listeners.a.handoff: handoff \"adopt\" is not supported by this version");
+}
+
+#[test]
+fn listeners_that_cannot_be_are_refused() {
+    for (address, message) in [
+        ("localhost:80", "names are not looked up"),
+        ("0.0.0.0:0", "has port 0"),
+        ("8080", "is no address"),
+        ("{host.adress}:80", "unknown placeholder"),
+    ] {
+        let text = only(&format!("[listeners]\na = \"{address}\""));
+        assert!(text.contains(message), "{text}");
+    }
+    let twice = only("[listeners]\na = \"0.0.0.0:80\"\nb = \"0.0.0.0:80\"");
+    assert_eq!(twice, "listeners.b: has the same address as listener a");
+    let many: String = (1..=17).map(|port| format!("l{port} = \"127.0.0.1:{port}\"\n")).collect();
+    assert_eq!(
+        only(&format!("[listeners]\n{many}")),
+        "listeners: has 17 listeners, more than the 16 that are allowed"
+    );
+    assert_eq!(only("[listeners]\na = { backlog = 5 }"), "listeners.a.address: is missing");
+}
+
+#[test]
+fn a_probe_needs_a_listener_that_exists() {
+    let two = "[listeners]\na = \"[::]:1\"\nb = \"[::]:2\"\n";
+    assert_eq!(
+        only(&format!("{two}[readiness]\nkind = \"http\"")),
+        "readiness.listener: is missing: there are several listeners: a, b"
+    );
+    assert_eq!(
+        only(&format!("{two}[liveness]\nkind = \"tcp\"\nlistener = \"c\"")),
+        "liveness.listener: \"c\" is no listener of the service: it has a, b"
+    );
+    assert_eq!(
+        only("[readiness]\nkind = \"grpc\""),
+        "readiness.listener: kind \"grpc\" asks a listener, and the service has none"
+    );
+}
+
+#[test]
+fn keys_that_mean_nothing_with_a_kind_are_refused() {
+    assert_eq!(
+        only("[readiness]\nkind = \"notify\"\npath = \"/\""),
+        "readiness.path: has no meaning with kind \"notify\""
+    );
+    assert_eq!(
+        only("[liveness]\nkind = \"exec\"\ncommand = [\"a\"]\nstatus = [1, 2]"),
+        "liveness.status: has no meaning with kind \"exec\""
+    );
+    assert_eq!(
+        only("[liveness]\nkind = \"notify\""),
+        "liveness.kind: \"notify\" is none of http, https, grpc, tcp, exec"
+    );
+    assert_eq!(only("[liveness]\ninterval = \"1s\""), "liveness.kind: is missing");
+    assert_eq!(
+        only("[readiness]\nkind = \"alive\"\nsettle = \"60s\""),
+        "readiness.settle: can never be ready: settle is not shorter than the deadline"
+    );
+}
+
+#[test]
+fn an_http_probe_that_cannot_be_asked_is_refused() {
+    let with =
+        |rest: &str| only(&format!("[listeners]\na = \"[::]:1\"\n[readiness]\nkind = \"http\"\n{rest}"));
+    assert!(with("path = \"ready\"").contains("is no path of a request"));
+    assert!(with("path = \"/a b\"").contains("is no path of a request"));
+    assert!(with("path = \"/a\\r\\nX: y\"").contains("is no path of a request"));
+    assert!(with("host = \"a\\r\\nb\"").contains("is no host"));
+    assert!(with("status = [300, 200]").contains("holds no status code"));
+    assert!(with("status = [200]").contains("expected the first and the last status code"));
+    assert!(with("status = [99, 200]").contains("is outside 100 to 599"));
+}
+
+#[test]
+fn what_no_program_can_be_given_is_refused() {
+    assert!(only("[environment]\n\"A=B\" = \"c\"").contains("is no variable's name"));
+    assert!(only("[environment]\nLISTEN_FDS = \"1\"").contains("is set by the agent"));
+    assert!(only("[environment]\nHANDOVER_X = \"1\"").contains("is set by the agent"));
+    assert!(only("[environment]\nA = \"a\\u0000b\"").contains("contains a zero byte"));
+    assert!(only("user = \"-a\"").contains("is no account"));
+    assert!(only("user = \"4294967295\"").contains("is no account"));
+    assert!(only("working_directory = \"a/../..\"").contains(".."));
+    assert!(only("[drain]\nsignal = \"SIGKILL\"").contains("cannot be caught"));
+    for command in ["[]", "[\"\"]", "[\"../bin/sh\"]", "[\"bin/\"]", "[1]", "[\"{x}\"]"] {
+        let errors = errors(&format!("service = \"a\"\ncommand = {command}"));
+        assert_eq!(errors.all().len(), 1, "{command}: {errors}");
+    }
+    let many = format!("service = \"a\"\ncommand = [{}]", "\"a\",".repeat(257));
+    assert!(errors(&many).to_string().contains("257 words"));
+    let long = format!("[environment]\nA = \"{}\"", "a".repeat(32 * 1024 + 1));
+    assert!(only(&long).contains("more than the 32768"));
+    let many: String = (0..257).map(|number| format!("A{number} = \"\"\n")).collect();
+    assert!(only(&format!("[environment]\n{many}")).contains("257 variables"));
+    let many: String = (0..65).map(|number| format!("a{number} = \"\"\n")).collect();
+    assert!(only(&format!("[hosts]\n{many}")).contains("65 labels"));
+}
+
+#[test]
+fn what_a_terminal_would_obey_is_escaped() {
+    for text in ["\"\\u001b[31m\" = 1", "user = \"\\u001b[31m\"", "[environment]\n\"\\u001b\" = \"\""] {
+        let shown = errors(&format!("{SMALL}{text}")).to_string();
+        assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_manifest_is_refused_at_once() {
+    let started = Instant::now();
+    let huge = "a = [[[[\n".repeat(1_200_000);
+    assert!(errors(&huge).to_string().contains("more than the 65536"));
+    assert!(Manifest::from_bytes(huge.as_bytes()).unwrap_err().to_string().contains("more than the 65536"));
+    assert!(started.elapsed() < Duration::from_secs(5));
+
+    let wide = |text: &str| text.encode_utf16().collect::<Vec<_>>();
+    let little: Vec<u8> = wide(SMALL).into_iter().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = wide(&format!("\u{feff}{SMALL}")).into_iter().flat_map(u16::to_be_bytes).collect();
+    for bytes in [little, big] {
+        assert!(Manifest::from_bytes(&bytes).unwrap_err().to_string().contains("is in UTF-16"));
+    }
+    assert!(
+        Manifest::from_bytes(b"\x7fELF\x02\x01\x01\0\0").unwrap_err().to_string().contains("binary data")
+    );
+    let latin = Manifest::from_bytes(b"service = \"web\"\nuser = \"m\xfcller\"").unwrap_err();
+    assert!(latin.to_string().contains("not UTF-8: byte 25, in line 2"), "{latin}");
+}
+
+#[test]
+fn the_deepest_and_widest_texts_are_refused_in_time() {
+    let started = Instant::now();
+    for text in [
+        "a=".to_owned() + &"[".repeat(MAX_MANIFEST_BYTES - 2),
+        "a.".repeat(MAX_MANIFEST_BYTES / 2 - 2) + "a=1",
+        "[a]\n".repeat(MAX_MANIFEST_BYTES / 4),
+        "{".repeat(MAX_MANIFEST_BYTES),
+        "a={b=".repeat(MAX_MANIFEST_BYTES / 5),
+        (0..8_000).map(|number| format!("k{number}=1\n")).collect(),
+    ] {
+        let errors = errors(&text);
+        assert!(errors.all().len() <= 100);
+    }
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}

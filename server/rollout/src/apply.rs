@@ -1,0 +1,226 @@
+//! Applying records: the only place where what is durable changes, live and on replay.
+
+use crate::{
+    Deployment, DeploymentState, HostState, Plan, PlannedHost, Record, ReplayError, Stage, StagePhase,
+    deployment::{Facts, Instances, Track},
+    index::Index,
+    observed::Observed,
+};
+use handover_model::{HostName, Timestamp};
+use std::collections::BTreeMap;
+
+impl Deployment {
+    /// The deployment that a first record begins. Its plan is empty yet.
+    pub(crate) fn from_created(record: Record) -> Result<Self, ReplayError> {
+        let Record::Created { id, service, release, by, policy, at } = record else {
+            return Err(ReplayError::NoBeginning { found: Some(record.name()) });
+        };
+        let name = |suffix: &str| {
+            format!("{service}-{id}{suffix}").parse().map_err(|source| ReplayError::Instance { id, source })
+        };
+        let instances = Instances { new: name("")?, again: name("-r")? };
+        let plan = Plan { service, release, stages: Vec::new(), policy, skipped: Vec::new() };
+        let facts = Facts {
+            id,
+            by,
+            created_at: at,
+            plan,
+            instances,
+            state: DeploymentState::Planning,
+            stage: 0,
+            tracks: BTreeMap::new(),
+            failures: 0,
+            last_failure: String::new(),
+            lifts: 0,
+        };
+        Ok(Self { facts, index: Index::default(), observed: Observed::default() })
+    }
+
+    /// Takes a fact in. The facts change here and nowhere else.
+    ///
+    /// # Errors
+    /// When the record makes no sense where the deployment is; then nothing was changed.
+    pub fn apply(&mut self, record: &Record) -> Result<(), ReplayError> {
+        self.check_place(record)?;
+        match record {
+            // Refused by check_place: a deployment begins once.
+            Record::Created { .. } => {}
+            Record::Planned { stage, share, bake, retire, hosts } => {
+                let shape = Stage { hosts: Vec::new(), share: *share, bake: *bake, retire: *retire };
+                self.plan_hosts(*stage, shape, hosts);
+            }
+            Record::LeftOut { hosts } => self.facts.plan.skipped.extend(hosts.iter().cloned()),
+            Record::Started { at } => {
+                self.facts.plan.check().map_err(|source| ReplayError::Plan { id: self.facts.id, source })?;
+                self.enter_stage(0, *at);
+            }
+            Record::StageEntered { stage, at } => self.enter_stage(*stage, *at),
+            Record::BakeStarted { at, until, deadline } => {
+                let phase = StagePhase::Baking { until: *until, deadline: *deadline };
+                self.facts.state = DeploymentState::Running { phase, since: *at };
+            }
+            Record::BakePassed { at } => {
+                self.facts.state = DeploymentState::Running { phase: StagePhase::Closing, since: *at };
+            }
+            Record::HostMoved { host, to, at: _ } => self.move_host(host, to)?,
+            Record::HostFailed { host, reason, at: _ } => self.fail_host(host, reason)?,
+            Record::Paused { reason, at } => {
+                self.facts.state = DeploymentState::Paused { reason: reason.clone(), since: *at };
+            }
+            Record::RollbackStarted { reason, at } => {
+                self.facts.state = DeploymentState::RollingBack { reason: reason.clone(), since: *at };
+            }
+            Record::DeadlinesLifted { to, at: _ } => self.lift_deadlines(*to),
+            Record::Ended { outcome, at } => {
+                self.facts.state = DeploymentState::Ended { outcome: outcome.clone(), at: *at };
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the record may come in the deployment's state.
+    fn check_place(&self, record: &Record) -> Result<(), ReplayError> {
+        let state = &self.facts.state;
+        let planning = matches!(state, DeploymentState::Planning);
+        let ended = matches!(state, DeploymentState::Ended { .. });
+        let in_phase = |wanted: fn(&StagePhase) -> bool| match state {
+            DeploymentState::Running { phase, .. } => wanted(phase),
+            DeploymentState::Planning
+            | DeploymentState::Paused { .. }
+            | DeploymentState::RollingBack { .. }
+            | DeploymentState::Ended { .. } => false,
+        };
+        let fits = match record {
+            Record::Created { .. } => false,
+            Record::Planned { stage, .. } => {
+                let stages = u32::try_from(self.facts.plan.stages.len()).unwrap_or(u32::MAX);
+                planning && (*stage == stages || stage.checked_add(1) == Some(stages))
+            }
+            Record::LeftOut { .. } | Record::Started { .. } => planning,
+            Record::StageEntered { stage, .. } => {
+                in_phase(|phase| matches!(phase, StagePhase::Closing))
+                    && self.facts.stage.checked_add(1) == Some(*stage)
+                    && self.facts.plan.stages.len() > to_usize(*stage)
+            }
+            Record::BakeStarted { .. } => in_phase(|phase| matches!(phase, StagePhase::Moving)),
+            Record::BakePassed { .. } => in_phase(|phase| !matches!(phase, StagePhase::Closing)),
+            Record::HostMoved { .. } | Record::HostFailed { .. } | Record::DeadlinesLifted { .. } => {
+                !planning && !ended
+            }
+            Record::Paused { .. } => in_phase(|_| true),
+            Record::RollbackStarted { .. } => {
+                in_phase(|_| true) || matches!(state, DeploymentState::Paused { .. })
+            }
+            Record::Ended { .. } => !ended,
+        };
+        let out_of_place =
+            || ReplayError::OutOfPlace { id: self.facts.id, state: state.name(), record: record.name() };
+        fits.then_some(()).ok_or_else(out_of_place)
+    }
+
+    fn plan_hosts(&mut self, number: u32, shape: Stage, hosts: &[PlannedHost]) {
+        let stages = &mut self.facts.plan.stages;
+        if stages.len() == to_usize(number) {
+            stages.push(shape);
+        }
+        let Some(stage) = stages.last_mut() else { return };
+        for planned in hosts {
+            let position = u32::try_from(stage.hosts.len()).unwrap_or(u32::MAX);
+            stage.hosts.push(planned.clone());
+            if !self.facts.tracks.contains_key(&planned.host) {
+                let from = planned.from.clone();
+                let track = Track { stage: number, position, from, state: HostState::Pending, failure: None };
+                self.index.insert_anywhere(&planned.host, &track);
+                self.facts.tracks.insert(planned.host.clone(), track);
+            }
+        }
+    }
+
+    fn enter_stage(&mut self, number: u32, at: Timestamp) {
+        self.facts.stage = number;
+        self.facts.state = DeploymentState::Running { phase: StagePhase::Moving, since: at };
+        self.index.leave_stage();
+        self.observed.unconfirmed.clear();
+        let hosts: Vec<_> = self
+            .facts
+            .plan
+            .stages
+            .get(to_usize(number))
+            .map(|stage| stage.hosts.iter().map(|planned| planned.host.clone()).collect())
+            .unwrap_or_default();
+        for (position, host) in (0..).zip(&hosts) {
+            if let Some(track) = self.facts.tracks.get_mut(host) {
+                track.stage = number;
+                track.position = position;
+                self.index.insert_here(host, track, &self.facts.plan);
+            }
+            self.confirm(host);
+        }
+    }
+
+    fn move_host(&mut self, host: &HostName, to: &HostState) -> Result<(), ReplayError> {
+        let before = self.assignment(host);
+        let id = self.facts.id;
+        let unknown = || ReplayError::UnknownHost { id, host: host.clone(), record: "host_moved" };
+        let track = self.facts.tracks.get_mut(host).ok_or_else(unknown)?;
+        if !track.state.can_become(to) {
+            let (from, to) = (track.state.name(), to.name());
+            return Err(ReplayError::Move { id, host: host.clone(), from, to });
+        }
+        self.index.remove(host, track, self.facts.stage);
+        track.state = to.clone();
+        self.index.insert(host, track, self.facts.stage, &self.facts.plan);
+        if self.assignment(host) != before {
+            self.observed.outdate(host);
+        }
+        self.confirm(host);
+        Ok(())
+    }
+
+    fn fail_host(&mut self, host: &HostName, reason: &str) -> Result<(), ReplayError> {
+        let id = self.facts.id;
+        let unknown = || ReplayError::UnknownHost { id, host: host.clone(), record: "host_failed" };
+        let track = self.facts.tracks.get_mut(host).ok_or_else(unknown)?;
+        if track.failure.is_some() {
+            let from = track.state.name();
+            return Err(ReplayError::Move { id, host: host.clone(), from, to: "failed a second time" });
+        }
+        self.index.remove(host, track, self.facts.stage);
+        track.failure = Some(reason.to_owned());
+        self.index.insert(host, track, self.facts.stage, &self.facts.plan);
+        self.facts.last_failure = reason.to_owned();
+        self.facts.failures = self.facts.failures.saturating_add(1);
+        Ok(())
+    }
+
+    fn lift_deadlines(&mut self, to: Timestamp) {
+        self.facts.lifts = self.facts.lifts.saturating_add(1);
+        while let Some((at, host)) = self.index.deadlines.first().cloned()
+            && at < to
+        {
+            self.index.deadlines.pop_first();
+            if let Some(track) = self.facts.tracks.get_mut(&host) {
+                track.state.lift(to);
+                self.index.deadlines.insert((to, host));
+            }
+        }
+        if let DeploymentState::Running { phase: StagePhase::Baking { deadline, .. }, .. } =
+            &mut self.facts.state
+        {
+            *deadline = to.max(*deadline);
+        }
+    }
+
+    /// Keeps the set of hosts whose health the bake still waits for.
+    pub(crate) fn confirm(&mut self, host: &HostName) {
+        if self.index.baking_here.contains(host) && !self.bakes_well(host) {
+            self.observed.unconfirmed.insert(host.clone());
+        } else {
+            self.observed.unconfirmed.remove(host);
+        }
+    }
+}
+
+fn to_usize(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,66 @@
+//! What goes into the engine and what comes out of it.
+
+use crate::{Assignment, Record};
+use handover_model::{HostName, InstanceId, InstanceReport};
+use std::collections::BTreeMap;
+
+/// What happened. Events about hosts that are not in the plan are ignored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A host told what it runs. Also says that it is connected.
+    HostReported {
+        /// Which host.
+        host: HostName,
+        /// Whether the agent works on the latest target that the server made for it. Shares, readiness and absence
+        /// count only then; a failure counts always.
+        current: bool,
+        /// All instances of the deployment's service in the report; others are ignored.
+        instances: BTreeMap<InstanceId, InstanceReport>,
+    },
+    /// A host's session began.
+    HostConnected {
+        /// Which host.
+        host: HostName,
+    },
+    /// A host's session ended. After a restart of the server: the host did not come back in a reasonable time.
+    HostDisconnected {
+        /// Which host.
+        host: HostName,
+    },
+    /// A host was taken out of the fleet. Nothing can be ordered there any more.
+    HostRemoved {
+        /// Which host.
+        host: HostName,
+    },
+    /// Time passed: see [`crate::Deployment::next_deadline`]. Harmless at any moment.
+    Tick,
+    /// An operator wants every touched host back on its former release.
+    Abort {
+        /// Who.
+        by: String,
+        /// Why, in the operator's words; may be empty.
+        reason: String,
+    },
+}
+
+/// An order to the fleet. Idempotent: sent twice it does nothing the second time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Make this the host's instances of the deployment's service.
+    Assign {
+        /// Where.
+        host: HostName,
+        /// What should run there.
+        assignment: Assignment,
+    },
+}
+
+/// What follows from an event: first the records are made durable, then the commands are run.
+#[must_use = "records that are not written and commands that are not run break the deployment"]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Step {
+    /// In order; already applied to the deployment that returned them.
+    pub records: Vec<Record>,
+    /// At most one for each host.
+    pub commands: Vec<Command>,
+}

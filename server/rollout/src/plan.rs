@@ -1,0 +1,243 @@
+//! The plan: what every strategy becomes. Immutable once a deployment runs it.
+
+use crate::Placement;
+use handover_model::{Duration, HostName, Labels, ReleaseRef, ServiceName, Share};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Carrying one release to some hosts, stage by stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Whose release.
+    pub service: ServiceName,
+    /// What the hosts get.
+    pub release: ReleaseRef,
+    /// In order. A host may stand in several, with another share in each; the last one retires its old instance.
+    pub stages: Vec<Stage>,
+    /// What is allowed and how long things may take.
+    pub policy: Policy,
+    /// Hosts that the plan leaves out, and why.
+    pub skipped: Vec<(HostName, String)>,
+}
+
+/// A set of hosts, the share that the new release gets there, and what must hold before the next stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// In the order in which they are changed.
+    pub hosts: Vec<PlannedHost>,
+    /// The new release's share. A host that had nothing before gives it all as soon as this is above 0.
+    pub share: Share,
+    /// How long all hosts of the stage must stay healthy with that share.
+    pub bake: Duration,
+    /// Whether the old instances are taken out after the bake. Needs a share of all.
+    pub retire: bool,
+}
+
+/// A host of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedHost {
+    /// Its name.
+    pub host: HostName,
+    /// What runs there now and is gone back to; `None` where the service is new on the host.
+    pub from: Option<Placement>,
+}
+
+/// What a deployment may do, and how long each wait may last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Most hosts that start or shift at the same time; at least 1.
+    pub max_in_flight: u32,
+    /// Failed hosts that are borne: each goes back alone and the rest goes on.
+    pub failures_allowed: u32,
+    /// What happens at one failure more.
+    pub on_failure: OnFailure,
+    /// What becomes of a host that is offline when its turn comes.
+    pub offline: OfflinePolicy,
+    /// From the order to readiness: the manifest's readiness deadline and an allowance for fetching the bundle.
+    pub ready_deadline: Duration,
+    /// From the order to the shares being in the kernel. Also how long after a bake a host may take to report.
+    pub flip_deadline: Duration,
+    /// From the order to the instance being gone: queues, drain deadline and some slack.
+    pub retire_deadline: Duration,
+}
+
+/// What happens when more hosts failed than are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// Every touched host goes back.
+    RollBack,
+    /// The failed host goes back; everything else stays until a person decides.
+    Pause,
+}
+
+/// What becomes of a host that is offline when its turn comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OfflinePolicy {
+    /// Its stage waits for it; where it is not back by the deadline it counts as failed, untouched.
+    Wait {
+        /// From its turn on.
+        deadline: Duration,
+    },
+    /// It is left out. Coming back later it gets the service's current release from the server.
+    Skip,
+    /// It counts as failed, untouched.
+    Fail,
+}
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// No host has the labels that the manifest asks for.
+    #[error(
+        "no host of the fleet has the labels that {service} asks for ({}); there are {existing} hosts: label one with `handover hosts label`, or change `hosts` in the manifest",
+        written(.labels)
+    )]
+    NoHosts {
+        /// Whose hosts.
+        service: ServiceName,
+        /// What the manifest asks for; empty: any host.
+        labels: Labels,
+        /// How many hosts the fleet has.
+        existing: usize,
+    },
+    /// Hosts that were asked for by name and are not among those that the manifest's labels choose.
+    #[error(
+        "{} not in the fleet or without the labels that {service} asks for ({})",
+        names(.hosts),
+        written(.labels)
+    )]
+    NotChosen {
+        /// Whose hosts.
+        service: ServiceName,
+        /// Those that were asked for in vain.
+        hosts: Vec<HostName>,
+        /// What the manifest asks for.
+        labels: Labels,
+    },
+    /// Every host was left out.
+    #[error("nothing to do for {release}: {}", reasons(.skipped))]
+    NothingToDo {
+        /// What should have been deployed.
+        release: ReleaseRef,
+        /// Each host and why it was left out.
+        skipped: Vec<(HostName, String)>,
+    },
+    /// The release belongs to another service than the plan.
+    #[error("release {release} does not belong to service {service}")]
+    ForeignRelease {
+        /// The plan's service.
+        service: ServiceName,
+        /// The release.
+        release: ReleaseRef,
+    },
+    /// There is no stage, or one without hosts.
+    #[error("the plan has no stages, or stage {stage} has no hosts")]
+    Empty {
+        /// Which stage, from 0.
+        stage: usize,
+    },
+    /// No host may be changed at all.
+    #[error("the plan allows no host in flight; it needs at least 1")]
+    NoneInFlight,
+    /// A host stands in a stage twice, or differently in two stages.
+    #[error("host {host} stands twice in a stage, or comes from two different instances")]
+    Twice {
+        /// Which host.
+        host: HostName,
+    },
+    /// A stage retires old instances although the new ones have not all shares.
+    #[error(
+        "stage {stage} retires the old instances while the new ones have {share} of the connections, not all"
+    )]
+    RetiresTooEarly {
+        /// Which stage, from 0.
+        stage: usize,
+        /// The new release's share in it.
+        share: Share,
+    },
+    /// A host's last stage does not retire its old instance, or one before it does.
+    #[error("host {host} must be retired in the last stage that names it, and only there")]
+    Unfinished {
+        /// Which host.
+        host: HostName,
+    },
+}
+
+impl Plan {
+    /// Checks what must hold of every plan, whoever made it: the engine runs no other.
+    ///
+    /// # Errors
+    /// The first thing that does not hold.
+    pub fn check(&self) -> Result<(), PlanError> {
+        if self.release.service != self.service {
+            return Err(PlanError::ForeignRelease {
+                service: self.service.clone(),
+                release: self.release.clone(),
+            });
+        }
+        if self.stages.is_empty() {
+            return Err(PlanError::Empty { stage: 0 });
+        }
+        if self.policy.max_in_flight == 0 {
+            return Err(PlanError::NoneInFlight);
+        }
+        let mut seen: BTreeMap<&HostName, (usize, &PlannedHost)> = BTreeMap::new();
+        for (number, stage) in self.stages.iter().enumerate() {
+            if stage.hosts.is_empty() {
+                return Err(PlanError::Empty { stage: number });
+            }
+            if stage.retire && stage.share != Share::ALL {
+                return Err(PlanError::RetiresTooEarly { stage: number, share: stage.share });
+            }
+            for planned in &stage.hosts {
+                let Some((before, other)) = seen.insert(&planned.host, (number, planned)) else { continue };
+                if before == number || other.from != planned.from {
+                    return Err(PlanError::Twice { host: planned.host.clone() });
+                }
+                if self.stages.get(before).is_some_and(|stage| stage.retire) {
+                    return Err(PlanError::Unfinished { host: planned.host.clone() });
+                }
+            }
+        }
+        let unfinished =
+            seen.into_iter().find(|(_, (last, _))| !self.stages.get(*last).is_some_and(|stage| stage.retire));
+        match unfinished {
+            Some((host, _)) => Err(PlanError::Unfinished { host: host.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn written(labels: &Labels) -> String {
+    if labels.is_empty() {
+        return "none: every host is meant".to_owned();
+    }
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+}
+
+fn names(hosts: &[HostName]) -> String {
+    let some: Vec<_> = hosts.iter().take(10).map(HostName::as_str).collect();
+    let verb = if hosts.len() == 1 { "is" } else { "are" };
+    match hosts.len().saturating_sub(some.len()) {
+        0 => format!("{} {verb}", some.join(", ")),
+        more => format!("{} and {more} more {verb}", some.join(", ")),
+    }
+}
+
+fn reasons(skipped: &[(HostName, String)]) -> String {
+    let mut counts: BTreeMap<&str, (usize, &HostName)> = BTreeMap::new();
+    for (host, reason) in skipped {
+        counts.entry(reason).or_insert((0, host)).0 += 1;
+    }
+    let said: Vec<_> = counts
+        .into_iter()
+        .take(10)
+        .map(|(reason, (count, host))| match count {
+            1 => format!("{host}: {reason}"),
+            _ => format!("{count} hosts: {reason}"),
+        })
+        .collect();
+    said.join("; ")
+}

@@ -1,0 +1,153 @@
+//! How a deployment is looked at.
+
+use crate::{
+    Deployment, DeploymentState, HostState, Outcome, Placement, Plan, WaitingOn, deployment::Track,
+    host::Kind,
+};
+use handover_model::{
+    DeploymentId, HostName, InstanceId, InstanceReport, ReleaseRef, ServiceName, Timestamp,
+};
+
+/// A host of a deployment, to be shown.
+#[derive(Clone, Debug)]
+pub struct HostView<'a> {
+    /// Its name.
+    pub host: &'a HostName,
+    /// The stage that it is in or comes into, from 0.
+    pub stage: u32,
+    /// What it ran before; `None` where the service was new.
+    pub from: Option<&'a Placement>,
+    /// Where it is.
+    pub state: &'a HostState,
+    /// Why it failed; `None` where it did not.
+    pub failure: Option<&'a str>,
+    /// Whether it has a session; `None` while that is not known, after a restart of the server.
+    pub online: Option<bool>,
+    /// The new release's instance, as its agent last saw it.
+    pub new_instance: Option<(&'a InstanceId, &'a InstanceReport)>,
+    /// The former release's instance, as its agent last saw it.
+    pub old_instance: Option<(&'a InstanceId, &'a InstanceReport)>,
+    /// What it waits for; `None` where it waits for nothing.
+    pub waiting: Option<WaitingOn>,
+}
+
+impl Deployment {
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> DeploymentId {
+        self.facts.id
+    }
+
+    /// Whose release.
+    #[must_use]
+    pub fn service(&self) -> &ServiceName {
+        &self.facts.plan.service
+    }
+
+    /// What is deployed.
+    #[must_use]
+    pub fn release(&self) -> &ReleaseRef {
+        &self.facts.plan.release
+    }
+
+    /// The plan that it carries out.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.facts.plan
+    }
+
+    /// Who asked for it.
+    #[must_use]
+    pub fn created_by(&self) -> &str {
+        &self.facts.by
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn created_at(&self) -> Timestamp {
+        self.facts.created_at
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn state(&self) -> &DeploymentState {
+        &self.facts.state
+    }
+
+    /// The stage that it is in, from 0; the last one that it was in where it ended or goes back.
+    #[must_use]
+    pub fn stage(&self) -> u32 {
+        self.facts.stage
+    }
+
+    /// How many hosts failed.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.facts.failures
+    }
+
+    /// How it ended; `None` while it goes on.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.facts.state {
+            DeploymentState::Ended { outcome, .. } => Some(outcome),
+            DeploymentState::Planning
+            | DeploymentState::Running { .. }
+            | DeploymentState::Paused { .. }
+            | DeploymentState::RollingBack { .. } => None,
+        }
+    }
+
+    /// Why it is paused, goes back, or did not succeed; empty otherwise.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match &self.facts.state {
+            DeploymentState::Paused { reason, .. }
+            | DeploymentState::RollingBack { reason, .. }
+            | DeploymentState::Ended {
+                outcome: Outcome::RolledBack { reason } | Outcome::NeedsPerson { reason, .. },
+                ..
+            } => reason,
+            DeploymentState::Planning
+            | DeploymentState::Running { .. }
+            | DeploymentState::Ended { outcome: Outcome::Succeeded { .. }, .. } => "",
+        }
+    }
+
+    /// The hosts that could not be shown to be where they should, with what is in the way.
+    pub fn stuck(&self) -> impl Iterator<Item = (&HostName, &str)> {
+        self.facts.tracks.iter().filter(|(_, track)| track.state.kind() == Kind::Stuck).map(
+            |(host, track)| {
+                let reason = track.state.reason();
+                (host, reason)
+            },
+        )
+    }
+
+    /// Every host of the plan, by name.
+    pub fn hosts(&self) -> impl Iterator<Item = HostView<'_>> {
+        self.facts.tracks.iter().map(|(host, track)| self.view(host, track))
+    }
+
+    /// One host of the plan; `None` where it is not in it.
+    #[must_use]
+    pub fn host(&self, host: &HostName) -> Option<HostView<'_>> {
+        self.facts.tracks.get_key_value(host).map(|(host, track)| self.view(host, track))
+    }
+
+    fn view<'a>(&'a self, host: &'a HostName, track: &'a Track) -> HostView<'a> {
+        let seen = |instance: &'a InstanceId| Some((instance, self.observed.instance(host, instance)?));
+        let former = self.former_of(track).map(|former| former.instance);
+        HostView {
+            host,
+            stage: track.stage,
+            from: track.from.as_ref(),
+            state: &track.state,
+            failure: track.failure.as_deref(),
+            online: self.observed.online(host),
+            new_instance: seen(&self.facts.instances.new),
+            old_instance: former.and_then(|former| self.observed.entry(host, &former)),
+            waiting: self.waiting_on_host(host),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Why nothing moves: what is waited for, until when, and what happens then.
+
+use crate::{
+    Deployment, DeploymentState, Former, HostState, OnFailure, StagePhase,
+    deployment::Track,
+    host::Kind,
+    rules::{phase_name, seconds},
+};
+use handover_model::{HostName, InstanceId, Timestamp};
+
+/// What a deployment or a host waits for, in an operator's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingOn {
+    /// What is waited for.
+    pub what: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when; `None`: for a person, without a deadline.
+    pub until: Option<Timestamp>,
+    /// What happens then.
+    pub then: String,
+}
+
+impl Deployment {
+    /// What the deployment as a whole waits for; `None` once it ended.
+    #[must_use]
+    pub fn waiting_on(&self) -> Option<WaitingOn> {
+        let until = self.next_deadline();
+        let batch = self.batch();
+        let (what, since, until, then) = match &self.facts.state {
+            DeploymentState::Ended { .. } => return None,
+            DeploymentState::Planning => {
+                let what = "its plan to be written".to_owned();
+                (what, self.facts.created_at, Some(self.facts.created_at), "it ends untouched".to_owned())
+            }
+            DeploymentState::Paused { reason, since } => {
+                let then = "nothing by itself; `handover abort` takes every touched host back".to_owned();
+                (format!("a person: {reason}"), *since, None, then)
+            }
+            DeploymentState::RollingBack { reason, since } => {
+                let what = format!("{} to go back: {reason}", hosts(self.index.all.of(Kind::Returning)));
+                let then = "a host that is not back by its deadline is reported as stuck".to_owned();
+                (what, *since, until, then)
+            }
+            DeploymentState::Running { phase: StagePhase::Moving, since } => {
+                (format!("{batch}: {}", self.moving()), *since, until, self.at_failure())
+            }
+            DeploymentState::Running { phase: StagePhase::Baking { until: end, .. }, since } => {
+                let what = self.baking(&batch, end.since(*since));
+                (what, *since, until, "the next step, or a failed host where one has not reported".to_owned())
+            }
+            DeploymentState::Running { phase: StagePhase::Closing, since } => {
+                let retiring = self.index.here.of(Kind::Retiring);
+                let returning = self.index.all.of(Kind::Returning);
+                let mut parts = Vec::new();
+                if retiring > 0 {
+                    parts.push(format!("the old instances of {} to finish", hosts(retiring)));
+                }
+                if returning > 0 {
+                    parts.push(format!("{} to go back", hosts(returning)));
+                }
+                let then = "it goes on and notes what is still there".to_owned();
+                (format!("{batch}: {}", parts.join(", ")), *since, until, then)
+            }
+        };
+        Some(WaitingOn { what, since, until, then })
+    }
+
+    /// What a host waits for; `None` where it waits for nothing.
+    #[must_use]
+    pub fn waiting_on_host(&self, host: &HostName) -> Option<WaitingOn> {
+        let track = self.facts.tracks.get(host)?;
+        let new = &self.facts.instances.new;
+        let old = self.former_of(track).map(|former| former.instance);
+        let old_name = old.as_ref().map_or("the service", |old| old.as_str());
+        let until = track.state.deadline();
+        let fails = "it counts as failed and goes back".to_owned();
+        let sticks = "it is reported as stuck; its former release stays ordered".to_owned();
+        let (what, since, until, then) = match &track.state {
+            HostState::Pending => return self.before_its_turn(track),
+            HostState::Baking { since, .. } => return self.while_standing(track, *since),
+            HostState::Done { .. }
+            | HostState::Skipped { .. }
+            | HostState::Removed { .. }
+            | HostState::Returned { .. }
+            | HostState::Stuck { .. } => return None,
+            HostState::Offline { since, .. } => (
+                "the host to come online".to_owned(),
+                *since,
+                until,
+                "it counts as failed, untouched".to_owned(),
+            ),
+            HostState::Starting { since, .. } => {
+                (format!("{new} to become ready{}", self.now_is(host, new)), *since, until, fails)
+            }
+            HostState::Shifting { since, share, .. } => {
+                let what = format!("{new} to get {share} of new connections{}", self.now_is(host, new));
+                (what, *since, until, fails)
+            }
+            HostState::Retiring { since, .. } => {
+                let then = "the host counts as done, with a note".to_owned();
+                (format!("{old_name} to finish its connections"), *since, until, then)
+            }
+            HostState::Restarting { since, .. } => {
+                let instance = &self.facts.instances.again;
+                (format!("{instance} to become ready{}", self.now_is(host, instance)), *since, until, sticks)
+            }
+            HostState::ShiftingBack { since, former, .. } => {
+                let which = match former {
+                    Former::Kept => "",
+                    Former::StartedAgain => ", started again,",
+                };
+                (format!("{old_name}{which} to get all new connections back"), *since, until, sticks)
+            }
+            HostState::RetiringNew { since, .. } => {
+                let then = match old {
+                    Some(_) => "the host counts as back, with a note".to_owned(),
+                    None => "it is reported as stuck, unless the instance is finishing".to_owned(),
+                };
+                (format!("{new} to finish its connections"), *since, until, then)
+            }
+        };
+        Some(WaitingOn { what, since, until, then })
+    }
+
+    fn before_its_turn(&self, track: &Track) -> Option<WaitingOn> {
+        let since = match &self.facts.state {
+            DeploymentState::Running { since, .. } => *since,
+            DeploymentState::Paused { since, .. } => return Some(self.for_a_person(*since)),
+            // It will not have its turn any more.
+            DeploymentState::Planning
+            | DeploymentState::RollingBack { .. }
+            | DeploymentState::Ended { .. } => {
+                return None;
+            }
+        };
+        let what = if track.stage == self.facts.stage {
+            format!("its turn: at most {} may change at once", hosts(self.in_flight_allowed()))
+        } else {
+            let stages = self.facts.plan.stages.len();
+            format!("its turn in batch {} of {stages}; now {}", track.stage.saturating_add(1), self.batch())
+        };
+        Some(WaitingOn { what, since, until: self.next_deadline(), then: self.at_failure() })
+    }
+
+    fn while_standing(&self, track: &Track, stands_since: Timestamp) -> Option<WaitingOn> {
+        let until = self.next_deadline();
+        let batch = self.batch();
+        let (what, since, then) = match &self.facts.state {
+            DeploymentState::Planning | DeploymentState::Ended { .. } => return None,
+            DeploymentState::Paused { since, .. } => return Some(self.for_a_person(*since)),
+            DeploymentState::RollingBack { since, .. } => {
+                ("to go back".to_owned(), *since, "it goes back".to_owned())
+            }
+            DeploymentState::Running { phase: StagePhase::Baking { until, .. }, since }
+                if track.stage == self.facts.stage =>
+            {
+                let then = "the next step, where every host of the batch is well".to_owned();
+                (self.baking(&batch, until.since(*since)), *since, then)
+            }
+            DeploymentState::Running { .. } => {
+                (format!("the others: {batch}, {}", self.moving()), stands_since, self.at_failure())
+            }
+        };
+        Some(WaitingOn { what, since, until, then })
+    }
+
+    fn for_a_person(&self, since: Timestamp) -> WaitingOn {
+        let then = "nothing by itself".to_owned();
+        WaitingOn { what: "a person: the deployment is paused".to_owned(), since, until: None, then }
+    }
+
+    fn batch(&self) -> String {
+        let stages = self.facts.plan.stages.len();
+        format!("batch {} of {stages}", usize::try_from(self.facts.stage).unwrap_or(0).saturating_add(1))
+    }
+
+    fn baking(&self, batch: &str, time: handover_model::Duration) -> String {
+        let well = format!("{batch} to stay healthy for {}", seconds(time));
+        match self.observed.unconfirmed.first() {
+            None => well,
+            Some(host) => match self.observed.unconfirmed.len() {
+                1 => format!("{well}, and for {host} to report"),
+                more => format!("{well}, and for {host} and {} more to report", more.saturating_sub(1)),
+            },
+        }
+    }
+
+    /// The hosts of the current stage that are not there yet, by state.
+    fn moving(&self) -> String {
+        let kinds = [
+            (Kind::Starting, "starting"),
+            (Kind::Shifting, "shifting"),
+            (Kind::Offline, "offline"),
+            (Kind::Pending, "waiting for their turn"),
+            (Kind::Retiring, "finishing old connections"),
+            (Kind::Returning, "going back"),
+        ];
+        let parts = kinds.into_iter().filter_map(|(kind, word)| match self.index.here.of(kind) {
+            0 => None,
+            number => Some(format!("{number} {word}")),
+        });
+        let parts: Vec<_> = parts.collect();
+        if parts.is_empty() { "nothing left".to_owned() } else { parts.join(", ") }
+    }
+
+    fn at_failure(&self) -> String {
+        let policy = &self.facts.plan.policy;
+        if self.facts.failures < policy.failures_allowed {
+            return "a host that is late counts as failed and goes back alone".to_owned();
+        }
+        match policy.on_failure {
+            OnFailure::RollBack => {
+                "a host that is late counts as failed, and every touched host goes back".to_owned()
+            }
+            OnFailure::Pause => {
+                "a host that is late goes back, and the deployment waits for a person".to_owned()
+            }
+        }
+    }
+
+    fn in_flight_allowed(&self) -> usize {
+        usize::try_from(self.facts.plan.policy.max_in_flight).unwrap_or(usize::MAX)
+    }
+
+    /// What the agent says of an instance at the moment, to be put behind a sentence.
+    fn now_is(&self, host: &HostName, instance: &InstanceId) -> String {
+        let offline = self.observed.online(host) == Some(false);
+        match self.observed.instance(host, instance) {
+            Some(_) | None if offline => " (the host is offline)".to_owned(),
+            None => String::new(),
+            Some(report) if report.detail.is_empty() => format!(" ({})", phase_name(report.phase)),
+            Some(report) => format!(" ({}: {})", phase_name(report.phase), report.detail),
+        }
+    }
+}
+
+fn hosts(number: usize) -> String {
+    if number == 1 { "1 host".to_owned() } else { format!("{number} hosts") }
+}

@@ -1,0 +1,421 @@
+//! The invariants by their names, checked after every step of random deployments on a random fleet: programs that
+//! are slow, never ready, exit or die later; hosts that go, come back or are removed; reports twice, late or not at
+//! all; a server that is killed between and within steps; operators who change their minds.
+
+use crate::{
+    stages::staged,
+    world::{Fleet, Program, Sent, Settings, World, host, secs},
+};
+use handover_model::{Duration, InstanceId, Share};
+use handover_rollout::{
+    Command, Deployment, DeploymentState, Event, HostState, OfflinePolicy, OnFailure, Outcome, rolling,
+};
+use proptest::{prelude::*, sample::Index};
+
+/// What happens next.
+#[derive(Clone, Debug)]
+enum Happening {
+    Time(Duration),
+    Beat,
+    Report(Index),
+    /// Any report that was ever sent, once more and out of order.
+    Repeat(Index),
+    Disconnect(Index),
+    Connect(Index),
+    Freeze(Index),
+    NewDies(Index),
+    Remove(Index),
+    Crash,
+    CrashDuringBeat(Index),
+    Abort,
+}
+
+#[derive(Clone, Debug)]
+struct Story {
+    settings: Settings,
+    /// Shares of the stages; empty: a rolling plan.
+    shares: Vec<u32>,
+    new_programs: Vec<Program>,
+    former_programs: Vec<Program>,
+    offline: Vec<bool>,
+    happenings: Vec<Happening>,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    let any_host = any::<Index>;
+    prop_oneof![
+        3 => (0_u64..90_000).prop_map(|millis| Happening::Time(Duration::from_millis(millis))),
+        30 => Just(Happening::Beat),
+        8 => any_host().prop_map(Happening::Report),
+        6 => any_host().prop_map(Happening::Repeat),
+        3 => any_host().prop_map(Happening::Disconnect),
+        5 => any_host().prop_map(Happening::Connect),
+        1 => any_host().prop_map(Happening::Freeze),
+        1 => any_host().prop_map(Happening::NewDies),
+        1 => any_host().prop_map(Happening::Remove),
+        4 => Just(Happening::Crash),
+        3 => any_host().prop_map(Happening::CrashDuringBeat),
+        1 => Just(Happening::Abort),
+    ]
+}
+
+fn program() -> impl Strategy<Value = Program> {
+    prop_oneof![
+        8 => Just(Program::GOOD),
+        1 => Just(Program::NEVER_READY),
+        1 => Just(Program::EXITS_AT_ONCE),
+        1 => (0_u64..60).prop_map(|after| Program { ready_after: Some(secs(after)), ..Program::GOOD }),
+        1 => (0_u64..60).prop_map(|after| Program::dying_after(secs(after))),
+        1 => Just(Program { drains_in: secs(100), ..Program::GOOD }),
+    ]
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    let offline = prop_oneof![
+        Just(OfflinePolicy::Skip),
+        Just(OfflinePolicy::Fail),
+        (1_u64..120).prop_map(|deadline| OfflinePolicy::Wait { deadline: secs(deadline) }),
+    ];
+    let on_failure = prop_oneof![2 => Just(OnFailure::RollBack), 1 => Just(OnFailure::Pause)];
+    (1_usize..7, 1_u32..5, 1_u32..4, 0_u32..3, on_failure, offline, 0_u64..20, proptest::bool::weighted(0.8))
+        .prop_map(|(hosts, batch, in_flight, failures_allowed, on_failure, offline, bake, replaces)| {
+            Settings {
+                hosts,
+                batch,
+                in_flight,
+                failures_allowed,
+                on_failure,
+                offline,
+                bake: secs(bake),
+                replaces,
+            }
+        })
+}
+
+fn story() -> impl Strategy<Value = Story> {
+    let shares = prop_oneof![
+        3 => Just(vec![]),
+        1 => Just(vec![0, 10_000]),
+        1 => Just(vec![500, 5_000, 10_000]),
+    ];
+    let programs = || proptest::collection::vec(program(), 7);
+    let offline = proptest::collection::vec(proptest::bool::weighted(0.1), 7);
+    let happenings = proptest::collection::vec(happening(), 0..120);
+    (settings(), shares, programs(), programs(), offline, happenings).prop_map(
+        |(settings, shares, new_programs, former_programs, offline, happenings)| Story {
+            settings,
+            shares,
+            new_programs,
+            former_programs,
+            offline,
+            happenings,
+        },
+    )
+}
+
+impl Story {
+    fn begin(&self) -> World {
+        let mut fleet = Fleet::of(self.settings.clone());
+        for number in 1..=self.settings.hosts {
+            let agent = fleet.agent(number);
+            agent.new_program = self.new_programs[number - 1];
+            agent.former_program = self.former_programs[number - 1];
+            agent.online = !self.offline[number - 1];
+        }
+        let plan = if self.shares.is_empty() {
+            rolling(&self.settings.request()).unwrap()
+        } else {
+            staged(&self.settings, &self.shares)
+        };
+        fleet.run(&plan)
+    }
+
+    /// Tells the story, then lets time pass until the deployment ends, and checks after every event.
+    fn tell(
+        &self,
+        mut check: impl FnMut(&World) -> Result<(), TestCaseError>,
+    ) -> Result<World, TestCaseError> {
+        let mut world = self.begin();
+        let mut sent = Vec::new();
+        check(&world)?;
+        for happening in &self.happenings {
+            self.happen(&mut world, happening, &mut sent, &mut check)?;
+        }
+        let mut beats = 0;
+        while world.deployment.outcome().is_none() {
+            if matches!(world.deployment.state(), DeploymentState::Paused { .. }) && beats > 400 {
+                world.abort();
+                check(&world)?;
+            }
+            beat(&mut world, &mut sent, &mut check)?;
+            beats += 1;
+            prop_assert!(beats < 10_000, "it never ends: {:?}", world.deployment.waiting_on());
+        }
+        Ok(world)
+    }
+
+    fn happen(
+        &self,
+        world: &mut World,
+        happening: &Happening,
+        sent: &mut Vec<Sent>,
+        check: &mut impl FnMut(&World) -> Result<(), TestCaseError>,
+    ) -> Result<(), TestCaseError> {
+        let pick = |index: &Index| host(index.index(self.settings.hosts) + 1);
+        match happening {
+            Happening::Time(time) => {
+                world.now = world.now + *time;
+                world.event(Event::Tick);
+            }
+            Happening::Beat => return beat(world, sent, check),
+            Happening::Report(index) => {
+                if let Some(event) = world.report_of(&pick(index)) {
+                    sent.extend(world.to_be_repeated(&event));
+                    world.event(event);
+                }
+            }
+            Happening::Repeat(index) => {
+                if let Some((host, revision, instances)) =
+                    (!sent.is_empty()).then(|| index.get(sent)).cloned()
+                    && world.agents.get(&host).is_some_and(|agent| agent.online)
+                {
+                    let current = world.orders.get(&host).is_some_and(|(_, latest)| *latest == revision);
+                    let event = Event::HostReported { host, current, instances };
+                    world.event(event.clone());
+                    check(world)?;
+                    // And twice, unless the first one changed what is ordered.
+                    if current == world.is_current(&event, revision) {
+                        world.event(event);
+                    }
+                }
+            }
+            Happening::Disconnect(index) if world.agents.contains_key(&pick(index)) => {
+                world.disconnect(&pick(index));
+            }
+            Happening::Connect(index) if world.agents.contains_key(&pick(index)) => {
+                world.connect(&pick(index));
+            }
+            Happening::Freeze(index) => {
+                if let Some(agent) = world.agents.get_mut(&pick(index)) {
+                    agent.frozen = !agent.frozen;
+                }
+            }
+            Happening::NewDies(index) => {
+                if let Some(agent) = world.agents.get_mut(&pick(index)) {
+                    agent.new_dies();
+                }
+            }
+            Happening::Remove(index) => world.remove(&pick(index)),
+            Happening::Crash => world.crash(),
+            Happening::CrashDuringBeat(index) => {
+                if let Some(event) = world.report_of(&pick(index)) {
+                    world.crash_during(event, index.index(5));
+                }
+            }
+            Happening::Abort => world.abort(),
+            Happening::Disconnect(_) | Happening::Connect(_) => {}
+        }
+        check(world)
+    }
+}
+
+fn beat(
+    world: &mut World,
+    sent: &mut Vec<Sent>,
+    check: &mut impl FnMut(&World) -> Result<(), TestCaseError>,
+) -> Result<(), TestCaseError> {
+    world.now = world.now + Duration::from_millis(500);
+    let hosts: Vec<_> = world.agents.keys().cloned().collect();
+    for host in &hosts {
+        if let Some(event) = world.report_of(host) {
+            sent.extend(world.to_be_repeated(&event));
+            world.event(event);
+            check(world)?;
+        }
+    }
+    world.event(Event::Tick);
+    check(world)
+}
+
+fn is_new(instance: &InstanceId) -> bool {
+    instance.as_str() == "web-d2"
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::default())]
+
+    #[test]
+    fn never_more_than_the_allowed_hosts_in_flight(story in story()) {
+        story.tell(|world| {
+            let moving = |state: &HostState| matches!(state, HostState::Starting { .. } | HostState::Shifting { .. });
+            let in_flight = world.deployment.hosts().filter(|view| moving(view.state)).count();
+            prop_assert!(in_flight <= usize::try_from(world.deployment.plan().policy.max_in_flight).unwrap());
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn never_a_share_for_a_candidate_that_is_not_ready(story in story()) {
+        let mut checked = 0;
+        let world = story.tell(|world| {
+            for (Command::Assign { host, assignment }, state) in &world.commands[checked..] {
+                for placed in assignment.0.iter().filter(|placed| !placed.share.is_hidden()) {
+                    let told = world.seen_ready.contains(&(host.clone(), placed.instance.clone()));
+                    let before = placed.instance.as_str() == "web-d1";
+                    // A stuck host is given up: the former release stays ordered and its agent keeps what serves.
+                    let stuck = matches!(state, HostState::Stuck { .. }) && !is_new(&placed.instance);
+                    prop_assert!(told || before || stuck, "{} on {host} while {}", placed.instance, state.name());
+                }
+            }
+            checked = world.commands.len();
+            Ok(())
+        })?;
+        prop_assert_eq!(checked, world.commands.len());
+    }
+
+    #[test]
+    fn replay_equals_live(story in story()) {
+        let mut checked = 0;
+        story.tell(|world| {
+            if checked != world.records.len() {
+                checked = world.records.len();
+                let replayed = Deployment::replay(world.records.iter().cloned()).unwrap();
+                prop_assert_eq!(&replayed, &world.deployment);
+                prop_assert_eq!(replayed.assignments(), world.deployment.assignments());
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn a_finished_deployment_leaves_every_host_on_one_release_or_says_which_is_not(story in story()) {
+        let world = story.tell(|_| Ok(()))?;
+        let outcome = world.deployment.outcome().unwrap();
+        let stuck: Vec<_> = world.deployment.stuck().map(|(host, _)| host.clone()).collect();
+        prop_assert_eq!(matches!(outcome, Outcome::NeedsPerson { .. }), !stuck.is_empty());
+        for view in world.deployment.hosts() {
+            let release = |version: &str| crate::world::release(version);
+            let former = view.from.map(|from| from.release.clone());
+            let ordered = world.deployment.assignment(view.host);
+            let runs = match &ordered {
+                None => former.clone(),
+                Some(order) => {
+                    prop_assert!(order.0.len() <= 1, "{}: two instances stay ordered", view.host);
+                    prop_assert!(order.0.iter().all(|placed| placed.share == Share::ALL));
+                    order.0.first().map(|placed| placed.release.clone())
+                }
+            };
+            match view.state.name() {
+                "done" => prop_assert_eq!(runs, Some(release("2"))),
+                "pending" | "skipped" | "returned" | "stuck" => prop_assert_eq!(runs, former),
+                other => prop_assert!(false, "{} ended {other}", view.host),
+            }
+            if matches!(outcome, Outcome::RolledBack { .. }) {
+                prop_assert_ne!(view.state.name(), "done");
+            }
+            if matches!(outcome, Outcome::Succeeded { .. }) {
+                prop_assert_ne!(view.state.name(), "pending");
+            }
+        }
+        for (host, (order, _)) in &world.orders {
+            if let Some(assignment) = world.deployment.assignment(host) {
+                prop_assert_eq!(&assignment, order, "what was ordered last is what stands");
+            }
+        }
+        // What is returned or done is so on the host, not only in the books.
+        for (host, agent) in &world.agents {
+            let serves = agent.serving();
+            match world.deployment.host(host).unwrap().state {
+                HostState::Returned { note, .. } if note.is_empty() => prop_assert!(!serves.contains(&"2")),
+                HostState::Done { note, .. } if note.is_empty() => prop_assert!(!serves.contains(&"1")),
+                _unknown => {}
+            }
+        }
+    }
+
+    #[test]
+    fn every_wait_has_a_deadline_or_a_person(story in story()) {
+        story.tell(|world| {
+            let deployment = &world.deployment;
+            let waiting = deployment.waiting_on();
+            prop_assert_eq!(waiting.is_none(), deployment.outcome().is_some());
+            let Some(waiting) = waiting else { return Ok(()) };
+            let paused = matches!(deployment.state(), DeploymentState::Paused { .. });
+            prop_assert!(paused || waiting.until.is_some(), "{waiting:?}");
+            prop_assert!(!waiting.what.is_empty() && !waiting.then.is_empty(), "{waiting:?}");
+            let rolling_back = matches!(deployment.state(), DeploymentState::RollingBack { .. });
+            for view in deployment.hosts() {
+                let final_state = matches!(view.state.name(), "done" | "skipped" | "returned" | "stuck");
+                let left_alone = rolling_back && view.state.name() == "pending";
+                prop_assert_eq!(view.waiting.is_none(), final_state || left_alone, "{} {:?}", view.host, view.state);
+                if let Some(wait) = view.waiting {
+                    prop_assert!(paused || wait.until.is_some(), "{}: {wait:?}", view.host);
+                    prop_assert!(!wait.what.is_empty() && !wait.then.is_empty(), "{}: {wait:?}", view.host);
+                }
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn every_deployment_ends(story in story()) {
+        // Without a single report more: deadlines alone bring it to its end.
+        let mut world = story.begin();
+        let mut sent = Vec::new();
+        for happening in &story.happenings {
+            story.happen(&mut world, happening, &mut sent, &mut |_| Ok(()))?;
+        }
+        let mut steps = 0;
+        while world.deployment.outcome().is_none() {
+            match world.deployment.next_deadline() {
+                Some(next) => {
+                    world.now = world.now.max(next);
+                    world.event(Event::Tick);
+                    let again = world.deployment.next_deadline();
+                    prop_assert!(again.is_none_or(|again| again > world.now), "a deadline that passed is left");
+                }
+                None => {
+                    prop_assert!(world.is_paused(), "{:?}", world.deployment.state());
+                    world.abort();
+                }
+            }
+            steps += 1;
+            prop_assert!(steps < 500, "it never ends: {:?}", world.deployment.waiting_on());
+        }
+        // And with a fleet that goes on reporting.
+        story.tell(|_| Ok(()))?;
+    }
+
+    #[test]
+    fn the_sum_of_ordered_shares_is_all(story in story()) {
+        story.tell(|world| {
+            for (host, assignment) in world.deployment.assignments() {
+                let had_one = world.deployment.host(&host).unwrap().from.is_some();
+                let first = !had_one && assignment.0.len() <= 1 && assignment.sum() == 0;
+                prop_assert!(assignment.sum() == 10_000 || first, "{host}: {assignment:?}");
+                let names: std::collections::BTreeSet<_> = assignment.0.iter().map(|placed| &placed.instance).collect();
+                prop_assert_eq!(names.len(), assignment.0.len());
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn no_host_is_ever_without_a_ready_instance_because_of_a_good_deployment(
+        hosts in 1_usize..6, batch in 1_u32..4, crashes in proptest::collection::vec(1_usize..60, 0..8),
+    ) {
+        let mut world = Fleet::of(Settings { hosts, batch, in_flight: batch, ..Settings::default() }).deploy();
+        let mut beats = 0;
+        while world.deployment.outcome().is_none() {
+            world.beat();
+            beats += 1;
+            prop_assert!(world.serving().iter().all(|version| !version.is_empty()));
+            if crashes.contains(&beats) {
+                world.crash();
+            }
+        }
+        prop_assert_eq!(world.deployment.outcome().cloned(), Some(Outcome::Succeeded {
+            hosts: u32::try_from(hosts).unwrap(), failed: 0,
+        }));
+    }
+}

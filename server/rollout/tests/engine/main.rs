@@ -1,0 +1,10 @@
+//! The engine against a simulated fleet: scenarios that read like stories, and the named invariants.
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be made fails its test")]
+
+mod absences;
+mod invariants;
+mod plans;
+mod records;
+mod scenarios;
+mod stages;
+mod world;

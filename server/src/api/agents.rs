@@ -1,0 +1,44 @@
+//! What agents call, each for itself: the host is the certificate's, never the message's.
+
+use super::{Context, request, uploads};
+use crate::sessions;
+use handover_model::Digest;
+use handover_proto::v1::{
+    AgentMessage, BundleChunk, FetchBundleRequest, ServerMessage, agent_service_server::AgentService,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// The agents' service.
+#[derive(Clone, Debug)]
+pub struct Agents(pub Context);
+
+#[tonic::async_trait]
+impl AgentService for Agents {
+    type SessionStream = ReceiverStream<Result<ServerMessage, Status>>;
+    type FetchBundleStream = ReceiverStream<Result<BundleChunk, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<AgentMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let (host, serial) = request::agent(&request)?;
+        let Context { fleet, fleet_name, stop, .. } = &self.0;
+        let incoming = request.into_inner();
+        let stream =
+            sessions::open(fleet.clone(), fleet_name.clone(), host, serial, incoming, stop.clone()).await?;
+        Ok(Response::new(stream))
+    }
+
+    async fn fetch_bundle(
+        &self,
+        request: Request<FetchBundleRequest>,
+    ) -> Result<Response<Self::FetchBundleStream>, Status> {
+        let (host, serial) = request::agent(&request)?;
+        let FetchBundleRequest { digest, offset } = request.into_inner();
+        let digest: Digest = request::parse("digest", &digest)?;
+        self.0.fleet.ask(move |desk| desk.state.may_fetch(&host, &serial, digest)).await?;
+        let reading = self.0.bundles.read(digest, offset).await.map_err(|error| uploads::refused(&error))?;
+        Ok(Response::new(uploads::send(reading, self.0.stop.clone())))
+    }
+}

@@ -1,0 +1,48 @@
+//! How a host joins: a join token for a certificate.
+
+use super::{Context, request};
+use crate::fleet::{Enrolment, Refusal};
+use handover_identity::{TokenClaim, wall_clock};
+use handover_model::{Duration, HostName};
+use handover_proto::{
+    status::{Reason, refuse},
+    v1::{EnrolRequest, EnrolResponse, enrolment_service_server::EnrolmentService},
+    version,
+};
+use tonic::{Request, Response, Status};
+
+/// How long an agent's certificate is good.
+const AGENT_VALIDITY: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The service for those who are not in the fleet yet.
+#[derive(Clone, Debug)]
+pub struct Enrolments(pub Context);
+
+#[tonic::async_trait]
+impl EnrolmentService for Enrolments {
+    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
+        let EnrolRequest { secret, host, csr_pem, address, labels, agent_version } = request.into_inner();
+        version::skew(&agent_version)
+            .map_err(|error| refuse(Reason::VersionSkew, error.to_string(), "upgrade the older side"))?;
+        let claim: TokenClaim = secret.parse().map_err(|_| Status::from(Refusal::TokenUnknown))?;
+        let host: HostName = request::parse("host", &host)?;
+        let enrolment =
+            Enrolment { claim, host: host.clone(), address, labels: request::labels(labels), agent_version };
+        // Asked before anything is signed: who has no token costs no signature.
+        let asked = enrolment.clone();
+        self.0.fleet.ask(move |desk| desk.state.check_enrolment(&asked, desk.now)).await?;
+        let issued = self.0.ca.sign_agent(&csr_pem, &host, AGENT_VALIDITY, wall_clock());
+        let issued = issued.map_err(|error| request::not_signed(&error))?;
+        let (serial, expires) = (issued.facts.serial, issued.facts.not_after);
+        self.0
+            .fleet
+            .ask(move |desk| desk.state.enrol(enrolment, serial, expires, desk.now, desk.effects))
+            .await?;
+        tracing::info!(%host, "host enrolled");
+        Ok(Response::new(EnrolResponse {
+            certificate_pem: issued.chain_pem,
+            ca_pem: self.0.ca.certificate_pem(),
+            fleet: self.0.fleet_name.clone(),
+        }))
+    }
+}

@@ -1,0 +1,80 @@
+//! Reading requests: text becomes names, or the caller is told which field is none.
+
+use super::caller::Caller;
+use handover_identity::SignError;
+use handover_model::{HostName, Labels, ServiceName, Version};
+use handover_proto::{
+    convert::ConvertError,
+    status::{Reason, refuse},
+    v1,
+};
+use std::{collections::BTreeSet, error::Error, fmt::Display, str::FromStr};
+use tonic::{Request, Status};
+
+/// Most hosts that a request names.
+const MAX_HOSTS: usize = 10_000;
+
+/// A field that must be there.
+pub(super) fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, Status> {
+    text.parse().map_err(|error: T::Err| ConvertError::new(field, error).into())
+}
+
+/// A field that may be empty.
+pub(super) fn parse_optional<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<Option<T>, Status> {
+    if text.is_empty() { Ok(None) } else { parse(field, text).map(Some) }
+}
+
+/// Labels; whether they are any is the fleet's to say.
+pub(super) fn labels(labels: std::collections::HashMap<String, String>) -> Labels {
+    labels.into_iter().collect()
+}
+
+/// What an operator wants deployed.
+pub(super) fn deployment(wire: v1::DeploymentRequest) -> Result<crate::fleet::DeploymentRequest, Status> {
+    let v1::DeploymentRequest { service, version, request_id, rollback, hosts } = wire;
+    if hosts.len() > MAX_HOSTS {
+        return Err(
+            ConvertError::new("hosts", format!("has {} entries, at most {MAX_HOSTS}", hosts.len())).into()
+        );
+    }
+    let service: ServiceName = parse("service", &service)?;
+    let version: Option<Version> = parse_optional("version", &version)?;
+    let hosts: Result<BTreeSet<HostName>, Status> = hosts.iter().map(|host| parse("hosts", host)).collect();
+    Ok(crate::fleet::DeploymentRequest { service, version, rollback, hosts: hosts?, request: request_id })
+}
+
+/// The name of the operator who calls.
+pub(super) fn operator<T>(request: &Request<T>) -> String {
+    match request.extensions().get::<Caller>() {
+        Some(Caller::Operator { name }) => name.clone(),
+        // Kept out by the table.
+        Some(Caller::Agent { .. } | Caller::Nobody) | None => String::new(),
+    }
+}
+
+/// The agent who calls: its host and its certificate's serial number.
+pub(super) fn agent<T>(request: &Request<T>) -> Result<(HostName, String), Status> {
+    match request.extensions().get::<Caller>() {
+        Some(Caller::Agent { host, serial }) => Ok((host.clone(), serial.clone())),
+        Some(Caller::Operator { .. } | Caller::Nobody) | None => {
+            Err(Status::unauthenticated("only agents call this"))
+        }
+    }
+}
+
+/// An error with all its causes, in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// A certificate that was not signed.
+pub(super) fn not_signed(error: &SignError) -> Status {
+    refuse(Reason::InvalidRequest, chain(error), "")
+}

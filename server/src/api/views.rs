@@ -1,0 +1,223 @@
+//! The fleet's state as the protocol shows it.
+
+use crate::fleet::{DeploymentRecord, Ending, Host, Live, State, StoredRelease};
+use handover_model::{DeploymentId, HostName, InstanceId, InstanceReport, ReleaseRef, ServiceName};
+use handover_proto::v1;
+use handover_rollout::{
+    Deployment, DeploymentState, HostView, OfflinePolicy, OnFailure, Outcome, Plan, Policy, WaitingOn,
+};
+use std::time::Duration;
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn host(state: &State, name: &HostName, host: &Host) -> v1::Host {
+    let record = &host.record;
+    v1::Host {
+        name: name.to_string(),
+        address: record.address.clone(),
+        labels: record.labels.clone().into_iter().collect(),
+        cordoned: record.cordoned,
+        online: host.online.is_some(),
+        last_contact_unix_millis: host.last_contact.unix_millis(),
+        agent_version: record.agent_version.clone(),
+        skew: host.online.as_ref().map(|online| online.skew.clone()).unwrap_or_default(),
+        kernel: record.kernel.clone(),
+        boot_id: record.boot_id.clone(),
+        enrolled_unix_millis: record.enrolled.unix_millis(),
+        certificate_expires_unix_millis: record.certificate_expires.unix_millis(),
+        target_revision: record.revision,
+        instances: host.report.iter().flat_map(|report| &report.instances).map(Into::into).collect(),
+        target_refused: host.target_refused.clone(),
+        assignments: assignments(state, host),
+    }
+}
+
+fn assignments(state: &State, host: &Host) -> Vec<v1::HostAssignment> {
+    let one = |(service, record): (&ServiceName, &crate::fleet::AssignmentRecord)| {
+        let version = record.assignment.main()?.release.version.clone();
+        let current = state.service(service).and_then(|service| service.current.as_ref());
+        let outdated =
+            current.filter(|current| **current != version).map(ToString::to_string).unwrap_or_default();
+        Some(v1::HostAssignment { service: service.to_string(), version: version.to_string(), outdated })
+    };
+    host.assignments.iter().filter_map(one).collect()
+}
+
+/// A release; without its manifest in lists.
+pub(super) fn release(stored: &StoredRelease, with_manifest: bool) -> v1::ReleaseInfo {
+    let mut release = v1::Release::from(&stored.release);
+    if !with_manifest {
+        release.manifest.clear();
+    }
+    v1::ReleaseInfo {
+        release: Some(release),
+        created_unix_millis: stored.record.created.unix_millis(),
+        created_by: stored.record.created_by.clone(),
+    }
+}
+
+/// The services, of one name or all.
+pub(super) fn services(state: &State, only: Option<&ServiceName>) -> v1::ListServicesResponse {
+    let chosen = state.services().filter(|(name, _)| only.is_none_or(|only| only == *name));
+    let services = chosen.map(|(name, record)| v1::Service {
+        name: name.to_string(),
+        version: record.current.as_ref().map(ToString::to_string).unwrap_or_default(),
+        previous_version: record.history.last().map(ToString::to_string).unwrap_or_default(),
+        no_rollback: state.no_rollback(name).unwrap_or_default(),
+        deployment: state.active_deployment(name).map(DeploymentId::number),
+        hosts: state.hosts_of(name).map(|(host_name, host)| service_host(name, host_name, host)).collect(),
+    });
+    v1::ListServicesResponse { services: services.collect(), revision: 0 }
+}
+
+fn service_host(service: &ServiceName, name: &HostName, host: &Host) -> v1::ServiceHost {
+    let main = host.assignments.get(service).and_then(|record| record.assignment.main());
+    let instances = host.report.iter().flat_map(|report| &report.instances);
+    v1::ServiceHost {
+        host: name.to_string(),
+        online: host.online.is_some(),
+        cordoned: host.record.cordoned,
+        version: main.map(|main| main.release.version.to_string()).unwrap_or_default(),
+        instances: instances.filter(|(_, instance)| instance.service == *service).map(Into::into).collect(),
+        last_contact_unix_millis: host.last_contact.unix_millis(),
+    }
+}
+
+pub(super) fn plan(plan: &Plan) -> v1::Plan {
+    let stage = |stage: &handover_rollout::Stage| v1::PlanStage {
+        hosts: stage
+            .hosts
+            .iter()
+            .map(|planned| v1::PlanHost {
+                host: planned.host.to_string(),
+                from_version: planned
+                    .from
+                    .as_ref()
+                    .map(|from| from.release.version.to_string())
+                    .unwrap_or_default(),
+            })
+            .collect(),
+        share: u32::from(stage.share.basis_points()),
+        bake_millis: millis(stage.bake),
+    };
+    v1::Plan {
+        service: plan.service.to_string(),
+        version: plan.release.version.to_string(),
+        stages: plan.stages.iter().map(stage).collect(),
+        policy: Some(policy(&plan.policy)),
+        skipped: plan
+            .skipped
+            .iter()
+            .map(|(host, reason)| v1::PlanSkip { host: host.to_string(), reason: reason.clone() })
+            .collect(),
+    }
+}
+
+fn policy(policy: &Policy) -> v1::PlanPolicy {
+    let (offline, deadline) = match policy.offline {
+        OfflinePolicy::Wait { deadline } => ("wait", deadline),
+        OfflinePolicy::Skip => ("skip", Duration::ZERO),
+        OfflinePolicy::Fail => ("fail", Duration::ZERO),
+    };
+    v1::PlanPolicy {
+        max_in_flight: policy.max_in_flight,
+        failures_allowed: policy.failures_allowed,
+        on_failure: match policy.on_failure {
+            OnFailure::RollBack => "rollback",
+            OnFailure::Pause => "pause",
+        }
+        .to_owned(),
+        offline: offline.to_owned(),
+        offline_deadline_millis: millis(deadline),
+        ready_deadline_millis: millis(policy.ready_deadline),
+        flip_deadline_millis: millis(policy.flip_deadline),
+        retire_deadline_millis: millis(policy.retire_deadline),
+    }
+}
+
+/// A deployment as a line of the history.
+pub(super) fn summary(id: DeploymentId, record: &DeploymentRecord, live: Option<&Live>) -> v1::Deployment {
+    let state = match (record.ended, live) {
+        (Some((_, Ending::Succeeded)), _) => v1::DeploymentState::Succeeded,
+        (Some((_, Ending::RolledBack)), _) => v1::DeploymentState::RolledBack,
+        (Some((_, Ending::NeedsPerson)), _) => v1::DeploymentState::NeedsPerson,
+        (None, Some(live)) => deployment_state(live.engine.state()),
+        (None, None) => v1::DeploymentState::Running,
+    };
+    v1::Deployment {
+        id: id.number(),
+        service: record.release.service.to_string(),
+        version: record.release.version.to_string(),
+        created_by: record.created_by.clone(),
+        created_unix_millis: record.created.unix_millis(),
+        ended_unix_millis: record.ended.map_or(0, |(at, _)| at.unix_millis()),
+        state: state.into(),
+        reason: live.map_or_else(|| record.reason.clone(), |live| live.engine.reason().to_owned()),
+        stage: live.map_or(0, |live| live.engine.stage()),
+        waiting: live.and_then(|live| live.engine.waiting_on()).map(wait),
+        revision: live.map_or(0, |live| live.revision),
+        plan: None,
+        hosts: Vec::new(),
+    }
+}
+
+/// A deployment with its plan and all its hosts.
+pub(super) fn deployment(id: DeploymentId, record: &DeploymentRecord, live: &Live) -> v1::Deployment {
+    v1::Deployment {
+        plan: Some(plan(live.engine.plan())),
+        hosts: live.engine.hosts().map(|view| deployment_host(&view)).collect(),
+        ..summary(id, record, Some(live))
+    }
+}
+
+/// A deployment that is only in the journal.
+pub(super) fn deployment_from_journal(
+    id: DeploymentId,
+    record: &DeploymentRecord,
+    engine: Deployment,
+) -> v1::Deployment {
+    let revision = record.ended.map_or(0, |(at, _)| at.unix_millis());
+    deployment(id, record, &Live { engine, sequence: record.records, revision })
+}
+
+fn deployment_state(state: &DeploymentState) -> v1::DeploymentState {
+    match state {
+        DeploymentState::Planning | DeploymentState::Running { .. } => v1::DeploymentState::Running,
+        DeploymentState::Paused { .. } => v1::DeploymentState::Paused,
+        DeploymentState::RollingBack { .. } => v1::DeploymentState::RollingBack,
+        DeploymentState::Ended { outcome, .. } => match outcome {
+            Outcome::Succeeded { .. } => v1::DeploymentState::Succeeded,
+            Outcome::RolledBack { .. } => v1::DeploymentState::RolledBack,
+            Outcome::NeedsPerson { .. } => v1::DeploymentState::NeedsPerson,
+        },
+    }
+}
+
+fn deployment_host(view: &HostView<'_>) -> v1::DeploymentHost {
+    let instance = |seen: Option<(&InstanceId, &InstanceReport)>| seen.map(v1::InstanceReport::from);
+    let version = |release: &ReleaseRef| release.version.to_string();
+    v1::DeploymentHost {
+        host: view.host.to_string(),
+        stage: view.stage,
+        from_version: view.from.map(|from| version(&from.release)).unwrap_or_default(),
+        state: view.state.name().to_owned(),
+        waiting: view.waiting.clone().map(wait),
+        reason: view.failure.unwrap_or_else(|| view.state.reason()).to_owned(),
+        online: view.online.unwrap_or(false),
+        new_instance: instance(view.new_instance),
+        old_instance: instance(view.old_instance),
+        ledger: view.state.ledger().map(Into::into),
+    }
+}
+
+fn wait(waiting: WaitingOn) -> v1::Wait {
+    let WaitingOn { what, since, until, then } = waiting;
+    v1::Wait {
+        what,
+        since_unix_millis: since.unix_millis(),
+        until_unix_millis: until.map_or(0, handover_model::Timestamp::unix_millis),
+        then,
+    }
+}

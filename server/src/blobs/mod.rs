@@ -1,0 +1,140 @@
+//! Bundles on the server's disk: content-addressed files, and uploads that can be resumed.
+//!
+//! ```text
+//! <data>/bundles/sha256/<hex>    whole and verified, never changed
+//! <data>/uploads/<hex>.part      what has arrived of an upload
+//! ```
+//!
+//! A bundle appears under its digest only once it is verified and on the disk. A bad upload is thrown away and
+//! changes nothing. All I/O happens on blocking threads.
+
+mod error;
+mod files;
+mod reading;
+mod upload;
+
+pub use error::BlobError;
+pub use reading::{MAX_CHUNK_BYTES, Reading};
+pub use upload::Upload;
+
+use files::Files;
+use handover_bundle::Limits;
+use handover_model::{BundleDescriptor, Digest};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::{Duration, SystemTime},
+};
+
+/// Uploads that nobody went on with for so long are removed at the start.
+pub const STALE_UPLOAD: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A bundle that arrived or was asked for so recently is not pruned: the release that needs it may be on its way.
+pub const PRUNE_GRACE: Duration = Duration::from_secs(3600);
+
+/// The bundles of a server. A clone is the same store.
+#[derive(Clone, Debug)]
+pub struct Bundles {
+    files: Arc<Files>,
+    limits: Limits,
+    /// Who is uploading what: an entry that can be upgraded is taken.
+    claims: Arc<Mutex<BTreeMap<Digest, Weak<()>>>>,
+}
+
+/// What is there of a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes that are there: where an upload goes on.
+    pub bytes: u64,
+    /// Whether it is whole and verified.
+    pub complete: bool,
+}
+
+impl Bundles {
+    /// The bundles in the folder `data`, which is made where it is missing. Removes uploads that are older than
+    /// [`STALE_UPLOAD`]. No bundle larger than `limits` is taken.
+    ///
+    /// # Errors
+    /// When the folders cannot be made or read.
+    pub async fn open(data: &Path, limits: Limits) -> Result<Self, BlobError> {
+        let files = Files::new(data);
+        let files = blocking(move || {
+            files.make_folders()?;
+            files.remove_stale_uploads(STALE_UPLOAD, SystemTime::now())?;
+            Ok(files)
+        })
+        .await?;
+        Ok(Self { files: Arc::new(files), limits, claims: Arc::default() })
+    }
+
+    /// What is there of the bundle `digest`. Asking for one that is complete keeps it from being pruned for
+    /// [`PRUNE_GRACE`].
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub async fn received(&self, digest: Digest) -> Result<Received, BlobError> {
+        let files = Arc::clone(&self.files);
+        blocking(move || files.received(&digest)).await
+    }
+
+    /// Begins or goes on with an upload. It is the only one of its bundle until it is dropped.
+    ///
+    /// # Errors
+    /// [`BlobError::Busy`] while somebody else uploads the same bundle; [`BlobError::TooLarge`] where the descriptor
+    /// declares more than this server takes; [`BlobError::Complete`] where the bundle is there.
+    pub async fn upload(&self, descriptor: &BundleDescriptor) -> Result<Upload, BlobError> {
+        let digest = descriptor.digest;
+        for (what, declared, most) in [
+            ("archive", descriptor.size, self.limits.archive),
+            ("unpacked files", descriptor.unpacked, self.limits.unpacked),
+            ("entries", descriptor.entries, self.limits.entries),
+        ] {
+            if declared > most {
+                return Err(BlobError::TooLarge { digest, what, declared, most });
+            }
+        }
+        let claim = self.claim(digest)?;
+        Upload::begin(Arc::clone(&self.files), self.limits, descriptor.clone(), claim).await
+    }
+
+    fn claim(&self, digest: Digest) -> Result<Arc<()>, BlobError> {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.retain(|_, claim| claim.strong_count() > 0);
+        if claims.contains_key(&digest) {
+            return Err(BlobError::Busy(digest));
+        }
+        let claim = Arc::new(());
+        claims.insert(digest, Arc::downgrade(&claim));
+        Ok(claim)
+    }
+
+    /// A complete bundle, to be read from the byte `offset` on.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] where it is not there, [`BlobError::WrongOffset`] where `offset` lies behind its end.
+    pub async fn read(&self, digest: Digest, offset: u64) -> Result<Reading, BlobError> {
+        Reading::begin(Arc::clone(&self.files), digest, offset).await
+    }
+
+    /// Removes every bundle that is not in `keep`, and says which. What arrived or was asked for within
+    /// [`PRUNE_GRACE`] stays. Who reads a removed bundle reads it to its end.
+    ///
+    /// # Errors
+    /// When the disk fails; what was removed until then is removed.
+    pub async fn prune(&self, keep: BTreeSet<Digest>) -> Result<BTreeSet<Digest>, BlobError> {
+        let files = Arc::clone(&self.files);
+        blocking(move || files.prune(&keep, PRUNE_GRACE, SystemTime::now())).await
+    }
+}
+
+/// Runs `work` on a thread that may block.
+async fn blocking<T, F>(work: F) -> Result<T, BlobError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, BlobError> + Send + 'static,
+{
+    // A join error is a panic in `work`, or the runtime going down.
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(BlobError::Interrupted(error.to_string())))
+}

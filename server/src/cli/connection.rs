@@ -1,0 +1,69 @@
+//! The way to the server: its Unix socket, or mTLS from another machine.
+
+use super::{Global, error::CliError};
+use handover_identity::{ClientTls, Credentials, ServerAddress};
+use handover_proto::v1::operator_service_client::OperatorServiceClient;
+use std::path::PathBuf;
+use tonic::transport::Channel;
+
+/// Longest answer that is read: a status of many hosts.
+const LONGEST: usize = 64 * 1024 * 1024;
+
+/// An open connection, and how to open it again.
+#[derive(Clone, Debug)]
+pub(super) struct Connection {
+    pub(super) client: OperatorServiceClient<Channel>,
+    way: Way,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
+    Socket(PathBuf),
+    Network { server: String, identity: PathBuf },
+}
+
+impl Connection {
+    /// Opens the connection that the options choose.
+    pub(super) async fn open(global: &Global) -> Result<Self, CliError> {
+        let way = match (&global.server, &global.identity) {
+            (Some(server), Some(identity)) => {
+                Way::Network { server: server.clone(), identity: identity.clone() }
+            }
+            (Some(_), None) => {
+                return Err(CliError::Usage(
+                    "--server needs --identity: `handover operator create` makes one".into(),
+                ));
+            }
+            (None, _) => Way::Socket(global.socket.clone()),
+        };
+        let client = client(&way).await?;
+        Ok(Self { client, way })
+    }
+
+    /// Opens it anew after it broke.
+    pub(super) async fn again(&mut self) -> Result<(), CliError> {
+        self.client = client(&self.way).await?;
+        Ok(())
+    }
+}
+
+async fn client(way: &Way) -> Result<OperatorServiceClient<Channel>, CliError> {
+    let channel = match way {
+        Way::Socket(path) => handover_identity::connect_unix(path).await.map_err(|error| {
+            CliError::Unreachable { address: path.display().to_string(), source: error.into() }
+        })?,
+        Way::Network { server, identity } => {
+            let unreachable = |source| CliError::Unreachable { address: server.clone(), source };
+            let address: ServerAddress =
+                server.parse().map_err(|error| CliError::Usage(format!("{error}")))?;
+            let credentials = Credentials::load(identity).map_err(|error| CliError::File {
+                path: identity.clone(),
+                problem: crate::cli::outcome::chain(&error),
+            })?;
+            let tls = ClientTls::new(&credentials).map_err(|error| unreachable(error.into()))?;
+            let channel = handover_identity::connect(&address, tls.config()).await;
+            channel.map_err(|error| unreachable(error.into()))?
+        }
+    };
+    Ok(OperatorServiceClient::new(channel).max_decoding_message_size(LONGEST))
+}

@@ -1,0 +1,237 @@
+//! `handover deploy`, `rollback`, `abort`: beginning deployments, watching them, stopping them.
+
+use super::{connection::Connection, error::CliError, exit, json, live::View, outcome, plan};
+use backon::BackoffBuilder as _;
+use handover_proto::v1::{AbortDeploymentRequest, Deployment, DeploymentRequest, GetDeploymentRequest};
+use std::{
+    io::{IsTerminal as _, Write as _, stdin, stdout},
+    time::Duration,
+};
+use tonic::Code;
+
+/// Carry a release to the hosts of its service.
+#[derive(Debug, clap::Args)]
+pub(super) struct DeployArgs {
+    /// The service.
+    service: String,
+    /// The release's version; the newest where it is left out.
+    #[arg(long, visible_alias = "release", value_name = "VERSION")]
+    version: Option<String>,
+    /// Only these hosts.
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    #[command(flatten)]
+    how: How,
+}
+
+/// Go back to the previous release.
+#[derive(Debug, clap::Args)]
+pub(super) struct RollbackArgs {
+    /// The service.
+    service: String,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, clap::Args)]
+struct How {
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+    /// Begin it and do not wait for its end.
+    #[arg(long)]
+    detach: bool,
+    /// Print the compiled plan and change nothing.
+    #[arg(long, conflicts_with_all = ["yes", "detach"])]
+    plan: bool,
+}
+
+/// Stop a deployment and take every host that it touched back.
+#[derive(Debug, clap::Args)]
+pub(super) struct AbortArgs {
+    /// The service whose deployment it is.
+    service: String,
+    /// Why; it stands in the history.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Do not wait for its end.
+    #[arg(long)]
+    detach: bool,
+}
+
+pub(super) async fn deploy(args: DeployArgs, mut to: Connection, json: bool) -> Result<exit::Exit, CliError> {
+    let version = match args.version {
+        Some(version) => version,
+        None => newest(&mut to, &args.service).await?,
+    };
+    let request = DeploymentRequest {
+        service: args.service,
+        version,
+        request_id: request_id(),
+        rollback: false,
+        hosts: args.hosts,
+    };
+    begin(request, args.how, to, json).await
+}
+
+pub(super) async fn rollback(args: RollbackArgs, to: Connection, json: bool) -> Result<exit::Exit, CliError> {
+    let request = DeploymentRequest {
+        service: args.service,
+        version: String::new(),
+        request_id: request_id(),
+        rollback: true,
+        hosts: Vec::new(),
+    };
+    begin(request, args.how, to, json).await
+}
+
+pub(super) async fn abort(args: AbortArgs, mut to: Connection, json: bool) -> Result<exit::Exit, CliError> {
+    let request = AbortDeploymentRequest { id: 0, service: args.service, reason: args.reason };
+    let deployment = to.client.abort_deployment(request).await?.into_inner();
+    if args.detach {
+        announce(&deployment, json);
+        return Ok(exit::DONE);
+    }
+    watch(to, &deployment, json).await
+}
+
+async fn newest(to: &mut Connection, service: &str) -> Result<String, CliError> {
+    let request = handover_proto::v1::ListReleasesRequest { service: service.to_owned() };
+    let releases = to.client.list_releases(request).await?.into_inner().releases;
+    let newest = releases.into_iter().next().and_then(|info| info.release);
+    newest.map(|release| release.version).ok_or_else(|| {
+        CliError::Failed(format!(
+            "service {service} has no release: `handover release push DIR --version V` makes one"
+        ))
+    })
+}
+
+/// Names a request, so that one that is sent twice begins one deployment.
+fn request_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// Plan, question, deployment, end.
+async fn begin(
+    request: DeploymentRequest,
+    how: How,
+    mut to: Connection,
+    json: bool,
+) -> Result<exit::Exit, CliError> {
+    let compiled = to.client.plan_deployment(request.clone()).await?.into_inner();
+    if how.plan {
+        if json {
+            println!("{}", json::plan(&compiled));
+        } else {
+            plan::lines(&compiled).iter().for_each(|line| println!("{line}"));
+        }
+        return Ok(exit::DONE);
+    }
+    if !json {
+        plan::lines(&compiled).iter().for_each(|line| println!("{line}"));
+    }
+    if !how.yes && !asked()? {
+        println!("nothing was changed");
+        return Ok(exit::FAILED);
+    }
+    let deployment = to.client.create_deployment(request).await?.into_inner();
+    if how.detach {
+        announce(&deployment, json);
+        return Ok(exit::DONE);
+    }
+    watch(to, &deployment, json).await
+}
+
+fn announce(deployment: &Deployment, json: bool) {
+    if json {
+        println!("{}", json::deployment(deployment));
+    } else {
+        println!("d{} goes on; `handover status {} --watch` shows it", deployment.id, deployment.service);
+    }
+}
+
+fn asked() -> Result<bool, CliError> {
+    if !stdin().is_terminal() {
+        return Err(CliError::Usage(
+            "nobody can be asked here: add --yes to go on, or --plan to only look".into(),
+        ));
+    }
+    let failed = |source| CliError::System { what: "ask".to_owned(), source };
+    print!("go on? [y/N] ");
+    stdout().flush().map_err(failed)?;
+    let mut answer = String::new();
+    stdin().read_line(&mut answer).map_err(failed)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Shows a deployment until it ends, waits for a person, or the operator has seen enough.
+async fn watch(mut to: Connection, deployment: &Deployment, json: bool) -> Result<exit::Exit, CliError> {
+    let mut view = View::new(json);
+    let mut last = deployment.clone();
+    view.show(&last);
+    let seen = tokio::select! {
+        seen = follow(&mut to, &mut view, &mut last) => seen,
+        _ = tokio::signal::ctrl_c() => {
+            view.end();
+            eprintln!("d{} goes on without this command; `handover status {} --watch` shows it, `handover abort {}` stops it",
+                last.id, last.service, last.service);
+            return Ok(exit::INTERRUPTED);
+        }
+    };
+    view.end();
+    let code = match seen {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("d{} goes on; it was last seen {}", last.id, outcome::state(&last));
+            return Err(error);
+        }
+    };
+    if !json {
+        outcome::summary(&last).iter().for_each(|line| println!("{line}"));
+    }
+    Ok(code)
+}
+
+/// Reads snapshots; a server that is started again meanwhile is waited for, with back-off and a limit.
+async fn follow(to: &mut Connection, view: &mut View, last: &mut Deployment) -> Result<exit::Exit, CliError> {
+    let request = GetDeploymentRequest { id: last.id, service: last.service.clone() };
+    let pauses = || {
+        backon::ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(5))
+            .with_max_times(40)
+            .build()
+    };
+    let mut pause = pauses();
+    loop {
+        let broke = match to.client.watch_deployment(request.clone()).await {
+            Ok(stream) => {
+                let mut stream = stream.into_inner();
+                loop {
+                    match stream.message().await {
+                        Ok(Some(snapshot)) => {
+                            pause = pauses();
+                            *last = snapshot;
+                            view.show(last);
+                            if let Some(code) = outcome::exit_of(last) {
+                                return Ok(code);
+                            }
+                        }
+                        Ok(None) => {
+                            break tonic::Status::unavailable("the watch ended before the deployment");
+                        }
+                        Err(status) => break status,
+                    }
+                }
+            }
+            Err(status) => status,
+        };
+        let worth_trying =
+            matches!(broke.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal);
+        let Some(wait) = pause.next().filter(|_| worth_trying) else { return Err(broke.into()) };
+        tokio::time::sleep(wait).await;
+        // Not there yet: the next round tries again.
+        let _ = to.again().await;
+    }
+}

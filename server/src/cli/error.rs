@@ -1,0 +1,101 @@
+//! What a command tells when it cannot do what it was asked, and how it then ends.
+
+use super::exit::{self, Exit};
+use handover_proto::status::{Reason, Refusal};
+use std::{error::Error, io, path::PathBuf};
+use tonic::Code;
+
+type Source = Box<dyn Error + Send + Sync>;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// No connection to the server.
+    #[error("cannot reach the server at {address}")]
+    Unreachable {
+        /// Where it was looked for.
+        address: String,
+        /// Why.
+        source: Source,
+    },
+    /// The server said no.
+    #[error("{}", refusal.message)]
+    Refused {
+        /// What it said.
+        refusal: Box<Refusal>,
+    },
+    /// The connection broke, or what answered is no Handover server.
+    #[error("the server failed to answer: {0}")]
+    Status(Box<tonic::Status>),
+    /// The operating system said no.
+    #[error("cannot {what}")]
+    System {
+        /// What was to be done.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that the command was given is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The words of the command line do not go together.
+    #[error("{0}")]
+    Usage(String),
+    /// Something else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl CliError {
+    /// The exit code that goes with it.
+    #[must_use]
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Unreachable { .. } => exit::UNREACHABLE,
+            Self::Refused { refusal } => match refusal.reason {
+                Reason::NotAuthorised | Reason::NoCertificate => exit::REFUSED,
+                _ => exit::FAILED,
+            },
+            Self::Status(status) if status.code() == Code::Unavailable => exit::UNREACHABLE,
+            Self::Usage(_) => exit::USAGE,
+            Self::Status(_) | Self::System { .. } | Self::File { .. } | Self::Failed(_) => exit::FAILED,
+        }
+    }
+
+    /// Prints it to standard error: what happened, why, what to do.
+    pub(crate) fn print(&self) {
+        eprintln!("error: {self}");
+        let mut source = self.source();
+        while let Some(error) = source {
+            eprintln!("  because: {error}");
+            source = error.source();
+        }
+        if let Self::Refused { refusal } = self {
+            for violation in &refusal.violations {
+                eprintln!("  {}: {}", violation.field, violation.description);
+            }
+            if !refusal.hint.is_empty() {
+                eprintln!("  hint: {}", refusal.hint);
+            }
+        }
+        if let Self::Unreachable { .. } = self {
+            eprintln!(
+                "  hint: is it running? On its own machine: --socket or HANDOVER_SOCKET; from elsewhere: --server and --identity"
+            );
+        }
+    }
+}
+
+impl From<tonic::Status> for CliError {
+    fn from(status: tonic::Status) -> Self {
+        match Refusal::of(&status) {
+            Some(refusal) => Self::Refused { refusal: Box::new(refusal) },
+            None => Self::Status(Box::new(status)),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the protocol's messages are as JSON. Times are Unix milliseconds, shares basis points.
+
+use handover_proto::v1;
+use serde_json::{Value, json};
+
+/// A number that may be left out.
+fn opt<T: Into<Value>>(value: Option<T>) -> Value {
+    value.map_or(Value::Null, Into::into)
+}
+
+fn phase(instance: &v1::InstanceReport) -> String {
+    let name = instance.phase().as_str_name();
+    name.strip_prefix("INSTANCE_PHASE_").unwrap_or(name).to_lowercase()
+}
+
+pub(super) fn ledger(ledger: &v1::DrainLedger) -> Value {
+    let v1::DrainLedger { connections, force_closed, reset, queues_millis, drain_millis, killed } = ledger;
+    json!({"connections": connections, "force_closed": force_closed, "reset": reset,
+           "queues_millis": queues_millis, "drain_millis": drain_millis, "killed": killed})
+}
+
+pub(super) fn instance(report: &v1::InstanceReport) -> Value {
+    json!({
+        "instance": report.instance, "service": report.service, "version": report.version,
+        "phase": phase(report), "share": report.share, "pid": opt(report.pid), "restarts": report.restarts,
+        "connections": opt(report.connections), "since": report.since_unix_millis,
+        "until": opt(report.until_unix_millis), "detail": report.detail, "flip_nanos": opt(report.flip_nanos),
+        "ready_millis": opt(report.ready_millis), "ledger": opt(report.ledger.as_ref().map(ledger)),
+    })
+}
+
+pub(super) fn host(host: &v1::Host) -> Value {
+    json!({
+        "name": host.name, "address": host.address, "labels": host.labels, "cordoned": host.cordoned,
+        "online": host.online, "last_contact": host.last_contact_unix_millis,
+        "agent_version": host.agent_version, "skew": host.skew, "kernel": host.kernel, "boot_id": host.boot_id,
+        "enrolled": host.enrolled_unix_millis, "certificate_expires": host.certificate_expires_unix_millis,
+        "target_revision": host.target_revision, "target_refused": host.target_refused,
+        "instances": host.instances.iter().map(instance).collect::<Vec<_>>(),
+        "assignments": host.assignments.iter().map(|a| {
+            json!({"service": a.service, "version": a.version, "outdated": a.outdated})
+        }).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn release(info: &v1::ReleaseInfo) -> Value {
+    let release = info.release.clone().unwrap_or_default();
+    let bundle = release.bundle.unwrap_or_default();
+    json!({
+        "service": release.service, "version": release.version, "created": info.created_unix_millis,
+        "created_by": info.created_by, "manifest": release.manifest,
+        "bundle": {"digest": bundle.digest, "size": bundle.size, "tree": bundle.tree,
+                   "unpacked": bundle.unpacked, "entries": bundle.entries},
+    })
+}
+
+pub(super) fn plan(plan: &v1::Plan) -> Value {
+    let stage = |stage: &v1::PlanStage| {
+        let hosts = stage.hosts.iter().map(|h| json!({"host": h.host, "from": h.from_version}));
+        json!({"hosts": hosts.collect::<Vec<_>>(), "share": stage.share, "bake_millis": stage.bake_millis})
+    };
+    let policy = plan.policy.clone().unwrap_or_default();
+    json!({
+        "service": plan.service, "version": plan.version,
+        "stages": plan.stages.iter().map(stage).collect::<Vec<_>>(),
+        "skipped": plan.skipped.iter().map(|s| json!({"host": s.host, "reason": s.reason})).collect::<Vec<_>>(),
+        "policy": {
+            "max_in_flight": policy.max_in_flight, "failures_allowed": policy.failures_allowed,
+            "on_failure": policy.on_failure, "offline": policy.offline,
+            "offline_deadline_millis": policy.offline_deadline_millis,
+            "ready_deadline_millis": policy.ready_deadline_millis,
+            "flip_deadline_millis": policy.flip_deadline_millis,
+            "retire_deadline_millis": policy.retire_deadline_millis,
+        },
+    })
+}
+
+fn wait(wait: &v1::Wait) -> Value {
+    json!({"what": wait.what, "since": wait.since_unix_millis, "until": wait.until_unix_millis, "then": wait.then})
+}
+
+pub(super) fn deployment(deployment: &v1::Deployment) -> Value {
+    let host = |host: &v1::DeploymentHost| {
+        json!({
+            "host": host.host, "stage": host.stage, "from": host.from_version, "state": host.state,
+            "online": host.online, "reason": host.reason, "waiting": opt(host.waiting.as_ref().map(wait)),
+            "new_instance": opt(host.new_instance.as_ref().map(instance)),
+            "old_instance": opt(host.old_instance.as_ref().map(instance)),
+            "ledger": opt(host.ledger.as_ref().map(ledger)),
+        })
+    };
+    json!({
+        "id": format!("d{}", deployment.id), "service": deployment.service, "version": deployment.version,
+        "created_by": deployment.created_by, "created": deployment.created_unix_millis,
+        "ended": deployment.ended_unix_millis, "state": super::outcome::state(deployment),
+        "reason": deployment.reason, "stage": deployment.stage, "revision": deployment.revision,
+        "plan": opt(deployment.plan.as_ref().map(plan)),
+        "waiting": opt(deployment.waiting.as_ref().map(wait)),
+        "hosts": deployment.hosts.iter().map(host).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn service(service: &v1::Service) -> Value {
+    let host = |host: &v1::ServiceHost| {
+        json!({
+            "host": host.host, "online": host.online, "cordoned": host.cordoned, "version": host.version,
+            "last_contact": host.last_contact_unix_millis,
+            "instances": host.instances.iter().map(instance).collect::<Vec<_>>(),
+        })
+    };
+    json!({
+        "service": service.name, "version": service.version, "previous_version": service.previous_version,
+        "no_rollback": service.no_rollback, "deployment": opt(service.deployment.map(|id| format!("d{id}"))),
+        "hosts": service.hosts.iter().map(host).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,105 @@
+//! How a deployment ended, for people and as an exit code.
+
+use super::{exit, time};
+use handover_proto::v1::{Deployment, DeploymentState};
+use std::error::Error;
+
+/// An error with everything behind it, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// The exit code of a deployment that ended or waits; `None` while it goes on.
+pub(super) fn exit_of(deployment: &Deployment) -> Option<exit::Exit> {
+    match deployment.state() {
+        DeploymentState::Unspecified | DeploymentState::Running | DeploymentState::RollingBack => None,
+        DeploymentState::Paused => Some(exit::WAITS),
+        DeploymentState::Succeeded => Some(exit::DONE),
+        DeploymentState::RolledBack => Some(exit::ROLLED_BACK),
+        DeploymentState::NeedsPerson => Some(exit::NEEDS_PERSON),
+    }
+}
+
+/// The state in a word.
+pub(super) fn state(deployment: &Deployment) -> &'static str {
+    match deployment.state() {
+        DeploymentState::Unspecified => "unknown",
+        DeploymentState::Running => "running",
+        DeploymentState::Paused => "paused",
+        DeploymentState::RollingBack => "rolling back",
+        DeploymentState::Succeeded => "succeeded",
+        DeploymentState::RolledBack => "rolled back",
+        DeploymentState::NeedsPerson => "needs a person",
+    }
+}
+
+/// What a person should read at the end: the outcome, each host that is not where it should be, what was cut.
+pub(super) fn summary(deployment: &Deployment) -> Vec<String> {
+    let mut lines = Vec::new();
+    let took = match deployment.ended_unix_millis {
+        0 => String::new(),
+        ended => format!(" after {}", time::span(ended.saturating_sub(deployment.created_unix_millis))),
+    };
+    let reason =
+        if deployment.reason.is_empty() { String::new() } else { format!(": {}", deployment.reason) };
+    lines.push(format!(
+        "d{} {} {}: {}{took}{reason}",
+        deployment.id,
+        deployment.service,
+        deployment.version,
+        state(deployment)
+    ));
+    for host in deployment.hosts.iter().filter(|host| !host.reason.is_empty()) {
+        lines.push(format!("  host {} ({}): {}", host.host, host.state, host.reason));
+    }
+    lines.push(format!("  {}", ledger(deployment)));
+    if deployment.state() == DeploymentState::Paused {
+        lines.push(format!(
+            "  it waits for a person: `handover abort {}` takes every touched host back",
+            deployment.service
+        ));
+    }
+    lines
+}
+
+/// What became of the connections of the instances that were taken out. A measured zero is said as one.
+fn ledger(deployment: &Deployment) -> String {
+    let ledgers: Vec<_> = deployment.hosts.iter().filter_map(|host| host.ledger.as_ref()).collect();
+    if ledgers.is_empty() {
+        return "connections: no instance was drained".to_owned();
+    }
+    let sum =
+        |field: fn(&handover_proto::v1::DrainLedger) -> u64| ledgers.iter().map(|l| field(l)).sum::<u64>();
+    let killed = ledgers.iter().filter(|ledger| ledger.killed).count();
+    format!(
+        "connections: {} open when {} instances were told to drain, {} cut at the deadline, {} reset in a queue; {killed} instances killed",
+        sum(|l| l.connections),
+        ledgers.len(),
+        sum(|l| l.force_closed),
+        sum(|l| l.reset)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_has_its_exit_code() {
+        let code =
+            |state: DeploymentState| exit_of(&Deployment { state: state.into(), ..Deployment::default() });
+        assert_eq!(code(DeploymentState::Running), None);
+        assert_eq!(code(DeploymentState::RollingBack), None);
+        assert_eq!(code(DeploymentState::Succeeded), Some(exit::DONE));
+        assert_eq!(code(DeploymentState::RolledBack), Some(exit::ROLLED_BACK));
+        assert_eq!(code(DeploymentState::Paused), Some(exit::WAITS));
+        assert_eq!(code(DeploymentState::NeedsPerson), Some(exit::NEEDS_PERSON));
+    }
+}

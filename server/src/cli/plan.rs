@@ -1,0 +1,62 @@
+//! A compiled plan, before anything happens.
+
+use super::time::span;
+use handover_model::Share;
+use handover_proto::v1::Plan;
+
+/// Longest list of hosts in one line.
+const NAMED: usize = 8;
+
+/// The plan in lines.
+pub(super) fn lines(plan: &Plan) -> Vec<String> {
+    let hosts: usize = plan.stages.iter().map(|stage| stage.hosts.len()).sum();
+    let mut lines = vec![format!(
+        "plan: {} {} to {hosts} {} in {} {}",
+        plan.service,
+        plan.version,
+        if hosts == 1 { "host" } else { "hosts" },
+        plan.stages.len(),
+        if plan.stages.len() == 1 { "stage" } else { "stages" },
+    )];
+    for (number, stage) in plan.stages.iter().enumerate() {
+        let named: Vec<String> = stage
+            .hosts
+            .iter()
+            .take(NAMED)
+            .map(|host| match host.from_version.as_str() {
+                "" => format!("{} (first)", host.host),
+                from => format!("{} ({from})", host.host),
+            })
+            .collect();
+        let more = stage.hosts.len().saturating_sub(NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let share =
+            Share::new(stage.share).map_or_else(|_| stage.share.to_string(), |share| share.to_string());
+        lines.push(format!(
+            "  stage {}: {}{more}: share {share}, then healthy for {}",
+            number + 1,
+            named.join(", "),
+            span(stage.bake_millis)
+        ));
+    }
+    for skip in &plan.skipped {
+        lines.push(format!("  left out: {}: {}", skip.host, skip.reason));
+    }
+    if let Some(policy) = &plan.policy {
+        lines.push(format!(
+            "  at most {} in flight; {} may fail; on failure: {}; ready within {}, flipped within {}, drained within {}",
+            policy.max_in_flight,
+            policy.failures_allowed,
+            policy.on_failure,
+            span(policy.ready_deadline_millis),
+            span(policy.flip_deadline_millis),
+            span(policy.retire_deadline_millis)
+        ));
+        let waited = match policy.offline.as_str() {
+            "wait" => format!(" for {}", span(policy.offline_deadline_millis)),
+            _ => String::new(),
+        };
+        lines.push(format!("  hosts that are offline: {}{waited}", policy.offline));
+    }
+    lines
+}

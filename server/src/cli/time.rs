@@ -1,0 +1,70 @@
+//! Times as people read them.
+
+use jiff::{Timestamp, tz::TimeZone};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Now, in Unix milliseconds.
+pub(super) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A moment, in local time; `-` for none.
+pub(super) fn moment(millis: u64) -> String {
+    let parsed = i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    match parsed {
+        Some(moment) if millis != 0 => {
+            moment.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+        }
+        Some(_) | None => "-".to_owned(),
+    }
+}
+
+/// The time of day, with which plain lines begin.
+pub(super) fn clock() -> String {
+    Timestamp::now().to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
+}
+
+/// How long ago something was.
+pub(super) fn ago(millis: u64) -> String {
+    if millis == 0 { "never".to_owned() } else { format!("{} ago", span(now().saturating_sub(millis))) }
+}
+
+/// A span of milliseconds, in the two largest units.
+pub(super) fn span(millis: u64) -> String {
+    let seconds = millis / 1000;
+    match seconds {
+        0 => format!("{millis}ms"),
+        1..60 if seconds < 10 => format!("{}.{}s", seconds, millis % 1000 / 100),
+        1..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_short_and_exact_enough() {
+        for (millis, text) in [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1_500, "1.5s"),
+            (59_999, "59s"),
+            (61_000, "1m01s"),
+            (3_660_000, "1h01m"),
+            (90_000_000, "1d01h"),
+        ] {
+            assert_eq!(span(millis), text);
+        }
+    }
+
+    #[test]
+    fn what_never_was_has_no_moment() {
+        assert_eq!(moment(0), "-");
+        assert_eq!(ago(0), "never");
+    }
+}

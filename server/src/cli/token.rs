@@ -1,0 +1,113 @@
+//! `handover token`.
+
+use super::{connection::Connection, error::CliError, exit, table::Table, time};
+use handover_proto::v1::{CreateTokenRequest, ListTokensRequest, RevokeTokenRequest};
+use serde_json::json;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Print a token with which one host joins the fleet.
+    Create {
+        /// HOST:PORT that the agent reaches the server at, if not what the server was started with.
+        #[arg(long, value_name = "HOST:PORT")]
+        address: Option<String>,
+        /// Only this host may use it. Needed where a host joins again under its name.
+        #[arg(long)]
+        host: Option<String>,
+        /// How long it can be used: 30s, 10m, 1h, 7d. At most 30 days.
+        #[arg(long, default_value = "1h", value_parser = duration)]
+        ttl: u64,
+    },
+    /// The tokens, used or not. Never their secrets.
+    List,
+    /// Make a token worthless.
+    Revoke {
+        /// Its id, as `list` shows it.
+        id: String,
+    },
+}
+
+/// Reads a duration into seconds.
+pub(super) fn duration(text: &str) -> Result<u64, String> {
+    let problem =
+        || format!("{text:?} is no duration: expected a number with s, m, h or d behind it, like 30s or 1h");
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(problem)?;
+    let (number, unit) = text.split_at(split);
+    let number: u64 = number.parse().map_err(|_| problem())?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(problem()),
+    };
+    number.checked_mul(seconds).filter(|seconds| *seconds > 0).ok_or_else(problem)
+}
+
+pub(super) async fn run(command: Command, mut to: Connection, json: bool) -> Result<exit::Exit, CliError> {
+    match command {
+        Command::Create { address, host, ttl } => {
+            let request = CreateTokenRequest {
+                ttl_seconds: ttl,
+                host: host.unwrap_or_default(),
+                server: address.unwrap_or_default(),
+            };
+            let made = to.client.create_token(request).await?.into_inner();
+            if json {
+                println!(
+                    "{}",
+                    json!({"token": made.token, "id": made.id, "expires": made.expires_unix_millis})
+                );
+            } else {
+                println!("{}", made.token);
+                eprintln!(
+                    "token {} can be used once, until {}; on the host: handover-agent join --token TOKEN",
+                    made.id,
+                    time::moment(made.expires_unix_millis)
+                );
+            }
+        }
+        Command::List => {
+            let tokens = to.client.list_tokens(ListTokensRequest {}).await?.into_inner().tokens;
+            let mut table = Table::new(&["token", "host", "created", "expires", "used by"]);
+            for token in tokens {
+                if json {
+                    println!(
+                        "{}",
+                        json!({"id": token.id, "host": token.host, "created": token.created_unix_millis,
+                               "expires": token.expires_unix_millis, "used_by": token.used_by})
+                    );
+                }
+                let (created, expires) =
+                    (time::moment(token.created_unix_millis), time::moment(token.expires_unix_millis));
+                table.row([token.id, token.host, created, expires, token.used_by]);
+            }
+            if !json {
+                table.print();
+            }
+        }
+        Command::Revoke { id } => {
+            to.client.revoke_token(RevokeTokenRequest { id: id.clone() }).await?;
+            if json {
+                println!("{}", json!({"revoked": id}));
+            } else {
+                println!("token {id} is worthless now");
+            }
+        }
+    }
+    Ok(exit::DONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("90s"), Ok(90));
+        assert_eq!(duration("7d"), Ok(604_800));
+        for bad in ["", "1", "s", "1w", "0s", "-1s", "99999999999999999999s", "9999999999999999999d"] {
+            assert!(duration(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Sessions as the fleet sees them: a host comes, reports, goes.
+
+use super::{
+    effects::Effects,
+    refusal::Refusal,
+    state::{Online, State},
+};
+use crate::store::Keyspace;
+use handover_model::{HostName, HostReport, Timestamp};
+
+/// What an agent says of itself first.
+#[derive(Clone, Debug, Default)]
+pub struct Introduction {
+    /// Its version.
+    pub version: String,
+    /// Its machine's boot.
+    pub boot_id: String,
+    /// Its kernel.
+    pub kernel: String,
+    /// Where the host's services are reached; empty: as before.
+    pub address: String,
+    /// Its name for this run of itself.
+    pub session_id: String,
+    /// Set where its version differs by a minor release.
+    pub skew: String,
+    /// The revision of the target that it holds.
+    pub revision: u64,
+}
+
+impl State {
+    /// A session begins. An older one of the same host is ended: the newest counts. Returns the session's number.
+    ///
+    /// # Errors
+    /// When the host is not enrolled with this certificate.
+    pub fn open_session(
+        &mut self,
+        name: &HostName,
+        serial: &str,
+        introduction: Introduction,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<u64, Refusal> {
+        self.host_with(name, serial)?;
+        super::hosts::check_address(&introduction.address)?;
+        self.last_session += 1;
+        let session = self.last_session;
+        let Some(host) = self.hosts.get_mut(name) else { return Err(Refusal::HostRemoved(name.clone())) };
+        let text = |text: &str| -> String { text.chars().take(128).collect() };
+        let mut record = host.record.clone();
+        record.agent_version = text(&introduction.version);
+        record.kernel = text(&introduction.kernel);
+        record.boot_id = text(&introduction.boot_id);
+        if !introduction.address.is_empty() && introduction.address != record.address {
+            record.address = introduction.address;
+            record.revision += 1;
+        }
+        // The host was removed and enrolled anew, or the store is an older copy: the agent refuses older targets.
+        if introduction.revision > record.revision {
+            record.revision = introduction.revision.saturating_add(1);
+        }
+        if record != host.record {
+            record.last_contact = now;
+            effects.put(Keyspace::Hosts, name.as_str().as_bytes().to_vec(), &record)?;
+            host.record = record;
+        }
+        host.online =
+            Some(Online { session, session_id: text(&introduction.session_id), skew: introduction.skew });
+        host.seen = true;
+        host.last_contact = now;
+        host.target_refused.clear();
+        host.tried.clear();
+        effects.targets.insert(name.clone());
+        effects.changed = true;
+        self.host_came(name, now, effects)?;
+        self.catch_up_host(name, now, effects)?;
+        Ok(session)
+    }
+
+    /// A session is over. Nothing happens where a newer one took its place.
+    ///
+    /// # Errors
+    /// When the deployment cannot go on with that.
+    pub fn close_session(
+        &mut self,
+        name: &HostName,
+        session: u64,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let Some(host) = self.hosts.get_mut(name) else { return Ok(()) };
+        if host.online.as_ref().is_none_or(|online| online.session != session) {
+            return Ok(());
+        }
+        host.online = None;
+        host.last_contact = now;
+        host.record.last_contact = now;
+        effects.put(Keyspace::Hosts, name.as_str().as_bytes().to_vec(), &host.record)?;
+        effects.changed = true;
+        self.host_went(name, now, effects)
+    }
+
+    /// A host says what it runs. A session that was replaced says nothing any more.
+    ///
+    /// # Errors
+    /// When the deployment cannot go on with that.
+    pub fn report(
+        &mut self,
+        name: &HostName,
+        session: u64,
+        report: HostReport,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let Some(host) = self.hosts.get_mut(name) else { return Ok(()) };
+        if host.online.as_ref().is_none_or(|online| online.session != session) {
+            return Ok(());
+        }
+        host.last_contact = now;
+        if host.report.as_ref() != Some(&report) {
+            effects.changed = true;
+        }
+        if report.revision == host.record.revision {
+            host.target_refused.clear();
+        }
+        host.report = Some(report);
+        self.host_reported(name, now, effects)
+    }
+
+    /// A host was heard of without anything new.
+    pub fn heard(&mut self, name: &HostName, session: u64, now: Timestamp) {
+        if let Some(host) = self.hosts.get_mut(name)
+            && host.online.as_ref().is_some_and(|online| online.session == session)
+        {
+            host.last_contact = now;
+        }
+    }
+
+    /// A host will not work on its target.
+    pub fn target_refused(
+        &mut self,
+        name: &HostName,
+        session: u64,
+        revision: u64,
+        reason: &str,
+        effects: &mut Effects,
+    ) {
+        if let Some(host) = self.hosts.get_mut(name)
+            && host.online.as_ref().is_some_and(|online| online.session == session)
+            && host.record.revision == revision
+        {
+            host.target_refused = reason.chars().filter(|c| !c.is_control()).take(500).collect();
+            effects.changed = true;
+        }
+    }
+}

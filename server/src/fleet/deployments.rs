@@ -1,0 +1,382 @@
+//! Deployments: made, driven by events, ended. The engine decides; here its records become writes and its commands
+//! assignments.
+
+use super::{
+    effects::Effects,
+    records::{DeploymentRecord, Ending, Purpose, deployment_key, journal_key},
+    refusal::Refusal,
+    state::{RETURN_GRACE, State},
+};
+use crate::store::Keyspace;
+use handover_model::{DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp, Version};
+use handover_rollout::{Command, Deployment, Event, Outcome, Plan, Step};
+use std::collections::BTreeSet;
+
+/// How many ended deployments of a service are remembered.
+const HISTORY_PER_SERVICE: usize = 200;
+/// How many ended deployments of a service stay in memory with everything that their hosts last said.
+const FINALS_PER_SERVICE: usize = 3;
+/// Longest request id, in bytes.
+const MAX_REQUEST_ID: usize = 128;
+
+/// A deployment in memory, with its place in the journal.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// The engine.
+    pub engine: Deployment,
+    /// Number of the next record.
+    pub sequence: u64,
+    /// Counts up with every change that can be seen, over restarts too.
+    pub revision: u64,
+}
+
+impl Live {
+    fn touch(&mut self, now: Timestamp) {
+        self.revision = (self.revision + 1).max(now.unix_millis());
+    }
+}
+
+/// What an operator asks for.
+#[derive(Clone, Debug)]
+pub struct DeploymentRequest {
+    /// Of which service.
+    pub service: ServiceName,
+    /// What; not with `rollback`.
+    pub version: Option<Version>,
+    /// Back to the previous release.
+    pub rollback: bool,
+    /// Only these hosts; empty: all.
+    pub hosts: BTreeSet<HostName>,
+    /// The operator's name for the request; empty for none.
+    pub request: String,
+}
+
+impl State {
+    /// Begins a deployment, or gives the one that the same request began before.
+    ///
+    /// # Errors
+    /// Another one of the service goes on; there is no such release, no plan, or nothing to go back to.
+    pub fn create_deployment(
+        &mut self,
+        request: &DeploymentRequest,
+        by: &str,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<DeploymentId, Refusal> {
+        if request.request.len() > MAX_REQUEST_ID {
+            return Err(Refusal::Invalid(format!("a request id has at most {MAX_REQUEST_ID} bytes")));
+        }
+        if let Some(id) = self.requests.get(&request.request).copied() {
+            return match self.deployments.get(&id) {
+                Some(record) if answers(record, request) => Ok(id),
+                _ => Err(Refusal::RequestReused { request: request.request.clone(), deployment: id }),
+            };
+        }
+        self.free(&request.service)?;
+        let (plan, purpose) = self.plan_deployment(request, now)?;
+        self.begin(&plan, purpose, by, &request.request, now, effects)
+    }
+
+    /// That no deployment of the service goes on.
+    fn free(&self, service: &ServiceName) -> Result<(), Refusal> {
+        match self.live_of(service) {
+            None => Ok(()),
+            Some((deployment, live)) => Err(Refusal::DeploymentInProgress {
+                service: service.clone(),
+                deployment,
+                version: live.engine.release().version.clone(),
+                by: live.engine.created_by().to_owned(),
+            }),
+        }
+    }
+
+    /// Writes a deployment down and takes its first step.
+    pub(super) fn begin(
+        &mut self,
+        plan: &Plan,
+        purpose: Purpose,
+        by: &str,
+        request: &str,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<DeploymentId, Refusal> {
+        let id = DeploymentId::new(self.last_deployment + 1);
+        let away = |name: &HostName| self.hosts.get(name).is_none_or(|host| !self.reachable(host, now));
+        let planned = plan.stages.iter().flat_map(|stage| &stage.hosts).map(|planned| &planned.host);
+        let offline: BTreeSet<HostName> = planned.filter(|name| away(name)).cloned().collect();
+        let (engine, step) =
+            Deployment::create(id, plan, by, &offline, now).map_err(|error| Refusal::not_begun(&error))?;
+        let record = DeploymentRecord {
+            release: plan.release.clone(),
+            purpose,
+            created_by: by.to_owned(),
+            created: now,
+            request: request.to_owned(),
+            ended: None,
+            reason: String::new(),
+            records: 0,
+        };
+        effects.put(Keyspace::Deployments, deployment_key(id), &record)?;
+        self.last_deployment += 1;
+        if !request.is_empty() {
+            self.requests.insert(request.to_owned(), id);
+        }
+        self.deployments.insert(id, record);
+        self.live.insert(id, Live { engine, sequence: 0, revision: now.unix_millis() });
+        if !matches!(purpose, Purpose::CatchUp) {
+            for host in self.hosts.values_mut() {
+                host.tried.remove(&plan.service);
+            }
+        }
+        tracing::info!(deployment = %id, release = %plan.release, by, "deployment begins");
+        self.carry_out(id, step, now, effects)?;
+        Ok(id)
+    }
+
+    /// Ends a deployment by rolling it back.
+    ///
+    /// # Errors
+    /// When there is none of that number, or it has ended.
+    pub fn abort(
+        &mut self,
+        id: DeploymentId,
+        by: &str,
+        reason: &str,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        if !self.live.contains_key(&id) {
+            return Err(match self.deployments.contains_key(&id) {
+                true => Refusal::DeploymentEnded(id),
+                false => Refusal::NoDeployment(id.to_string()),
+            });
+        }
+        let reason = reason.chars().filter(|c| !c.is_control()).take(300).collect();
+        self.drive(id, Event::Abort { by: by.to_owned(), reason }, now, effects)
+    }
+
+    /// Time passed: deadlines, and hosts that did not come back after the server's start.
+    ///
+    /// # Errors
+    /// When a deployment cannot go on.
+    pub fn tick(&mut self, now: Timestamp, effects: &mut Effects) -> Result<(), Refusal> {
+        if !self.grace_over && now >= self.started + RETURN_GRACE {
+            self.grace_over = true;
+            let missing: Vec<HostName> =
+                self.hosts.iter().filter(|(_, host)| !host.seen).map(|(name, _)| name.clone()).collect();
+            for name in missing {
+                self.host_went(&name, now, effects)?;
+            }
+        }
+        let due: Vec<DeploymentId> = self
+            .live
+            .iter()
+            .filter(|(_, live)| live.engine.next_deadline().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.drive(id, Event::Tick, now, effects)?;
+        }
+        Ok(())
+    }
+
+    /// When [`State::tick`] is wanted next.
+    #[must_use]
+    pub fn next_tick(&self) -> Option<Timestamp> {
+        let grace = (!self.grace_over).then(|| self.started + RETURN_GRACE);
+        self.live.values().filter_map(|live| live.engine.next_deadline()).chain(grace).min()
+    }
+
+    pub(super) fn host_came(
+        &mut self,
+        name: &HostName,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        self.tell(name, |host| Event::HostConnected { host }, now, effects)
+    }
+
+    pub(super) fn host_went(
+        &mut self,
+        name: &HostName,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        self.tell(name, |host| Event::HostDisconnected { host }, now, effects)
+    }
+
+    pub(super) fn host_left(
+        &mut self,
+        name: &HostName,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        self.tell(name, |host| Event::HostRemoved { host }, now, effects)
+    }
+
+    pub(super) fn host_reported(
+        &mut self,
+        name: &HostName,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        for id in self.deployments_of(name) {
+            // Read anew for each: a step for one service changes the host's target, and with it what is current.
+            let (Some(live), Some(host)) = (self.live.get(&id), self.hosts.get(name)) else { continue };
+            let Some(report) = &host.report else { continue };
+            let service = live.engine.service();
+            let event = Event::HostReported {
+                host: name.clone(),
+                current: report.revision == host.record.revision,
+                instances: report
+                    .instances
+                    .iter()
+                    .filter(|(_, instance)| instance.service == *service)
+                    .map(|(id, instance)| (id.clone(), instance.clone()))
+                    .collect(),
+            };
+            self.drive(id, event, now, effects)?;
+        }
+        Ok(())
+    }
+
+    fn tell(
+        &mut self,
+        name: &HostName,
+        event: impl Fn(HostName) -> Event,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        for id in self.deployments_of(name) {
+            self.drive(id, event(name.clone()), now, effects)?;
+        }
+        Ok(())
+    }
+
+    fn deployments_of(&self, name: &HostName) -> Vec<DeploymentId> {
+        self.live.iter().filter(|(_, live)| live.engine.host(name).is_some()).map(|(id, _)| *id).collect()
+    }
+
+    /// A deployment that goes on and has the host in its plan.
+    pub(super) fn deployment_of_host(&self, name: &HostName) -> Option<DeploymentId> {
+        self.deployments_of(name).into_iter().next()
+    }
+
+    /// The deployment of a service that goes on.
+    pub(super) fn live_of(&self, service: &ServiceName) -> Option<(DeploymentId, &Live)> {
+        self.live.iter().find(|(_, live)| live.engine.service() == service).map(|(id, live)| (*id, live))
+    }
+
+    /// One event into the engine, and what follows from it.
+    fn drive(
+        &mut self,
+        id: DeploymentId,
+        event: Event,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let Some(live) = self.live.get_mut(&id) else { return Ok(()) };
+        let step = live.engine.on_event(event, now);
+        self.carry_out(id, step, now, effects)
+    }
+
+    fn carry_out(
+        &mut self,
+        id: DeploymentId,
+        step: Step,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let Some(live) = self.live.get_mut(&id) else { return Ok(()) };
+        live.touch(now);
+        effects.changed = true;
+        for record in &step.records {
+            effects.put(Keyspace::Journal, journal_key(id, live.sequence), record)?;
+            live.sequence += 1;
+        }
+        let service = live.engine.service().clone();
+        let ended = live.engine.outcome().cloned();
+        for Command::Assign { host, assignment } in step.commands {
+            self.assign(&host, &service, assignment, effects)?;
+        }
+        match ended {
+            Some(outcome) => self.end(id, &outcome, now, effects),
+            None => Ok(()),
+        }
+    }
+
+    fn end(
+        &mut self,
+        id: DeploymentId,
+        outcome: &Outcome,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let (Some(live), Some(record)) = (self.live.remove(&id), self.deployments.get_mut(&id)) else {
+            return Ok(());
+        };
+        let ending = match outcome {
+            Outcome::Succeeded { .. } => Ending::Succeeded,
+            Outcome::RolledBack { .. } => Ending::RolledBack,
+            Outcome::NeedsPerson { .. } => Ending::NeedsPerson,
+        };
+        record.ended = Some((now, ending));
+        record.reason = live.engine.reason().to_owned();
+        record.records = live.sequence;
+        effects.put(Keyspace::Deployments, deployment_key(id), record)?;
+        tracing::info!(deployment = %id, ?ending, reason = record.reason, "deployment ended");
+        let (purpose, release) = (record.purpose, record.release.clone());
+        self.settle(&release, purpose, ending, &live.engine, effects)?;
+        self.finals.insert(id, live);
+        self.forget(&release, effects);
+        self.prune(effects)?;
+        self.catch_up(&release.service, now, effects)
+    }
+
+    /// After a start: orders again what each deployment orders, and ends those that had come to their end.
+    pub(super) fn take_up(&mut self, now: Timestamp, effects: &mut Effects) -> Result<(), Refusal> {
+        for id in self.live.keys().copied().collect::<Vec<_>>() {
+            let Some(live) = self.live.get(&id) else { continue };
+            let service = live.engine.service().clone();
+            let outcome = live.engine.outcome().cloned();
+            for (host, assignment) in live.engine.assignments() {
+                self.assign(&host, &service, assignment, effects)?;
+            }
+            tracing::info!(deployment = %id, %service, "deployment taken up again");
+            if let Some(outcome) = outcome {
+                self.end(id, &outcome, now, effects)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the oldest deployments of a service.
+    fn forget(&mut self, release: &ReleaseRef, effects: &mut Effects) {
+        let ended: Vec<DeploymentId> = self
+            .deployments
+            .iter()
+            .rev()
+            .filter(|(_, record)| record.release.service == release.service && record.ended.is_some())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ended.iter().skip(FINALS_PER_SERVICE) {
+            self.finals.remove(id);
+        }
+        for id in ended.iter().skip(HISTORY_PER_SERVICE) {
+            if let Some(record) = self.deployments.remove(id) {
+                self.requests.remove(&record.request);
+                effects.delete(Keyspace::Deployments, deployment_key(*id));
+                for sequence in 0..record.records {
+                    effects.delete(Keyspace::Journal, journal_key(*id, sequence));
+                }
+            }
+        }
+    }
+}
+
+/// Whether the deployment is what the request asks for.
+fn answers(record: &DeploymentRecord, request: &DeploymentRequest) -> bool {
+    record.release.service == request.service
+        && (record.purpose == Purpose::Rollback) == request.rollback
+        && request.version.as_ref().is_none_or(|version| record.release.version == *version)
+}

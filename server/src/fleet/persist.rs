@@ -1,0 +1,221 @@
+//! The fleet and the store: loaded at the start, written down at each decision.
+
+use super::{
+    deployments::Live,
+    effects::Effects,
+    records::{
+        AssignmentRecord, DeploymentRecord, HostRecord, ReleaseRecord, ServiceRecord, TokenRecord, chunk_key,
+        deployment_key, journal_key, number_in_key, split_key,
+    },
+    refusal::Refusal,
+    state::{Host, State, StoredRelease},
+};
+use crate::{
+    blobs::Bundles,
+    store::{Batch, Keyspace, Store, StoreError, scan_json},
+};
+use handover_model::{DeploymentId, Digest, Release, ReleaseRef, Timestamp};
+use handover_rollout::{Deployment, Record, ReplayError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Writes that are committed at once; a decision that needs more (ten thousand hosts rolled back) takes several
+/// commits, the journal first: what is ordered follows from it.
+const COMMIT_WRITES: usize = 8 * 1024;
+/// Bytes that are committed at once.
+const COMMIT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why the store's content is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It cannot be read.
+    #[error("the store cannot be read")]
+    Store(#[from] StoreError),
+    /// A key that this server would not have written.
+    #[error("{keyspace} has the key {key:?}, which names nothing: the store was changed by something else")]
+    Key {
+        /// Where.
+        keyspace: Keyspace,
+        /// The key, for people.
+        key: String,
+    },
+    /// A piece of a manifest is missing.
+    #[error("the manifest of release {release} is not whole: piece {piece} is missing")]
+    Manifest {
+        /// Whose.
+        release: ReleaseRef,
+        /// Which, from 0.
+        piece: u32,
+    },
+    /// A deployment's records make no sense.
+    #[error("deployment {deployment} cannot be taken up again")]
+    Replay {
+        /// Which.
+        deployment: DeploymentId,
+        /// What is wrong.
+        #[source]
+        source: ReplayError,
+    },
+    /// What was loaded cannot go on.
+    #[error("the fleet cannot be taken up again: {0}")]
+    Refused(#[from] Refusal),
+    /// Loading broke off.
+    #[error("loading broke off: {0}")]
+    Stopped(String),
+}
+
+/// Everything that the store holds, and what must be written first: where the server was killed between the commits
+/// of one decision, the rest follows from the journal again.
+///
+/// # Errors
+/// When the store is damaged, or not a fleet's.
+pub(super) fn load(store: &dyn Store, now: Timestamp) -> Result<(State, Effects), LoadError> {
+    let mut state = State { started: now, ..State::default() };
+    for entry in scan_json::<HostRecord>(store, Keyspace::Hosts, &[]) {
+        let (key, record) = entry?;
+        state.hosts.insert(name(Keyspace::Hosts, &key)?, Host::new(record, BTreeMap::new()));
+    }
+    for entry in scan_json::<AssignmentRecord>(store, Keyspace::Assignments, &[]) {
+        let (key, record) = entry?;
+        let (host, service) = names(Keyspace::Assignments, &key)?;
+        if let Some(host) = state.hosts.get_mut::<handover_model::HostName>(&host) {
+            host.assignments.insert(service, record);
+        }
+    }
+    for entry in scan_json::<ServiceRecord>(store, Keyspace::Services, &[]) {
+        let (key, record) = entry?;
+        state.services.insert(name(Keyspace::Services, &key)?, record);
+    }
+    for entry in scan_json::<TokenRecord>(store, Keyspace::Tokens, &[]) {
+        let (key, record) = entry?;
+        state.tokens.insert(name(Keyspace::Tokens, &key)?, record);
+    }
+    load_releases(store, &mut state)?;
+    let mut effects = Effects::default();
+    load_deployments(store, &mut state)?;
+    state.take_up(now, &mut effects)?;
+    state.prune(&mut effects)?;
+    Ok((state, effects))
+}
+
+fn load_releases(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
+    for entry in scan_json::<ReleaseRecord>(store, Keyspace::Releases, &[]) {
+        let (key, record) = entry?;
+        let (service, version) = names(Keyspace::Releases, &key)?;
+        let name = ReleaseRef { service, version };
+        let mut manifest = Vec::new();
+        for piece in 0..record.chunks {
+            let chunk = store.get(Keyspace::Manifests, &chunk_key(&name, piece))?;
+            manifest.extend(chunk.ok_or_else(|| LoadError::Manifest { release: name.clone(), piece })?);
+        }
+        let manifest = String::from_utf8_lossy(&manifest).into_owned();
+        let release = Release { name: name.clone(), bundle: record.bundle.clone(), manifest };
+        state.releases.insert(name, StoredRelease { release, record });
+    }
+    Ok(())
+}
+
+fn load_deployments(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
+    for entry in scan_json::<DeploymentRecord>(store, Keyspace::Deployments, &[]) {
+        let (key, record) = entry?;
+        let id =
+            number_in_key(&key, 0).map(DeploymentId::new).ok_or_else(|| odd(Keyspace::Deployments, &key))?;
+        state.last_deployment = state.last_deployment.max(id.number());
+        if !record.request.is_empty() {
+            state.requests.insert(record.request.clone(), id);
+        }
+        if record.ended.is_none() {
+            let (engine, sequence) = replay(store, id)?;
+            state.live.insert(id, Live { engine, sequence, revision: state.started.unix_millis() });
+        }
+        state.deployments.insert(id, record);
+    }
+    Ok(())
+}
+
+/// A deployment as the journal has it, and the number of its records.
+pub(super) fn replay(store: &dyn Store, id: DeploymentId) -> Result<(Deployment, u64), LoadError> {
+    let mut records = Vec::new();
+    for entry in scan_json::<Record>(store, Keyspace::Journal, &deployment_key(id)) {
+        let (key, record) = entry?;
+        if key != journal_key(id, records.len() as u64) {
+            return Err(odd(Keyspace::Journal, &key));
+        }
+        records.push(record);
+    }
+    let sequence = records.len() as u64;
+    let engine =
+        Deployment::replay(records).map_err(|source| LoadError::Replay { deployment: id, source })?;
+    Ok((engine, sequence))
+}
+
+fn odd(keyspace: Keyspace, key: &[u8]) -> LoadError {
+    LoadError::Key { keyspace, key: key.escape_ascii().to_string() }
+}
+
+fn name<T: std::str::FromStr>(keyspace: Keyspace, key: &[u8]) -> Result<T, LoadError> {
+    std::str::from_utf8(key).ok().and_then(|text| text.parse().ok()).ok_or_else(|| odd(keyspace, key))
+}
+
+fn names<A: std::str::FromStr, B: std::str::FromStr>(
+    keyspace: Keyspace,
+    key: &[u8],
+) -> Result<(A, B), LoadError> {
+    split_key(key)
+        .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)))
+        .ok_or_else(|| odd(keyspace, key))
+}
+
+type Writes = BTreeMap<(Keyspace, Vec<u8>), Option<Vec<u8>>>;
+
+/// Writes everything, in one commit where it fits, and waits until it is durable.
+pub(super) async fn commit(store: &Arc<dyn Store>, writes: Writes) -> Result<(), Refusal> {
+    for batch in batches(writes).map_err(|error| Refusal::Internal(error.to_string()))? {
+        store.commit(batch).await.map_err(|error| Refusal::Store(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// In order: the journal's new records, everything else, what is dropped of the journal.
+pub(super) fn batches(writes: Writes) -> Result<Vec<Batch>, StoreError> {
+    let mut ordered: Vec<_> = writes.into_iter().collect();
+    ordered.sort_by_key(|((keyspace, _), value)| match (keyspace, value) {
+        (Keyspace::Journal, Some(_)) => 0,
+        (Keyspace::Journal, None) => 2,
+        _ => 1,
+    });
+    let mut batches = vec![Batch::new()];
+    let mut bytes = 0;
+    for ((keyspace, key), value) in ordered {
+        let size = key.len() + value.as_ref().map_or(0, Vec::len);
+        let full =
+            batches.last().is_none_or(|batch| batch.len() >= COMMIT_WRITES || bytes + size > COMMIT_BYTES);
+        if full {
+            batches.push(Batch::new());
+            bytes = 0;
+        }
+        bytes += size;
+        if let Some(batch) = batches.last_mut() {
+            match value {
+                Some(value) => batch.put(keyspace, key, value)?,
+                None => batch.delete(keyspace, key)?,
+            };
+        }
+    }
+    batches.retain(|batch| !batch.is_empty());
+    Ok(batches)
+}
+
+/// Deletes the bundles that nobody needs. Not waited for: what is left over is deleted the next time.
+pub(super) fn prune(bundles: &Bundles, keep: BTreeSet<Digest>) {
+    let bundles = bundles.clone();
+    tokio::spawn(async move {
+        match bundles.prune(keep).await {
+            Ok(gone) if gone.is_empty() => {}
+            Ok(gone) => tracing::info!(bundles = gone.len(), "bundles that nobody needs are deleted"),
+            Err(error) => tracing::warn!(%error, "bundles that nobody needs cannot be deleted"),
+        }
+    });
+}

@@ -1,0 +1,225 @@
+//! Why the fleet refuses a request: one variant per reason, each with a stable name for programs.
+
+use handover_identity::TokenId;
+use handover_model::{DeploymentId, HostName, ReleaseRef, ServiceName, Version};
+use handover_proto::status::{self, Reason};
+use handover_rollout::{PlanError, ReplayError};
+use tonic::Status;
+
+/// A request that was refused; nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A field of the request is not valid.
+    #[error("{0}")]
+    Invalid(String),
+    /// The manifest has mistakes: each with its place.
+    #[error("the manifest has {} mistakes", .0.len())]
+    Manifest(Vec<(String, String)>),
+    /// The manifest names another service than the release.
+    #[error("the manifest is of service {manifest}, the release of service {release}")]
+    OtherService {
+        /// What stands in the manifest.
+        manifest: ServiceName,
+        /// What stands in the request.
+        release: ServiceName,
+    },
+    /// The version exists with other content.
+    #[error(
+        "release {0} exists already with other content: versions never change; push it under another version"
+    )]
+    ReleaseExists(ReleaseRef),
+    /// No such release.
+    #[error("there is no release {0}: `handover release list {service}` shows those that are there", service = .0.service)]
+    NoRelease(ReleaseRef),
+    /// The bundle of the release is not on the server.
+    #[error("the bundle of release {0} is not on the server: push it again")]
+    NoBundle(ReleaseRef),
+    /// No such service.
+    #[error("there is no service {0}: push a release of it first")]
+    NoService(ServiceName),
+    /// No such host.
+    #[error("there is no host {0}: `handover hosts` lists those that are enrolled")]
+    NoHost(HostName),
+    /// The name is taken.
+    #[error(
+        "a host named {0} is enrolled already: to enrol it anew take its agent off the line and use a token made with `handover token create --host {0}`, or remove it first"
+    )]
+    HostExists(HostName),
+    /// The host was removed, or its certificate was replaced.
+    #[error(
+        "host {0} is not enrolled with this certificate (it was removed, or enrolled anew elsewhere): enrol it again with a new token"
+    )]
+    HostRemoved(HostName),
+    /// The host does something, and `force` was not given.
+    #[error("host {host} {why}: remove it with --force to do it all the same")]
+    HostBusy {
+        /// Which host.
+        host: HostName,
+        /// What it does.
+        why: String,
+    },
+    /// No such token.
+    #[error("the join token is not known here: it was revoked, or made by another server")]
+    TokenUnknown,
+    /// The token is past its time.
+    #[error("the join token has expired: make a new one with `handover token create`")]
+    TokenExpired,
+    /// The token was used.
+    #[error(
+        "the join token was used already, by host {0}: a token enrols one host; make a new one with `handover token create`"
+    )]
+    TokenUsed(HostName),
+    /// The token is for another host.
+    #[error("the join token is for host {0} only")]
+    TokenOtherHost(HostName),
+    /// No token of that id.
+    #[error("there is no token {0}")]
+    NoToken(TokenId),
+    /// A deployment of the service goes on.
+    #[error(
+        "deployment {deployment} of service {service} (to {version}, by {by}) is going on: wait for it, or end it with `handover abort {deployment}`, which rolls it back"
+    )]
+    DeploymentInProgress {
+        /// The service.
+        service: ServiceName,
+        /// The deployment that goes on.
+        deployment: DeploymentId,
+        /// Where it goes.
+        version: Version,
+        /// Who began it.
+        by: String,
+    },
+    /// There is nothing to go back to.
+    #[error("service {service} cannot be rolled back: {why}")]
+    NoPreviousRelease {
+        /// The service.
+        service: ServiceName,
+        /// Why not.
+        why: String,
+    },
+    /// The request id was used for something else.
+    #[error(
+        "request {request} was used for deployment {deployment}, which is another one: take a new request id"
+    )]
+    RequestReused {
+        /// The id.
+        request: String,
+        /// What it was used for.
+        deployment: DeploymentId,
+    },
+    /// No plan can be made.
+    #[error("{why}")]
+    NoPlan {
+        /// The kind of reason.
+        reason: Reason,
+        /// In words.
+        why: String,
+    },
+    /// No such deployment.
+    #[error("there is no deployment {0}")]
+    NoDeployment(String),
+    /// The deployment has ended.
+    #[error("deployment {0} has ended: there is nothing to abort")]
+    DeploymentEnded(DeploymentId),
+    /// The agent asks for a bundle that its target does not name.
+    #[error("bundle {digest} is not in the target of host {host}")]
+    NotYourHost {
+        /// Who asked.
+        host: HostName,
+        /// For what.
+        digest: String,
+    },
+    /// A bound was reached.
+    #[error("{0}")]
+    TooMany(String),
+    /// A newer session of the same agent.
+    #[error("a newer session of host {0} took over")]
+    SessionReplaced(HostName),
+    /// The server is stopping.
+    #[error("the server is stopping: try again in a moment")]
+    Stopping,
+    /// The store does not take changes; the server stops.
+    #[error("the store does not take changes: {0}; the server stops, nothing of this request is done")]
+    Store(String),
+    /// The server cannot go on.
+    #[error("the server failed inside: {0}")]
+    Internal(String),
+}
+
+impl Refusal {
+    /// The stable name of the reason.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Invalid(_) | Self::RequestReused { .. } => Reason::InvalidRequest,
+            Self::Manifest(_) | Self::OtherService { .. } => Reason::InvalidManifest,
+            Self::ReleaseExists(_) => Reason::ReleaseExists,
+            Self::NoRelease(_) => Reason::UnknownRelease,
+            Self::NoBundle(_) => Reason::BundleMissing,
+            Self::NoService(_) => Reason::UnknownService,
+            Self::NoHost(_) => Reason::UnknownHost,
+            Self::HostExists(_) => Reason::HostExists,
+            Self::HostRemoved(_) => Reason::HostRemoved,
+            Self::HostBusy { .. } => Reason::HostBusy,
+            Self::TokenUnknown => Reason::TokenInvalid,
+            Self::TokenExpired => Reason::TokenExpired,
+            Self::TokenUsed(_) => Reason::TokenUsed,
+            Self::TokenOtherHost(_) => Reason::TokenForOtherHost,
+            Self::NoToken(_) => Reason::UnknownToken,
+            Self::DeploymentInProgress { .. } => Reason::DeploymentInProgress,
+            Self::NoPreviousRelease { .. } => Reason::NoPreviousRelease,
+            Self::NoPlan { reason, .. } => *reason,
+            Self::NoDeployment(_) => Reason::UnknownDeployment,
+            Self::DeploymentEnded(_) => Reason::DeploymentEnded,
+            Self::NotYourHost { .. } => Reason::NotYourHost,
+            Self::TooMany(_) => Reason::TooLarge,
+            Self::SessionReplaced(_) => Reason::SessionReplaced,
+            Self::Stopping => Reason::ShuttingDown,
+            Self::Store(_) => Reason::StoreUnavailable,
+            Self::Internal(_) => Reason::Internal,
+        }
+    }
+
+    /// No plan, in the engine's words.
+    #[must_use]
+    pub fn no_plan(error: &PlanError) -> Self {
+        let reason = match error {
+            PlanError::NoHosts { .. } | PlanError::NotChosen { .. } => Reason::NoHosts,
+            PlanError::NothingToDo { .. } => Reason::NothingToDo,
+            PlanError::ForeignRelease { .. }
+            | PlanError::Empty { .. }
+            | PlanError::NoneInFlight
+            | PlanError::Twice { .. }
+            | PlanError::RetiresTooEarly { .. }
+            | PlanError::Unfinished { .. } => Reason::PlanRefused,
+        };
+        Self::NoPlan { reason, why: error.to_string() }
+    }
+
+    /// A plan that the engine does not begin.
+    #[must_use]
+    pub fn not_begun(error: &ReplayError) -> Self {
+        match error {
+            ReplayError::Plan { source, .. } => Self::no_plan(source),
+            other => Self::NoPlan { reason: Reason::PlanRefused, why: other.to_string() },
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let mut answer = status::Refusal::new(refusal.reason(), refusal.to_string());
+        match &refusal {
+            Refusal::Manifest(mistakes) => {
+                for (place, mistake) in mistakes {
+                    answer = answer.violation(place, mistake);
+                }
+            }
+            Refusal::DeploymentInProgress { deployment, .. } | Refusal::RequestReused { deployment, .. } => {
+                answer = answer.fact("deployment", deployment.number().to_string());
+            }
+            _ => {}
+        }
+        answer.into()
+    }
+}

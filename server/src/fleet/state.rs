@@ -1,0 +1,107 @@
+//! What the server knows of the fleet. Synchronous and without a clock: the actor asks, writes, and acts.
+//!
+//! Every method that changes something checks first and changes then: what it refuses has changed nothing. What it
+//! changed stands in [`Effects`](super::effects::Effects) as well, and must be durable before anybody hears of it.
+
+use super::{
+    records::{AssignmentRecord, DeploymentRecord, HostRecord, ReleaseRecord, ServiceRecord, TokenRecord},
+    refusal::Refusal,
+};
+use handover_identity::TokenId;
+use handover_model::{
+    DeploymentId, HostName, HostReport, Labels, Release, ReleaseRef, ServiceName, Timestamp,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// For so long after the server's start a host that was not seen yet counts as online: its agent is about to dial.
+pub(super) const RETURN_GRACE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// The fleet.
+#[derive(Debug, Default)]
+pub struct State {
+    pub(super) started: Timestamp,
+    pub(super) services: BTreeMap<ServiceName, ServiceRecord>,
+    pub(super) releases: BTreeMap<ReleaseRef, StoredRelease>,
+    pub(super) hosts: BTreeMap<HostName, Host>,
+    pub(super) tokens: BTreeMap<TokenId, TokenRecord>,
+    pub(super) deployments: BTreeMap<DeploymentId, DeploymentRecord>,
+    pub(super) live: BTreeMap<DeploymentId, super::deployments::Live>,
+    pub(super) finals: BTreeMap<DeploymentId, super::deployments::Live>,
+    pub(super) grace_over: bool,
+    pub(super) requests: BTreeMap<String, DeploymentId>,
+    pub(super) last_deployment: u64,
+    pub(super) last_session: u64,
+}
+
+/// A release with its text.
+#[derive(Clone, Debug)]
+pub struct StoredRelease {
+    /// Name, files, manifest.
+    pub release: Release,
+    /// The rest of what is remembered.
+    pub record: ReleaseRecord,
+}
+
+/// A host: what is durable, and what is true only while the server runs.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// What is in the store.
+    pub record: HostRecord,
+    /// What it should run, by service.
+    pub assignments: BTreeMap<ServiceName, AssignmentRecord>,
+    /// Its session, while there is one.
+    pub online: Option<Online>,
+    /// Whether it had a session since the server's start.
+    pub seen: bool,
+    /// When it was last heard of.
+    pub last_contact: Timestamp,
+    /// What it said last.
+    pub report: Option<HostReport>,
+    /// Why it refused its target; empty where it did not.
+    pub target_refused: String,
+    /// Services that it was to be brought up to date in since its last session began, or that a deployment
+    /// failed in on it: not tried again before the next session or the next deployment.
+    pub tried: BTreeSet<ServiceName>,
+}
+
+/// A host's session.
+#[derive(Clone, Debug)]
+pub struct Online {
+    /// Number of the session, unique while the server runs.
+    pub session: u64,
+    /// The agent's name for its run.
+    pub session_id: String,
+    /// Set where the versions differ by a minor release.
+    pub skew: String,
+}
+
+impl Host {
+    pub(super) fn new(record: HostRecord, assignments: BTreeMap<ServiceName, AssignmentRecord>) -> Self {
+        Self {
+            last_contact: record.last_contact,
+            record,
+            assignments,
+            online: None,
+            seen: false,
+            report: None,
+            target_refused: String::new(),
+            tried: BTreeSet::new(),
+        }
+    }
+}
+
+impl State {
+    /// Whether a host with `labels` is one that a service with the selector `asked` runs on.
+    pub(super) fn chosen(asked: &Labels, labels: &Labels) -> bool {
+        asked.iter().all(|(key, value)| labels.get(key) == Some(value))
+    }
+
+    /// Whether the host is connected, or may be about to connect again after the server's own start.
+    pub(super) fn reachable(&self, host: &Host, now: Timestamp) -> bool {
+        host.online.is_some() || (!host.seen && now < self.started + RETURN_GRACE)
+    }
+
+    pub(super) fn release(&self, name: &ReleaseRef) -> Result<&StoredRelease, Refusal> {
+        self.releases.get(name).ok_or_else(|| Refusal::NoRelease(name.clone()))
+    }
+}

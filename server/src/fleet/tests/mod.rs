@@ -1,0 +1,220 @@
+//! The fleet's decisions, without a runtime, a store or a clock.
+
+mod catch_up;
+mod deploying;
+mod durable;
+mod hosts;
+
+use super::{DeploymentRequest, Effects, Enrolment, Introduction, Refusal, State, persist};
+use crate::store::{MemoryStore, Store};
+use handover_identity::{JoinToken, TokenClaim};
+use handover_model::{
+    BundleDescriptor, DeploymentId, Digest, Duration, HostName, HostReport, InstancePhase, InstanceReport,
+    Labels, Release, ReleaseRef, ServiceName, Share, Timestamp,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// A fleet with its own clock, whose agents do at once what their targets say.
+pub(super) struct Fixture {
+    pub(super) state: State,
+    pub(super) now: Timestamp,
+    sessions: BTreeMap<HostName, u64>,
+    /// Versions that never get ready.
+    pub(super) broken: BTreeSet<String>,
+    /// Where every decision is written.
+    pub(super) store: Arc<dyn Store>,
+}
+
+fn write(store: &Arc<dyn Store>, effects: Effects) -> Result<(), Refusal> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(persist::commit(store, effects.writes))
+}
+
+pub(super) fn name<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().unwrap()
+}
+
+pub(super) fn claim() -> TokenClaim {
+    JoinToken::generate(Digest::of(b"ca"), name("localhost:7443")).unwrap().claim
+}
+
+pub(super) fn manifest(service: &str, extra: &str) -> String {
+    format!("service = \"{service}\"\ncommand = [\"bin/run\"]\n{extra}")
+}
+
+pub(super) fn release(service: &str, version: &str, extra: &str) -> Release {
+    let digest = Digest::of(format!("{service} {version}").as_bytes());
+    Release {
+        name: ReleaseRef { service: name(service), version: name(version) },
+        bundle: BundleDescriptor { digest, size: 1, tree: digest, unpacked: 1, entries: 1 },
+        manifest: manifest(service, extra),
+    }
+}
+
+pub(super) fn request(service: &str, version: &str) -> DeploymentRequest {
+    DeploymentRequest {
+        service: name(service),
+        version: Some(name(version)),
+        rollback: false,
+        hosts: BTreeSet::new(),
+        request: String::new(),
+    }
+}
+
+pub(super) fn rollback(service: &str) -> DeploymentRequest {
+    DeploymentRequest { version: None, rollback: true, ..request(service, "0") }
+}
+
+impl Fixture {
+    /// A fleet whose server has been running for a minute, with these hosts enrolled and online.
+    pub(super) fn with_hosts(hosts: &[&str]) -> Self {
+        let now = Timestamp::from_unix_millis(1_700_000_000_000);
+        let state = State { started: now, ..State::default() };
+        let now = now + Duration::from_secs(60);
+        let mut fixture = Self {
+            state,
+            now,
+            sessions: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            store: Arc::new(MemoryStore::new()),
+        };
+        fixture.act(State::tick).unwrap();
+        for host in hosts {
+            fixture.enrol(host, &[]);
+            fixture.connect(host);
+        }
+        fixture
+    }
+
+    /// One decision, whose effects are done at once.
+    pub(super) fn act<T>(
+        &mut self,
+        decide: impl FnOnce(&mut State, Timestamp, &mut Effects) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut effects = Effects::default();
+        let decided = decide(&mut self.state, self.now, &mut effects)?;
+        write(&self.store, effects).unwrap();
+        Ok(decided)
+    }
+
+    /// What a server finds that starts now.
+    pub(super) fn loaded(&self) -> State {
+        let (state, effects) = persist::load(&*self.store, self.now).unwrap();
+        write(&self.store, effects).unwrap();
+        state
+    }
+
+    /// kill -9 of the server and a new start: every agent connects again.
+    pub(super) fn crash_and_start_again(&mut self) {
+        self.state = self.loaded();
+        for host in std::mem::take(&mut self.sessions).into_keys() {
+            self.connect(host.as_str());
+        }
+    }
+
+    pub(super) fn enrol(&mut self, host: &str, labels: &[(&str, &str)]) {
+        let claim = claim();
+        let (id, secret) = (claim.id, claim.secret.digest());
+        let labels: Labels = labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let enrolment = Enrolment {
+            claim,
+            host: name(host),
+            address: "127.0.0.1".into(),
+            labels,
+            agent_version: "0.1.0".into(),
+        };
+        self.act(|state, now, effects| {
+            state.create_token(id, secret, None, Duration::ZERO, now, effects)?;
+            state.enrol(enrolment, "1".into(), now + Duration::from_secs(3600), now, effects)
+        })
+        .unwrap();
+    }
+
+    pub(super) fn connect(&mut self, host: &str) {
+        let host: HostName = name(host);
+        let opened = host.clone();
+        let session = self
+            .act(|state, now, effects| {
+                state.open_session(&opened, "1", Introduction::default(), now, effects)
+            })
+            .unwrap();
+        self.sessions.insert(host, session);
+    }
+
+    pub(super) fn disconnect(&mut self, host: &str) {
+        let host: HostName = name(host);
+        let session = self.sessions.remove(&host).unwrap();
+        self.act(|state, now, effects| state.close_session(&host, session, now, effects)).unwrap();
+    }
+
+    pub(super) fn push(&mut self, service: &str, version: &str, extra: &str) {
+        let release = release(service, version, extra);
+        self.act(|state, now, effects| state.create_release(release, "uid:0", now, effects)).unwrap();
+    }
+
+    pub(super) fn deploy(&mut self, request: &DeploymentRequest) -> Result<DeploymentId, Refusal> {
+        let request = request.clone();
+        self.act(|state, now, effects| state.create_deployment(&request, "uid:0", now, effects))
+    }
+
+    /// Every connected agent makes its target true and reports, and time goes on, until no deployment goes on.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..400 {
+            if self.state.live.is_empty() {
+                return;
+            }
+            self.report_all();
+            self.now = self.now + Duration::from_secs(1);
+            self.act(State::tick).unwrap();
+        }
+        panic!("the deployments do not end: {:?}", self.state.live);
+    }
+
+    pub(super) fn report_all(&mut self) {
+        for (host, session) in self.sessions.clone() {
+            let report = self.report_of(&host);
+            self.act(|state, now, effects| state.report(&host, session, report, now, effects)).unwrap();
+        }
+    }
+
+    fn report_of(&self, host: &HostName) -> HostReport {
+        let target = self.state.target(host).unwrap();
+        let mut instances = BTreeMap::new();
+        for (service, service_target) in &target.services {
+            for instance in &service_target.instances {
+                let broken = self.broken.contains(instance.release.name.version.as_str());
+                let report = InstanceReport {
+                    service: service.clone(),
+                    release: instance.release.name.clone(),
+                    phase: if broken { InstancePhase::GaveUp } else { InstancePhase::Ready },
+                    share: if broken { Share::HIDDEN } else { instance.share },
+                    pid: Some(1),
+                    restarts: 0,
+                    connections: Some(0),
+                    since: self.now,
+                    until: None,
+                    detail: if broken { "exited with 1".into() } else { String::new() },
+                    flip_nanos: None,
+                    ready_millis: None,
+                    ledger: None,
+                };
+                instances.insert(instance.instance.clone(), report);
+            }
+        }
+        HostReport { revision: target.revision, instances }
+    }
+
+    /// The version that a host should run of a service.
+    pub(super) fn runs(&self, host: &str, service: &str) -> Option<String> {
+        let host = self.state.hosts.get(&name::<HostName>(host))?;
+        let record = host.assignments.get(&name::<ServiceName>(service))?;
+        Some(record.assignment.main()?.release.version.to_string())
+    }
+
+    pub(super) fn current(&self, service: &str) -> Option<String> {
+        self.state.services.get(&name::<ServiceName>(service))?.current.as_ref().map(ToString::to_string)
+    }
+}

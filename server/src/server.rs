@@ -1,0 +1,228 @@
+//! The server from its start to its end: CA, store, fleet, the two listeners, and an orderly shutdown.
+
+use crate::{
+    api::{Agents, AuthoriseLayer, Context, Enrolments, MAX_MESSAGE, Operators},
+    blobs::{BlobError, Bundles},
+    fleet::{Fleet, FleetError, LoadError},
+    server_command::ServerArgs,
+    store::{OpenError, SledStore, Store},
+};
+use handover_identity::{
+    AcceptLimits, AddressError, Ca, CaError, FleetName, IdentityNameError, ServerAddress, ServerTls,
+    SignError, TlsError, TlsIncoming, UnixIncoming, UnixListenError, http2_server, wall_clock,
+};
+use handover_proto::v1::{
+    agent_service_server::AgentServiceServer, enrolment_service_server::EnrolmentServiceServer,
+    operator_service_server::OperatorServiceServer,
+};
+use std::{io, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tower::layer::util::{Identity, Stack};
+
+/// From the signal until every connection is closed; what is left then is cut.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long the server's own certificate is good. It is made anew at each start.
+const SERVER_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Why the server does not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A folder cannot be made.
+    #[error(
+        "cannot make the folder {path}: give another one with --data or --unix, or run the server as its owner"
+    )]
+    Data {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The fleet's name is none.
+    #[error("--fleet has no fleet name")]
+    FleetName(#[source] IdentityNameError),
+    /// The server's address for tokens is none.
+    #[error("--address has no HOST:PORT")]
+    Address(#[source] AddressError),
+    /// The CA cannot be made or read.
+    #[error("the fleet's CA cannot be used")]
+    Ca(#[from] CaError),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] TlsError),
+    /// The store does not open.
+    #[error("the store cannot be opened")]
+    Store(#[from] OpenError),
+    /// The bundles' folder cannot be used.
+    #[error("the folder of bundles cannot be used")]
+    Bundles(#[from] BlobError),
+    /// The store's content is not a fleet's.
+    #[error("the fleet cannot be loaded")]
+    Load(#[from] LoadError),
+    /// The TLS address is taken or not this machine's.
+    #[error("cannot listen on {address}: is another server running? choose another with --listen")]
+    Listen {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The Unix socket cannot be made.
+    #[error("cannot listen on the Unix socket {path}: choose another with --unix")]
+    Unix {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: UnixListenError,
+    },
+    /// Signals cannot be waited for.
+    #[error("signals cannot be waited for")]
+    Signals(#[source] io::Error),
+    /// The state cannot be written down any more.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
+    /// The server's certificate cannot be made.
+    #[error("the server's certificate cannot be made")]
+    Certificate(#[from] SignError),
+    /// A task of the server ended without a result.
+    #[error("a task of the server broke off: {0}")]
+    Task(String),
+    /// A listener ended by itself.
+    #[error("a listener ended")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// Runs the server until SIGTERM or SIGINT, or until its state cannot be written down any more.
+///
+/// # Errors
+/// When it cannot start, or had to stop.
+pub async fn serve(arguments: &ServerArgs) -> Result<(), ServerError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Signals)?;
+    let running = Running::start(arguments).await?;
+    let Running { stop, mut fleet, mut tls, mut unix } = running;
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        ended = &mut fleet => joined(ended).and_then(|ended| ended.map_err(ServerError::Fleet)),
+        ended = &mut tls => joined(ended).and_then(|ended| ended.map_err(ServerError::Serve)),
+        ended = &mut unix => joined(ended).and_then(|ended| ended.map_err(ServerError::Serve)),
+    };
+    tracing::info!("the server stops; what the agents run goes on");
+    stop.cancel();
+    // Sessions and watches end by the token. A peer that reads nothing must not hold the end up.
+    let drained = async {
+        for task in [tls, unix] {
+            if !task.is_finished() {
+                let _ = task.await;
+            }
+        }
+    };
+    if tokio::time::timeout(SHUTDOWN, drained).await.is_err() {
+        tracing::warn!("connections were still open after {SHUTDOWN:?} and are cut");
+    }
+    ended
+}
+
+fn joined<T>(ended: Result<T, tokio::task::JoinError>) -> Result<T, ServerError> {
+    ended.map_err(|error| ServerError::Task(error.to_string()))
+}
+
+type Listener = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
+
+/// A server that runs.
+struct Running {
+    stop: CancellationToken,
+    fleet: tokio::task::JoinHandle<Result<(), FleetError>>,
+    tls: Listener,
+    unix: Listener,
+}
+
+impl Running {
+    async fn start(arguments: &ServerArgs) -> Result<Self, ServerError> {
+        let data = &arguments.data;
+        let make = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+        make.map_err(|source| ServerError::Data { path: data.clone(), source })?;
+        // First of all, and before anything is written: it is also the lock against a second server.
+        let path = data.join("store");
+        let store: Arc<dyn Store> = Arc::new(
+            tokio::task::spawn_blocking(move || SledStore::open(&path))
+                .await
+                .map_err(|error| ServerError::Task(error.to_string()))??,
+        );
+        let now = wall_clock();
+        let fleet_name: FleetName = arguments.fleet.parse().map_err(ServerError::FleetName)?;
+        if let Some(address) = &arguments.address {
+            address.parse::<ServerAddress>().map_err(ServerError::Address)?;
+        }
+        let ca = match (&arguments.ca_certificate, &arguments.ca_key) {
+            (Some(certificate), Some(key)) => Ca::load(certificate, key, &fleet_name, now)?,
+            _ => Ca::open(&data.join("ca"), &fleet_name, now)?,
+        };
+        let tls = ServerTls::new(&ca, ca.issue_server(SERVER_VALIDITY, now)?)?;
+        let ca = Arc::new(ca);
+        let bundles = Bundles::open(data, handover_bundle::Limits::default()).await?;
+
+        let listen = |source| ServerError::Listen { address: arguments.listen, source };
+        let incoming = TlsIncoming::bind(arguments.listen, &tls, AcceptLimits::default()).map_err(listen)?;
+        let bound = incoming.local_address();
+        if let Some(folder) = arguments.unix.parent() {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| ServerError::Data { path: folder.to_owned(), source })?;
+        }
+        let unix = UnixIncoming::bind(&arguments.unix)
+            .await
+            .map_err(|source| ServerError::Unix { path: arguments.unix.clone(), source })?;
+
+        let stop = CancellationToken::new();
+        let (fleet, task) = Fleet::start(store, bundles.clone(), stop.clone()).await?;
+        let context = Context {
+            fleet,
+            bundles,
+            ca: Arc::clone(&ca),
+            fleet_name: fleet_name.to_string(),
+            address: arguments.address.clone().unwrap_or_else(|| own_address(bound)),
+            started: now,
+            stop: stop.clone(),
+        };
+        let running = Self {
+            fleet: task,
+            tls: tokio::spawn(
+                router(&context).serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()),
+            ),
+            unix: tokio::spawn(
+                router(&context).serve_with_incoming_shutdown(unix, stop.clone().cancelled_owned()),
+            ),
+            stop,
+        };
+        eprintln!(
+            "handover server ready: TLS on {bound}, unix {}, fleet {fleet_name}, CA {}",
+            arguments.unix.display(),
+            ca.fingerprint()
+        );
+        Ok(running)
+    }
+}
+
+/// Every service behind the table of who may call what.
+fn router(context: &Context) -> tonic::transport::server::Router<Stack<AuthoriseLayer, Identity>> {
+    let agents = AgentServiceServer::new(Agents(context.clone())).max_decoding_message_size(MAX_MESSAGE);
+    let enrolments =
+        EnrolmentServiceServer::new(Enrolments(context.clone())).max_decoding_message_size(MAX_MESSAGE);
+    let operators =
+        OperatorServiceServer::new(Operators(context.clone())).max_decoding_message_size(MAX_MESSAGE);
+    http2_server().layer(AuthoriseLayer).add_service(agents).add_service(enrolments).add_service(operators)
+}
+
+/// Where agents reach the server if nobody says: the address that it listens on, or this machine's name where that
+/// is every address.
+fn own_address(bound: std::net::SocketAddr) -> String {
+    if bound.ip().is_unspecified() {
+        let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        format!("{}:{}", name.unwrap_or_else(|| "localhost".to_owned()), bound.port())
+    } else {
+        bound.to_string()
+    }
+}

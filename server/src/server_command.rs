@@ -1,0 +1,62 @@
+//! `handover server`: its arguments.
+
+use clap::Args;
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Runs the server: coordinates the fleet's agents, and answers operators.
+#[derive(Args, Clone, Debug)]
+pub struct ServerArgs {
+    /// Folder of everything durable: the store, bundles, the fleet's CA
+    #[arg(long, value_name = "DIR", env = "HANDOVER_DATA", default_value = "/var/lib/handover")]
+    pub data: PathBuf,
+    /// Address that agents, and operators from elsewhere, reach the server at; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", env = "HANDOVER_LISTEN", default_value = "0.0.0.0:7443")]
+    pub listen: SocketAddr,
+    /// Unix socket for operators on this machine
+    #[arg(long, value_name = "PATH", env = "HANDOVER_UNIX", default_value = "/run/handover/handover.sock")]
+    pub unix: PathBuf,
+    /// The fleet's name, where the server makes a new one: 1 to 63 of a-z, 0-9, '-' and '.'
+    #[arg(long, value_name = "NAME", env = "HANDOVER_FLEET", default_value = "fleet")]
+    pub fleet: String,
+    /// HOST:PORT that agents reach the server at, put into join tokens; this machine's name where it is not given
+    #[arg(long, value_name = "HOST:PORT", env = "HANDOVER_ADDRESS")]
+    pub address: Option<String>,
+    /// A CA of your own instead of one that the server makes: its certificate, PEM
+    #[arg(long, value_name = "FILE", env = "HANDOVER_CA_CERTIFICATE", requires = "ca_key")]
+    pub ca_certificate: Option<PathBuf>,
+    /// That CA's key, PEM (PKCS#8)
+    #[arg(long, value_name = "FILE", env = "HANDOVER_CA_KEY", requires = "ca_certificate")]
+    pub ca_key: Option<PathBuf>,
+}
+
+/// Runs the server until it is told to stop. Logs go to stderr, filtered by `HANDOVER_LOG` (default `info`).
+///
+/// Exit code 0 after an orderly end, 1 after an error, which is printed with its causes.
+#[must_use]
+pub fn run(arguments: &ServerArgs) -> std::process::ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HANDOVER_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime cannot be started: {error}");
+            return std::process::ExitCode::FAILURE;
+        }
+    };
+    let ended = runtime.block_on(crate::server::serve(arguments));
+    // Threads that wait for a stuck disk must not hold the end up.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match ended {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(error) = source {
+                eprintln!("  because {error}");
+                source = error.source();
+            }
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

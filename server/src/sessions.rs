@@ -1,0 +1,192 @@
+//! One agent's session: what it says goes to the fleet, what the fleet wants of it goes out.
+//!
+//! Bounded on both sides: of targets and of reports only the latest waits; a peer that is silent, or does not read,
+//! for [`SILENCE`] has lost its session, and gets everything anew in the next one.
+
+use crate::fleet::{Fleet, Introduction, Link, Refusal};
+use handover_model::{HostName, HostReport};
+use handover_proto::{
+    status::{Reason, refuse},
+    v1::{
+        AgentMessage, Heartbeat, Hello, ServerMessage, Welcome, agent_message::Message as FromAgent,
+        server_message::Message as FromServer,
+    },
+    version,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+/// How long an agent may take to say who it is.
+pub const INTRODUCTION: Duration = Duration::from_secs(10);
+/// How often the server says that it is there.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+/// After that long without a word the agent is taken for lost.
+pub const SILENCE: Duration = Duration::from_secs(20);
+/// Messages that wait for the network.
+const OUTGOING: usize = 4;
+
+/// What a session goes on with once it is open.
+struct Session {
+    fleet: Fleet,
+    host: HostName,
+    number: u64,
+    incoming: Streaming<AgentMessage>,
+    outgoing: mpsc::Sender<Result<ServerMessage, Status>>,
+    target: watch::Receiver<Option<Arc<handover_proto::v1::Target>>>,
+    end: oneshot::Receiver<Refusal>,
+}
+
+/// Takes an agent's first words and opens its session, which then runs by itself until it is lost, replaced, or
+/// `stop` is cancelled.
+///
+/// # Errors
+/// No introduction in time, a version too far away, a host that is not enrolled with this certificate.
+pub async fn open(
+    fleet: Fleet,
+    fleet_name: String,
+    host: HostName,
+    serial: String,
+    mut incoming: Streaming<AgentMessage>,
+    stop: CancellationToken,
+) -> Result<ReceiverStream<Result<ServerMessage, Status>>, Status> {
+    let hello = introduction(&mut incoming).await?;
+    let skew = version::skew(&hello.version)
+        .map_err(|error| refuse(Reason::VersionSkew, error.to_string(), "upgrade the older side"))?
+        .map(|skew| format!("agent {skew}"))
+        .unwrap_or_default();
+    let (target_in, target) = watch::channel(None);
+    let (end_in, end) = oneshot::channel();
+    let introduction = Introduction {
+        version: hello.version,
+        boot_id: hello.boot_id,
+        kernel: hello.kernel,
+        address: hello.address,
+        session_id: hello.session_id,
+        skew: skew.clone(),
+        revision: hello.revision,
+    };
+    let name = host.clone();
+    let number = fleet
+        .ask(move |desk| {
+            let session = desk.state.open_session(&name, &serial, introduction, desk.now, desk.effects)?;
+            let link = Link { session, target: target_in, end: end_in };
+            if let Some(former) = desk.links.insert(name.clone(), link) {
+                let _ = former.end.send(Refusal::SessionReplaced(name));
+            }
+            Ok(session)
+        })
+        .await?;
+    let (outgoing, messages) = mpsc::channel(OUTGOING);
+    let welcome = Welcome { version: version::ProgramVersion::OWN.to_string(), fleet: fleet_name, skew };
+    // There is room: nothing else was sent yet.
+    let _ = outgoing.try_send(Ok(ServerMessage { message: Some(FromServer::Welcome(welcome)) }));
+    tracing::info!(%host, session = number, "session begins");
+    let session = Session { fleet, host, number, incoming, outgoing, target, end };
+    tokio::spawn(session.run(stop));
+    Ok(ReceiverStream::new(messages))
+}
+
+async fn introduction(incoming: &mut Streaming<AgentMessage>) -> Result<Hello, Status> {
+    let first = timeout(INTRODUCTION, incoming.message())
+        .await
+        .map_err(|_| refuse(Reason::Protocol, "the agent did not introduce itself in time", ""))??;
+    match first.and_then(|message| message.message) {
+        Some(FromAgent::Hello(hello)) => Ok(hello),
+        _ => Err(refuse(Reason::Protocol, "a session begins with a hello", "")),
+    }
+}
+
+impl Session {
+    async fn run(mut self, stop: CancellationToken) {
+        let why = self.talk(&stop).await;
+        tracing::info!(host = %self.host, session = self.number, why = why.message(), "session ends");
+        // Best effort: the peer may be gone, and nobody waits for one that does not read.
+        let _ = self.outgoing.try_send(Err(why));
+        let (host, number) = (self.host, self.number);
+        let closed = self.fleet.ask(move |desk| {
+            if desk.links.get(&host).is_some_and(|link| link.session == number) {
+                desk.links.remove(&host);
+            }
+            desk.state.close_session(&host, number, desk.now, desk.effects)
+        });
+        // Fails only where the server stops: then every session is over anyway.
+        let _ = closed.await;
+    }
+
+    /// Until the session is over: why it is.
+    async fn talk(&mut self, stop: &CancellationToken) -> Status {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut sequence = 0;
+        let mut heard = Instant::now();
+        loop {
+            let message = tokio::select! {
+                () = stop.cancelled() => return Refusal::Stopping.into(),
+                ended = &mut self.end => return ended.unwrap_or(Refusal::Stopping).into(),
+                said = self.incoming.message() => {
+                    heard = Instant::now();
+                    match said {
+                        Ok(Some(message)) => match self.take(message).await {
+                            Ok(()) => continue,
+                            Err(status) => return status,
+                        },
+                        Ok(None) => return Status::ok("the agent closed the session"),
+                        Err(status) => return status,
+                    }
+                }
+                () = tokio::time::sleep_until(heard + SILENCE) => {
+                    return refuse(Reason::Protocol, format!("nothing heard from the agent for {SILENCE:?}"), "");
+                }
+                changed = self.target.changed() => {
+                    if changed.is_err() {
+                        // The link was dropped: its end says why.
+                        continue;
+                    }
+                    let target = self.target.borrow_and_update().clone();
+                    let Some(target) = target else { continue };
+                    FromServer::Target((*target).clone())
+                }
+                _ = heartbeat.tick() => {
+                    sequence += 1;
+                    FromServer::Heartbeat(Heartbeat { sequence })
+                }
+            };
+            let message = ServerMessage { message: Some(message) };
+            match timeout(SILENCE, self.outgoing.send(Ok(message))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Status::cancelled("the agent is gone"),
+                Err(_) => {
+                    return refuse(Reason::Protocol, format!("the agent read nothing for {SILENCE:?}"), "");
+                }
+            }
+        }
+    }
+
+    /// One message of the agent's.
+    async fn take(&self, message: AgentMessage) -> Result<(), Status> {
+        match message.message {
+            Some(FromAgent::Report(report)) => {
+                self.fleet.report(&self.host, self.number, HostReport::try_from(report)?);
+            }
+            Some(FromAgent::TargetRefused(refused)) => {
+                let (host, number) = (self.host.clone(), self.number);
+                let noted = self.fleet.ask(move |desk| {
+                    desk.state.target_refused(&host, number, refused.revision, &refused.reason, desk.effects);
+                    Ok(())
+                });
+                noted.await?;
+            }
+            Some(FromAgent::Hello(_)) => {
+                return Err(refuse(Reason::Protocol, "a session has one hello, at its beginning", ""));
+            }
+            // Nothing: a message of a later minor release.
+            Some(FromAgent::Heartbeat(_)) | None => self.fleet.alive(&self.host, self.number),
+        }
+        Ok(())
+    }
+}

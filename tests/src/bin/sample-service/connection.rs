@@ -1,0 +1,102 @@
+//! One connection, from accept to close.
+
+use crate::{body::Body, drain::Phase, sample::Sample};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+/// For a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What an HTTP/2 connection begins with.
+const HTTP2: &[u8] = b"PRI";
+
+/// Serves a connection to its end. What its client does wrong ends it and is nobody else's matter.
+pub(crate) async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, sample: Arc<Sample>) {
+    let _guard = sample.drain().guard();
+    sample.connected();
+    // Fails only for a connection that is gone already.
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        return if sample.flags().grpc_health && begins_as_http2(&stream).await {
+            serve_http2(stream, sample).await;
+        } else {
+            serve_http1(stream, sample).await;
+        };
+    };
+    if let Ok(Ok(stream)) = timeout(HANDSHAKE, tls.accept(stream)).await {
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            serve_http2(stream, sample).await;
+        } else {
+            serve_http1(stream, sample).await;
+        }
+    }
+}
+
+async fn begins_as_http2(stream: &TcpStream) -> bool {
+    let mut first = [0; HTTP2.len()];
+    matches!(stream.peek(&mut first).await, Ok(n) if n > 0 && HTTP2.starts_with(&first[..n]))
+}
+
+async fn serve_http1(stream: impl AsyncRead + AsyncWrite + Unpin, sample: Arc<Sample>) {
+    let asked = AtomicBool::new(false);
+    let service = service_fn(|request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
+        let sample = Arc::clone(&sample);
+        async move { answer(&sample, request).await }
+    });
+    let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = sample.drain().reached(Phase::ClosingIdle) => {}
+    }
+    // One that has not sent its first request yet is new, not idle.
+    if asked.load(Ordering::Relaxed) {
+        connection.as_mut().graceful_shutdown();
+    }
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = sample.drain().reached(Phase::Ending) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+async fn serve_http2(stream: impl AsyncRead + AsyncWrite + Unpin, sample: Arc<Sample>) {
+    let shared = Arc::clone(&sample);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let sample = Arc::clone(&shared);
+        async move { answer(&sample, request).await }
+    });
+    let builder = http2::Builder::new(TokioExecutor::new());
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        // HTTP/2 can say it without cutting anything (GOAWAY).
+        () = sample.drain().reached(Phase::Draining) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
+}
+
+async fn answer(sample: &Sample, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    Ok(sample.answer(request).await)
+}

@@ -1,0 +1,112 @@
+//! An agent's process, and what it runs.
+
+use crate::process::{Running, binary};
+use nix::{sys::signal::Signal, unistd::Pid};
+use serde_json::Value;
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// An agent that can be killed and started again.
+#[derive(Debug)]
+pub struct Agent {
+    /// The host's name.
+    pub host: String,
+    /// The host's address.
+    pub address: Ipv4Addr,
+    folder: PathBuf,
+    process: Option<Running>,
+}
+
+impl Agent {
+    /// Joins the fleet and starts.
+    #[must_use]
+    pub fn join(host: &str, address: Ipv4Addr, folder: &Path, token: &str, label: &str) -> Self {
+        let mut agent = Self { host: host.to_owned(), address, folder: folder.to_owned(), process: None };
+        let joined = agent.join_command(token).args(["--label", label]).output().unwrap();
+        assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
+        agent.start();
+        agent
+    }
+
+    /// The command with which it joins.
+    #[must_use]
+    pub fn join_command(&self, token: &str) -> Command {
+        let mut command = Command::new(binary("handover-agent"));
+        command
+            .args(["join", "--token", token, "--name", &self.host, "--address", &self.address.to_string()])
+            .arg("--config")
+            .arg(self.folder.join("agent.toml"))
+            .arg("--state")
+            .arg(self.folder.join("state"))
+            .arg("--runtime")
+            .arg(self.folder.join("run"))
+            .arg("--logs")
+            .arg(self.folder.join("log"));
+        command
+    }
+
+    /// SIGKILL, in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Starts it (again).
+    pub fn start(&mut self) {
+        self.kill();
+        let config = self.folder.join("agent.toml");
+        self.process = Some(Running::start(
+            &self.folder,
+            "agent",
+            binary("handover-agent"),
+            ["run", "--config", config.to_str().unwrap()],
+        ));
+    }
+
+    /// What its journal says of each instance.
+    #[must_use]
+    pub fn instances(&self) -> Vec<Value> {
+        let Ok(entries) = fs::read_dir(self.folder.join("state/agent/instances")) else { return Vec::new() };
+        let texts = entries.flatten().filter_map(|entry| fs::read(entry.path()).ok());
+        texts.filter_map(|text| serde_json::from_slice(&text).ok()).collect()
+    }
+
+    /// The main processes of its instances.
+    #[must_use]
+    pub fn pids(&self) -> Vec<i32> {
+        let pid = |instance: &Value| instance["life"]["running"]["process"]["pid"].as_i64();
+        self.instances().iter().filter_map(pid).filter_map(|pid| i32::try_from(pid).ok()).collect()
+    }
+
+    /// Everything that it wrote to standard error since it was started last.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Running::stderr).unwrap_or_default()
+    }
+
+    fn end_instances(&self) {
+        for instance in self.instances() {
+            let running = &instance["life"]["running"];
+            if let Some(path) = running["group"]["cgroup"]["path"].as_str() {
+                let _ = fs::write(Path::new(path).join("cgroup.kill"), "1");
+            } else if let Some(pid) =
+                running["process"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok())
+            {
+                // Its own session, whose leader it is.
+                let _ = nix::sys::signal::killpg(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill();
+        self.end_instances();
+    }
+}

@@ -1,0 +1,75 @@
+//! The server's process.
+
+use crate::process::{Running, binary, wait_until};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+/// A server that can be killed and started again on the same data.
+#[derive(Debug)]
+pub struct Server {
+    folder: PathBuf,
+    address: SocketAddr,
+    process: Option<Running>,
+}
+
+impl Server {
+    /// Starts one in this folder and waits until it answers.
+    #[must_use]
+    pub fn start(folder: &Path) -> Self {
+        // A port of its own that it keeps when it is started again.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut server = Self { folder: folder.to_owned(), address, process: None };
+        server.restart();
+        server
+    }
+
+    /// HOST:PORT for agents.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// The operators' socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("handover.sock")
+    }
+
+    /// SIGKILL, in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Starts it (again) and waits until it answers.
+    pub fn restart(&mut self) {
+        self.kill();
+        let process = Running::start(
+            &self.folder,
+            "server",
+            binary("handover"),
+            [
+                "server",
+                "--data",
+                self.folder.join("server").to_str().unwrap(),
+                "--listen",
+                &self.address.to_string(),
+                "--unix",
+                self.socket().to_str().unwrap(),
+            ],
+        );
+        wait_until(super::UP, "the server to be ready", || {
+            process.stderr().contains("handover server ready")
+        });
+        self.process = Some(process);
+    }
+
+    /// Everything that it wrote to standard error since it was started last.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Running::stderr).unwrap_or_default()
+    }
+}

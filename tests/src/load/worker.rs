@@ -1,0 +1,134 @@
+//! One client of a run.
+
+use super::{
+    address::Sources,
+    config::{Config, Mode},
+    connection::{Connection, Failed, request},
+    failure::{Failure, FailureKind},
+    pace::{Pace, Turn},
+    response::Head,
+    tally::{Shards, micros, now},
+};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::watch,
+    time::{sleep, sleep_until},
+};
+
+/// A client that could not connect waits this long, so that a refusing address does not take a whole core.
+const PAUSE_AFTER_NO_CONNECTION: Duration = Duration::from_millis(10);
+
+/// What all clients of a run share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) pace: Pace,
+    pub(crate) shards: Shards,
+    pub(crate) sources: Sources,
+}
+
+/// One client: takes turns until none is left or the run is stopped. A request that was begun is always ended.
+pub(crate) struct Worker {
+    client: usize,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+    requests: Vec<(SocketAddr, Vec<u8>)>,
+}
+
+/// How one request went.
+struct Attempt {
+    connection: Option<Connection>,
+    outcome: Result<Head, Failed>,
+    began: Instant,
+}
+
+impl Worker {
+    pub(crate) fn new(client: usize, shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Self {
+        let config = &shared.config;
+        let close = config.mode == Mode::ConnectionEach;
+        let requests = config.targets.iter().map(|&target| (target, request(target, &config.path, close))).collect();
+        Self { client, shared, stopped, requests }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let mut kept = None;
+        while let Some(turn) = self.next_turn().await {
+            let which = match self.shared.config.mode {
+                Mode::KeepAlive => self.client as u64,
+                Mode::ConnectionEach => turn.number,
+            };
+            let index = usize::try_from(which % self.requests.len() as u64).unwrap_or(0);
+            let target = self.requests[index].0;
+            let attempt = self.attempt(index, kept.take()).await;
+            self.count(target, &attempt);
+            match (attempt.connection, attempt.outcome) {
+                (Some(connection), Ok(head)) if head.close || self.shared.config.mode == Mode::ConnectionEach => {
+                    connection.close().await;
+                }
+                (Some(connection), Ok(_)) => kept = Some(connection),
+                (Some(_), Err(_)) => {}
+                (None, _) => sleep(PAUSE_AFTER_NO_CONNECTION).await,
+            }
+        }
+    }
+
+    /// Waits until the next request is due; none: the run is over.
+    async fn next_turn(&mut self) -> Option<Turn> {
+        if *self.stopped.borrow() {
+            return None;
+        }
+        let turn = self.shared.pace.turn(Instant::now())?;
+        if let Some(due) = turn.due {
+            if due > Instant::now() {
+                tokio::select! {
+                    () = sleep_until(due.into()) => {}
+                    // Also where the handle is gone.
+                    _ = self.stopped.wait_for(|&stopped| stopped) => return None,
+                }
+            }
+            let lag = due.elapsed();
+            let mut tally = self.shared.shards.of(self.client);
+            tally.max_lag = tally.max_lag.max(lag);
+        }
+        Some(turn)
+    }
+
+    async fn attempt(&self, index: usize, kept: Option<Connection>) -> Attempt {
+        let (target, request) = &self.requests[index];
+        let began = Instant::now();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => match Connection::open(*target, &self.shared.sources).await {
+                Ok(connection) => {
+                    self.shared.shards.of(self.client).connections += 1;
+                    connection
+                }
+                Err(failed) => return Attempt { connection: None, outcome: Err(failed), began },
+            },
+        };
+        let outcome = connection.exchange(request, self.shared.config.request_timeout()).await;
+        Attempt { connection: Some(connection), outcome, began }
+    }
+
+    fn count(&self, target: SocketAddr, attempt: &Attempt) {
+        let took = attempt.began.elapsed();
+        let mut tally = self.shared.shards.of(self.client);
+        let (kind, detail, version) = match &attempt.outcome {
+            Ok(head) if (200..300).contains(&head.status) => return tally.ok(target, head.version.as_deref(), took),
+            Ok(head) => (FailureKind::Non2xx, format!("status {}", head.status), head.version.as_deref()),
+            Err(failed) => (failed.kind, failed.detail.clone(), None),
+        };
+        let connection = attempt.connection.as_ref();
+        let source = connection.and_then(Connection::source);
+        // A whole answer with another status was counted by its connection.
+        let answered = connection.map_or(0, Connection::answered);
+        let answered_before = if kind == FailureKind::Non2xx { answered.saturating_sub(1) } else { answered };
+        let failure =
+            Failure { at: now(), kind, target, source, answered_before, after_us: micros(took), detail };
+        tally.failed(failure, version);
+    }
+}

@@ -5,9 +5,10 @@ use handover_bundle::BundleError;
 use handover_model::{BundleDescriptor, Digest};
 use handover_proto::v1::{FetchBundleRequest, agent_service_client::AgentServiceClient};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 use tokio::{
@@ -31,7 +32,13 @@ pub struct Bundles {
     fetching: PathBuf,
     /// The connection to the server, while there is one.
     server: watch::Receiver<Option<Channel>>,
+    /// What must not be removed. Held while a folder is taken away, so that nobody is promised one that goes.
+    needed: Arc<Mutex<BTreeSet<Digest>>>,
+    /// One bundle is brought by one task at a time: two instances may have the same.
+    turns: Arc<Mutex<Turns>>,
 }
+
+type Turns = BTreeMap<Digest, Weak<tokio::sync::Mutex<()>>>;
 
 /// Why a bundle is not here.
 #[derive(Debug, thiserror::Error)]
@@ -61,11 +68,43 @@ pub enum FetchError {
     Interrupted(String),
 }
 
+impl FetchError {
+    /// Whether another attempt would end the same way: the bundle itself is at fault, not the transfer or the disk.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Refused(_, error) => match error {
+                BundleError::TooLarge { .. }
+                | BundleError::TooManyNames { .. }
+                | BundleError::Undeclared { .. }
+                | BundleError::Compression(_)
+                | BundleError::Malformed(_)
+                | BundleError::Refused { .. }
+                | BundleError::WrongTree { .. } => true,
+                BundleError::Read(_)
+                | BundleError::TooLong { .. }
+                | BundleError::TooShort { .. }
+                | BundleError::WrongDigest { .. }
+                | BundleError::BrokenTree { .. }
+                | BundleError::NoSpace { .. }
+                | BundleError::DiskFull { .. }
+                | BundleError::Busy { .. }
+                | BundleError::Io { .. } => false,
+            },
+            Self::Transfer(..)
+            | Self::Stalled(_)
+            | Self::TooMuch(..)
+            | Self::Write { .. }
+            | Self::Interrupted(_) => false,
+        }
+    }
+}
+
 impl Bundles {
     /// Releases in `releases`, archives in `fetching`, both made when needed.
     #[must_use]
     pub fn new(releases: PathBuf, fetching: PathBuf, server: watch::Receiver<Option<Channel>>) -> Self {
-        Self { releases, fetching, server }
+        Self { releases, fetching, server, needed: Arc::default(), turns: Arc::default() }
     }
 
     /// Removes what an agent that was killed left half unpacked.
@@ -86,11 +125,17 @@ impl Bundles {
     }
 
     /// Brings a bundle here: verified before and after it is unpacked. Tries again while transfers break, for as
-    /// long as it is not dropped; what is wrong with the bundle itself ends it.
+    /// long as it is not dropped, and says so each time; what is wrong with the bundle itself ends it.
     ///
     /// # Errors
     /// When the bundle is refused or cannot be written.
-    pub async fn bring(&self, bundle: &BundleDescriptor) -> Result<PathBuf, FetchError> {
+    pub async fn bring<F: Future<Output = ()>>(
+        &self,
+        bundle: &BundleDescriptor,
+        trouble: impl Fn(String) -> F,
+    ) -> Result<PathBuf, FetchError> {
+        let turn = self.turn(bundle.digest);
+        let _turn = turn.lock().await;
         if let Some(folder) = self.unpacked(bundle).await? {
             return Ok(folder);
         }
@@ -107,6 +152,12 @@ impl Bundles {
                 Err(error @ (FetchError::Transfer(..) | FetchError::Stalled(..))) => {
                     let pause = pauses.next().unwrap_or(Duration::from_secs(15));
                     tracing::warn!(bundle = %bundle.digest.short(), error = &error as &dyn std::error::Error, ?pause, "again");
+                    trouble(format!(
+                        "{}, again in {:.1} s",
+                        crate::supervisor::chain(&error),
+                        pause.as_secs_f32()
+                    ))
+                    .await;
                     tokio::time::sleep(pause).await;
                 }
                 Err(error) => return Err(error),
@@ -114,10 +165,26 @@ impl Bundles {
         }
         let unpacked = self.unpack(bundle, archive.clone()).await;
         // Whole and good it is not needed any more; bad it must not be resumed.
-        tokio::fs::remove_file(&archive)
-            .await
-            .map_err(|source| FetchError::Write { path: archive, source })?;
-        unpacked
+        match tokio::fs::remove_file(&archive).await {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(FetchError::Write { path: archive, source });
+            }
+            Ok(()) | Err(_) => unpacked,
+        }
+    }
+
+    fn turn(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = turns.get(&digest).and_then(Weak::upgrade).unwrap_or_default();
+        turns.insert(digest, Arc::downgrade(&turn));
+        turn
+    }
+
+    /// Says which bundles must stay. What is needed from here on is not removed, also not by a removal that is under
+    /// way.
+    pub fn need(&self, digests: BTreeSet<Digest>) {
+        *self.needed.lock().unwrap_or_else(PoisonError::into_inner) = digests;
     }
 
     /// The folder of a bundle that is here already and whole.
@@ -203,19 +270,36 @@ impl Bundles {
     ///
     /// # Errors
     /// When a folder cannot be listed or removed.
-    pub fn prune(&self, needed: &BTreeSet<Digest>) -> io::Result<()> {
-        let needed: BTreeSet<String> = needed.iter().map(Digest::hex).collect();
-        let spare = |name: &str| !needed.contains(name);
-        let mut unneeded = folders(&self.releases, spare)?;
+    pub fn prune(&self) -> io::Result<()> {
+        let mut unneeded = self.unneeded(&self.releases)?;
         unneeded.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
         for (_, path) in unneeded.into_iter().skip(SPARE) {
-            tracing::info!(release = %path.display(), "pruned");
-            std::fs::remove_dir_all(path)?;
+            // The name first: half a release must not stand under it. What an agent that dies here leaves is swept.
+            let aside = self.releases.join(format!(".broken-pruned-{}", std::process::id()));
+            if self.unless_needed(&path, |path| std::fs::rename(path, &aside))? {
+                tracing::info!(release = %path.display(), "pruned");
+                std::fs::remove_dir_all(&aside)?;
+            }
         }
-        for (_, path) in folders(&self.fetching, spare)? {
-            std::fs::remove_file(path)?;
+        for (_, path) in self.unneeded(&self.fetching)? {
+            self.unless_needed(&path, |path| std::fs::remove_file(path))?;
         }
         Ok(())
+    }
+
+    fn unneeded(&self, folder: &Path) -> io::Result<Vec<(std::time::SystemTime, PathBuf)>> {
+        let needed = self.needed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let names: BTreeSet<String> = needed.iter().map(Digest::hex).collect();
+        folders(folder, |name| !names.contains(name))
+    }
+
+    /// Takes something away where it is not needed at this moment.
+    fn unless_needed(&self, path: &Path, take: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<bool> {
+        let needed = self.needed.lock().unwrap_or_else(PoisonError::into_inner);
+        if needed.iter().any(|digest| path.file_name().is_some_and(|name| *name == *digest.hex())) {
+            return Ok(false);
+        }
+        take(path).map(|()| true)
     }
 }
 

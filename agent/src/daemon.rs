@@ -50,6 +50,9 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
     });
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    if let Err(error) = notify("READY=1\n") {
+        tracing::warn!(error = &error as &dyn Error, "systemd cannot be told that the agent is ready");
+    }
     eprintln!("handover-agent ready: host {}, server {}", config.name, config.server);
     tokio::select! {
         _ = terminate.recv() => {}
@@ -57,8 +60,25 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
         ended = supervising => ended?,
     }
     tracing::info!("the agent stops; what it runs goes on");
+    // Best effort: systemd sees the end itself.
+    let _ = notify("STOPPING=1\n");
     speaking.abort();
     Ok(())
+}
+
+/// Tells the service manager, as sd_notify(3) describes it; does nothing where there is none.
+fn notify(state: &str) -> std::io::Result<()> {
+    use std::os::{
+        linux::net::SocketAddrExt as _,
+        unix::ffi::OsStrExt as _,
+        unix::net::{SocketAddr, UnixDatagram},
+    };
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(&path)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
 }
 
 /// Two agents with one state would fight over the sockets.

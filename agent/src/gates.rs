@@ -2,22 +2,24 @@
 
 use crate::{
     instance::PassedSocket,
-    journal::{GateRecord, Journal},
+    journal::{GateRecord, Journal, NotWritten},
 };
-use handover_gate::{Gate, GateError, Order, PendingRequests, Pin, Retired};
+use handover_gate::{Gate, GateError, GateSnapshot, Order, PendingRequests, Pin, Restored, Retired};
 use handover_model::{InstanceId, ServiceName, Share, config::Listener};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    error::Error,
     io,
     net::SocketAddr,
     os::fd::OwnedFd,
+    time::{Duration, Instant},
 };
 
-/// Which gate: of one service's listener, at one address. A release that moves a listener opens another gate.
+/// Which gate: of one service, at one address. A release that moves a listener opens another gate; one that gives it
+/// another name does not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     service: ServiceName,
-    listener: String,
     address: SocketAddr,
 }
 
@@ -32,24 +34,37 @@ pub struct Gates {
 #[derive(Debug, thiserror::Error)]
 pub enum GatesError {
     /// The gate refused.
-    #[error("listener {listener} of service {service}")]
+    #[error("the gate of service {service} at {address}")]
     Gate {
         /// Whose.
         service: ServiceName,
-        /// Which.
-        listener: String,
+        /// Where.
+        address: SocketAddr,
         /// Why.
         source: GateError,
     },
-    /// The change could not be written down, so it was not made.
-    #[error("cannot write down the gate of listener {listener} of service {service}")]
-    Journal {
-        /// Whose.
-        service: ServiceName,
+    /// The journal cannot be written.
+    #[error(transparent)]
+    Journal(#[from] NotWritten),
+    /// Another service listens there.
+    #[error(
+        "{address} is the listener of service {other} on this host; give one of the two services another address"
+    )]
+    Taken {
+        /// Where.
+        address: SocketAddr,
+        /// Whose it is.
+        other: ServiceName,
+    },
+    /// The instance was there before and is not quite gone.
+    #[error(
+        "an earlier instance {instance} is still leaving the gate at {address}; deploy again under another name"
+    )]
+    Leaving {
         /// Which.
-        listener: String,
-        /// Why.
-        source: io::Error,
+        instance: InstanceId,
+        /// Where.
+        address: SocketAddr,
     },
     /// A listening socket cannot be duplicated.
     #[error("cannot duplicate a listening socket for instance {0}")]
@@ -79,45 +94,51 @@ impl Gates {
         Self { journal, gates: BTreeMap::new() }
     }
 
-    /// Takes gates back that stood before the agent's restart. `sockets` gives the listening socket with an inode,
-    /// out of the instance that has it. Returns what an operator should know.
-    ///
-    /// # Errors
-    /// When a gate cannot be taken back at all.
+    /// Takes gates back that stood before the agent's restart, and checks that the kernel numbers their sockets as the
+    /// mirror does. `sockets` gives the listening socket with an inode, out of the instance that has it. A gate that
+    /// cannot be taken back goes on as it is in the kernel, and is told in the log; it does not keep others from it.
     pub fn restore(
         &mut self,
         records: Vec<GateRecord>,
         mut sockets: impl FnMut(&InstanceId, u64) -> Option<OwnedFd>,
-    ) -> Result<(), GatesError> {
-        for GateRecord { service, listener, gate: snapshot } in records {
-            let found = snapshot
-                .members
-                .iter()
-                .filter_map(|member| sockets(&member.instance, member.inode))
-                .collect();
-            let key = Key { service, listener, address: snapshot.address };
-            let restored = Gate::restore(snapshot, found).map_err(|source| key.gate(source))?;
-            for lost in &restored.lost {
-                tracing::warn!(instance = %lost, address = %key.address, "its listening socket is gone");
+    ) {
+        for GateRecord { service, gate: snapshot } in records {
+            let key = Key { service, address: snapshot.address };
+            let members = snapshot.members.iter();
+            let found = members.filter_map(|member| sockets(&member.instance, member.inode)).collect();
+            if let Err(error) = self.restore_one(&key, snapshot, found) {
+                tracing::error!(error = &error as &dyn Error, "a gate cannot be taken over");
             }
-            self.gates.insert(key, restored.gate);
         }
+    }
+
+    fn restore_one(
+        &mut self,
+        key: &Key,
+        snapshot: GateSnapshot,
+        sockets: Vec<OwnedFd>,
+    ) -> Result<(), GatesError> {
+        // What is unmatched are second descriptors of one socket: each was asked for by its inode.
+        let Restored { gate, lost, .. } =
+            Gate::restore(snapshot, sockets).map_err(|source| key.gate(source))?;
+        for lost in &lost {
+            tracing::info!(instance = %lost, address = %key.address, "its listening socket ended with the earlier agent");
+        }
+        if gate.members().next().is_none() {
+            return Ok(self.journal.forget_gate(&key.record(&gate))?);
+        }
+        self.gates.insert(key.clone(), gate);
+        let check = self.change(key, Gate::verify_order)?;
+        tracing::info!(address = %key.address, ?check, "gate taken over");
         Ok(())
     }
 
-    /// Checks, for each gate taken back, that the kernel numbers its sockets as the mirror does, and corrects it.
-    ///
-    /// # Errors
-    /// When a gate's order can neither be confirmed nor found.
-    pub fn verify_order(&mut self) -> Result<Vec<String>, GatesError> {
-        let mut notes = Vec::new();
-        let keys: Vec<Key> = self.gates.keys().cloned().collect();
-        for key in keys {
-            self.change(&key, |gate| {
-                gate.verify_order().map(|check| notes.push(format!("{}: {check:?}", gate.address())))
-            })?;
-        }
-        Ok(notes)
+    /// The share that the kernel gives an instance; `None` where it is in no gate. Where its gates differ (an address
+    /// that no other release has) the smallest one is it.
+    #[must_use]
+    pub fn share(&self, service: &ServiceName, instance: &InstanceId) -> Option<Share> {
+        let gates = self.gates.iter().filter(|(key, _)| key.service == *service);
+        gates.filter_map(|(_, gate)| gate.share(instance)).min()
     }
 
     /// A pin that nobody on this host has.
@@ -150,17 +171,30 @@ impl Gates {
         pin: Pin,
     ) -> Result<(), GatesError> {
         for listener in listeners {
-            let key = Key {
-                service: service.clone(),
-                listener: listener.name.to_string(),
-                address: listener.address,
-            };
+            let key = Key { service: service.clone(), address: listener.address };
+            let elsewhere = |other: &&Key| other.address == key.address && other.service != key.service;
+            if let Some(other) = self.gates.keys().find(elsewhere) {
+                return Err(GatesError::Taken { address: key.address, other: other.service.clone() });
+            }
             let gate = self
                 .gates
                 .entry(key.clone())
                 .or_insert_with(|| Gate::new(listener.address, listener.backlog));
+            if gate.members().any(|member| member == instance) && gate.socket(instance).is_none() {
+                // Its last holder may be gone by now: then it is no member any more.
+                gate.sweep().map_err(|source| key.gate(source))?;
+            }
             if gate.members().all(|member| member != instance) {
-                self.change(&key, |gate| gate.join(instance.clone(), pin))?;
+                let joined = self.change(&key, |gate| gate.join(instance.clone(), pin));
+                if joined.is_err() && self.gates[&key].members().next().is_none() {
+                    // Another service may have the address.
+                    self.gates
+                        .remove(&key)
+                        .map_or(Ok(()), |gate| self.journal.forget_gate(&key.record(&gate)))?;
+                }
+                joined?;
+            } else if gate.snapshot().members.iter().any(|m| m.instance == *instance && m.retired) {
+                return Err(GatesError::Leaving { instance: instance.clone(), address: key.address });
             }
         }
         Ok(())
@@ -178,7 +212,7 @@ impl Gates {
     ) -> Result<Vec<PassedSocket>, GatesError> {
         let socket = |listener: &Listener| {
             let name = listener.name.to_string();
-            let key = Key { service: service.clone(), listener: name.clone(), address: listener.address };
+            let key = Key { service: service.clone(), address: listener.address };
             let found = self.gates.get(&key).and_then(|gate| gate.socket(instance));
             let found = found.ok_or_else(|| key.gate(GateError::NoSocket(instance.clone())))?;
             let socket =
@@ -188,32 +222,29 @@ impl Gates {
         listeners.iter().map(socket).collect()
     }
 
-    /// Puts shares into the kernel: one step for each listener of the service. At an address that one release has
-    /// and the other has not, its only instance keeps everything until it goes.
+    /// Puts shares into the kernel: one step for each listener of the service, all of them before anything is written
+    /// down. At an address that not all of the instances have, those that have it share everything. Returns how long
+    /// it took from `decided` until the last one was in the kernel.
     ///
     /// # Errors
-    /// When a gate refuses, or the change cannot be written down.
+    /// When a gate refuses, or the change cannot be written down: to be called again.
     pub fn set_shares(
         &mut self,
         service: &ServiceName,
         shares: &BTreeMap<InstanceId, Share>,
-    ) -> Result<(), GatesError> {
-        for key in self.of(service) {
-            self.change(&key, |gate| {
-                let members: BTreeSet<&InstanceId> = gate.members().collect();
-                let mut here: BTreeMap<InstanceId, Share> = shares
-                    .iter()
-                    .filter(|(instance, share)| !share.is_hidden() && members.contains(instance))
-                    .map(|(instance, share)| (instance.clone(), *share))
-                    .collect();
-                // One release of two listens here: all of what comes is for it.
-                if let [only] = here.values_mut().collect::<Vec<_>>().as_mut_slice() {
-                    **only = Share::ALL;
-                }
-                gate.set_shares(&here).map(drop)
-            })?;
-        }
-        Ok(())
+        decided: Instant,
+    ) -> Result<Duration, GatesError> {
+        let keys = self.of(service);
+        let flipped = keys.iter().try_for_each(|key| {
+            let Some(gate) = self.gates.get_mut(key) else { return Ok(()) };
+            let here = shares_here(gate, shares);
+            gate.set_shares(&here).map(drop).map_err(|source| key.gate(source))
+        });
+        let took = decided.elapsed();
+        let written = keys.iter().try_for_each(|key| self.write(key));
+        flipped?;
+        written?;
+        Ok(took)
     }
 
     /// Lets an instance go: its sockets are closed where that is safe now, else as soon as it is. Returns how many
@@ -227,6 +258,8 @@ impl Gates {
             if self.gates[&key].members().any(|member| member == instance) {
                 left += self.change(&key, |gate| match gate.retire(instance)? {
                     Retired::Closed => Ok(0),
+                    // A stranger holds it, and the agent does not: there is nothing to be done.
+                    Retired::Waiting if gate.socket(instance).is_none() => Ok(0),
                     // Nobody accepts there any more: what is still in its queue is told so.
                     Retired::Waiting => gate.reset_queue(instance),
                 })?;
@@ -234,35 +267,35 @@ impl Gates {
             if self.gates[&key].members().next().is_none()
                 && let Some(gate) = self.gates.remove(&key)
             {
-                let forgotten = self.journal.forget_gate(&key.record(&gate));
-                forgotten.map_err(|source| key.journal(source))?;
+                self.journal.forget_gate(&key.record(&gate))?;
             }
         }
         Ok(left)
     }
 
     /// Takes note of sockets that left their group by themselves (a program may shut down its own), and finds the
-    /// kernel's order again where it is not known.
-    ///
-    /// # Errors
-    /// When the kernel cannot be asked.
-    pub fn sweep(&mut self) -> Result<(), GatesError> {
+    /// kernel's order again where it is not known. A gate that cannot be asked does not keep others from it.
+    pub fn sweep(&mut self) {
         let keys: Vec<Key> = self.gates.keys().cloned().collect();
         for key in keys {
-            let Some(gate) = self.gates.get_mut(&key) else { continue };
-            let gone = gate.sweep().map_err(|source| key.gate(source))?;
-            let unknown = gate.order() == Order::Unverified;
-            if unknown {
-                let check = gate.verify_order().map_err(|source| key.gate(source))?;
-                tracing::warn!(address = %key.address, ?check, "the kernel's order was looked up");
-            }
-            if unknown || !gone.is_empty() {
-                tracing::warn!(address = %key.address, ?gone, "sockets left the group by themselves");
-                let written = self.journal.gate(&key.record(&self.gates[&key]));
-                written.map_err(|source| key.journal(source))?;
+            if let Err(error) = self.sweep_one(&key) {
+                tracing::warn!(error = &error as &dyn Error, "a gate cannot be looked after");
             }
         }
-        Ok(())
+    }
+
+    fn sweep_one(&mut self, key: &Key) -> Result<(), GatesError> {
+        let Some(gate) = self.gates.get_mut(key) else { return Ok(()) };
+        let gone = gate.sweep().map_err(|source| key.gate(source))?;
+        if !gone.is_empty() {
+            tracing::warn!(address = %key.address, ?gone, "sockets left the group by themselves");
+        }
+        let unknown = gate.order() == Order::Unverified;
+        if unknown {
+            let check = gate.verify_order().map_err(|source| key.gate(source))?;
+            tracing::warn!(address = %key.address, ?check, "the kernel's order was looked up");
+        }
+        if unknown || !gone.is_empty() { self.write(key) } else { Ok(()) }
     }
 
     /// Begins to watch the queues of an instance whose share has just gone.
@@ -302,22 +335,13 @@ impl Gates {
     ///
     /// # Errors
     /// When the kernel cannot be asked.
-    pub fn connections(
-        &self,
-        service: &ServiceName,
-        instance: &InstanceId,
-        sockets: &BTreeSet<u64>,
-    ) -> Result<u64, GatesError> {
+    pub fn connections(&self, service: &ServiceName, sockets: &BTreeSet<u64>) -> Result<u64, GatesError> {
         let mut count = 0;
-        for key in self.of(service) {
-            let gate = &self.gates[&key];
-            if gate.members().any(|member| member == instance) {
-                let connections = gate.connections().map_err(|source| key.gate(source))?;
-                count += connections
-                    .iter()
-                    .filter(|c| c.inode.is_some_and(|inode| sockets.contains(&inode)))
-                    .count() as u64;
-            }
+        for (key, gate) in self.gates.iter().filter(|(key, _)| key.service == *service) {
+            // Also where the instance is no member any more: it may have shut down its own socket.
+            let connections = gate.connections().map_err(|source| key.gate(source))?;
+            let own = |inode: Option<u64>| inode.is_some_and(|inode| sockets.contains(&inode));
+            count += connections.iter().filter(|connection| own(connection.inode)).count() as u64;
         }
         Ok(count)
     }
@@ -335,23 +359,45 @@ impl Gates {
     ) -> Result<T, GatesError> {
         let gate = self.gates.get_mut(key).ok_or(GatesError::NoPin)?;
         let changed = change(gate).map_err(|source| key.gate(source));
-        let written = self.journal.gate(&key.record(&self.gates[key]));
+        let written = self.write(key);
         let changed = changed?;
-        written.map_err(|source| key.journal(source))?;
+        written?;
         Ok(changed)
     }
+
+    fn write(&self, key: &Key) -> Result<(), GatesError> {
+        let Some(gate) = self.gates.get(key) else { return Ok(()) };
+        Ok(self.journal.gate(&key.record(gate))?)
+    }
+}
+
+/// What the members of one gate get of a service's shares: they add up to all, or to nothing.
+fn shares_here(gate: &Gate, shares: &BTreeMap<InstanceId, Share>) -> BTreeMap<InstanceId, Share> {
+    let members: BTreeSet<&InstanceId> = gate.members().collect();
+    let here: Vec<(&InstanceId, u32)> = shares
+        .iter()
+        .filter(|(instance, share)| !share.is_hidden() && members.contains(instance))
+        .map(|(instance, share)| (instance, u32::from(share.basis_points())))
+        .collect();
+    let all = u32::from(Share::ALL.basis_points());
+    let sum: u32 = here.iter().map(|(_, share)| share).sum();
+    let mut left = all;
+    let mut given = BTreeMap::new();
+    for (at, (instance, share)) in here.iter().enumerate() {
+        // The last one gets what rounding left.
+        let part = if at + 1 == here.len() { left } else { share * all / sum };
+        left -= part;
+        given.extend(Share::new(part).ok().map(|share| ((*instance).clone(), share)));
+    }
+    given
 }
 
 impl Key {
     fn gate(&self, source: GateError) -> GatesError {
-        GatesError::Gate { service: self.service.clone(), listener: self.listener.clone(), source }
-    }
-
-    fn journal(&self, source: io::Error) -> GatesError {
-        GatesError::Journal { service: self.service.clone(), listener: self.listener.clone(), source }
+        GatesError::Gate { service: self.service.clone(), address: self.address, source }
     }
 
     fn record(&self, gate: &Gate) -> GateRecord {
-        GateRecord { service: self.service.clone(), listener: self.listener.clone(), gate: gate.snapshot() }
+        GateRecord { service: self.service.clone(), gate: gate.snapshot() }
     }
 }

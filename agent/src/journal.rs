@@ -20,8 +20,6 @@ const LONGEST: u64 = 16 * 1024 * 1024;
 pub struct GateRecord {
     /// Whose listener.
     pub service: ServiceName,
-    /// The listener's name in the manifest.
-    pub listener: String,
     /// Members in the kernel's order.
     pub gate: GateSnapshot,
 }
@@ -41,8 +39,28 @@ pub struct Journaled {
     pub instances: Vec<InstanceRecord>,
     /// The gates that stood.
     pub gates: Vec<GateRecord>,
-    /// Files that could not be read, and why.
-    pub unreadable: Vec<String>,
+    /// Files that could not be read.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A file that could not be read; it was moved aside if that was possible.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be read; it is kept as *.unreadable", path.display())]
+pub struct Unreadable {
+    /// Which.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// A fact that could not be written down: what would have followed from it was not done.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write down {what}; nothing was done, it is tried again")]
+pub struct NotWritten {
+    /// Of what.
+    pub what: String,
+    /// Why.
+    pub source: io::Error,
 }
 
 impl Journal {
@@ -84,32 +102,38 @@ impl Journal {
     ///
     /// # Errors
     /// Whatever the file system says.
-    pub fn instance(&self, record: &InstanceRecord) -> io::Result<()> {
+    pub fn instance(&self, record: &InstanceRecord) -> Result<(), NotWritten> {
         write(&self.instance_path(&record.instance), record)
+            .map_err(|source| NotWritten { what: format!("instance {}", record.instance), source })
     }
 
     /// Strikes out an instance.
     ///
     /// # Errors
     /// Whatever the file system says.
-    pub fn forget_instance(&self, instance: &InstanceId) -> io::Result<()> {
+    pub fn forget_instance(&self, instance: &InstanceId) -> Result<(), NotWritten> {
         durable::remove(&self.instance_path(instance))
+            .map_err(|source| NotWritten { what: format!("that instance {instance} is gone"), source })
     }
 
     /// Writes down a gate's order.
     ///
     /// # Errors
     /// Whatever the file system says.
-    pub fn gate(&self, record: &GateRecord) -> io::Result<()> {
-        write(&self.gate_path(record), record)
+    pub fn gate(&self, record: &GateRecord) -> Result<(), NotWritten> {
+        let what = || format!("the gate of {}", record.gate.address);
+        write(&self.gate_path(record), record).map_err(|source| NotWritten { what: what(), source })
     }
 
     /// Strikes out a gate.
     ///
     /// # Errors
     /// Whatever the file system says.
-    pub fn forget_gate(&self, record: &GateRecord) -> io::Result<()> {
-        durable::remove(&self.gate_path(record))
+    pub fn forget_gate(&self, record: &GateRecord) -> Result<(), NotWritten> {
+        durable::remove(&self.gate_path(record)).map_err(|source| NotWritten {
+            what: format!("that the gate of {} is gone", record.gate.address),
+            source,
+        })
     }
 
     fn instance_path(&self, instance: &InstanceId) -> PathBuf {
@@ -118,7 +142,7 @@ impl Journal {
 
     fn gate_path(&self, record: &GateRecord) -> PathBuf {
         let address = record.gate.address.to_string().replace([':', '[', ']', '%', '/'], "_");
-        self.folder.join("gates").join(format!("{}-{}-{address}.json", record.service, record.listener))
+        self.folder.join("gates").join(format!("{}-{address}.json", record.service))
     }
 }
 
@@ -126,7 +150,7 @@ fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     durable::replace(path, &serde_json::to_vec(value).map_err(io::Error::other)?)
 }
 
-fn read_all<T: DeserializeOwned>(folder: &Path, unreadable: &mut Vec<String>) -> io::Result<Vec<T>> {
+fn read_all<T: DeserializeOwned>(folder: &Path, unreadable: &mut Vec<Unreadable>) -> io::Result<Vec<T>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -140,7 +164,7 @@ fn read_all<T: DeserializeOwned>(folder: &Path, unreadable: &mut Vec<String>) ->
 }
 
 /// Reads one file; one that is damaged is moved aside, so that the next start does not stumble over it again.
-fn read_one<T: DeserializeOwned>(path: &Path, unreadable: &mut Vec<String>) -> Option<T> {
+fn read_one<T: DeserializeOwned>(path: &Path, unreadable: &mut Vec<Unreadable>) -> Option<T> {
     let read = || -> io::Result<Option<T>> {
         match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -153,10 +177,9 @@ fn read_one<T: DeserializeOwned>(path: &Path, unreadable: &mut Vec<String>) -> O
     match read() {
         Ok(value) => value,
         Err(error) => {
-            let aside = path.with_extension("unreadable");
-            let moved = fs::rename(path, &aside).is_ok();
-            let place = if moved { format!("; moved to {}", aside.display()) } else { String::new() };
-            unreadable.push(format!("{}: {error}{place}", path.display()));
+            // Where it cannot be moved, it is looked at again at the next start.
+            let _ = fs::rename(path, path.with_extension("unreadable"));
+            unreadable.push(Unreadable { path: path.to_owned(), source: error });
             None
         }
     }

@@ -4,6 +4,7 @@
 //! is what survives the agent's own end.
 
 pub mod bundles;
+pub mod clock;
 pub mod config;
 pub mod daemon;
 mod durable;

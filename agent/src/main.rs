@@ -6,6 +6,7 @@ use handover_identity::JoinToken;
 use handover_model::{HostName, Label};
 use std::{
     error::Error,
+    io::IsTerminal as _,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
     handover_identity::install_crypto_provider();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("HANDOVER_LOG").unwrap_or_else(|_| "info".into()),
         )

@@ -187,18 +187,33 @@ fn take_out(
     share: Share,
     now: Timestamp,
 ) -> Option<Action> {
+    if !share.is_hidden() {
+        // The others are not ready yet, and clients still come to this one: it is kept running until they are.
+        return match observed.state {
+            ObservedState::Emptying { .. } | ObservedState::Draining { .. } => None,
+            ObservedState::Fetching
+            | ObservedState::Fetched
+            | ObservedState::BackingOff { .. }
+            | ObservedState::Launching
+            | ObservedState::Starting { .. }
+            | ObservedState::Ready
+            | ObservedState::Unhealthy
+            | ObservedState::GaveUp
+            | ObservedState::Stopping
+            | ObservedState::Exited => bring_up(instance, Some(observed), now),
+        };
+    }
     match observed.state {
-        // Without a process there is nothing to drain, but its queue may hold clients while it has a share.
+        // Without a process there is nothing to drain.
         ObservedState::Fetching
         | ObservedState::Fetched
         | ObservedState::BackingOff { .. }
         | ObservedState::GaveUp
-        | ObservedState::Exited => share.is_hidden().then(|| Action::Forget(instance.clone())),
-        ObservedState::Ready | ObservedState::Unhealthy => {
-            share.is_hidden().then(|| Action::Empty(instance.clone()))
+        | ObservedState::Exited => Some(Action::Forget(instance.clone())),
+        // Also one that is not ready: it may be the restart of one that had a share.
+        ObservedState::Ready | ObservedState::Unhealthy | ObservedState::Starting { .. } => {
+            Some(Action::Empty(instance.clone()))
         }
-        // Never ready: no client can be on it, unless it is the restart of one that had a share.
-        ObservedState::Starting { .. } => share.is_hidden().then(|| Action::Empty(instance.clone())),
         ObservedState::Emptying { empty, deadline } => {
             (empty || now >= deadline).then(|| Action::Drain(instance.clone()))
         }
@@ -376,6 +391,20 @@ mod tests {
         let ready = observed(&[("new", 0, ObservedState::Ready), down]);
         let expected = [shares(&[("new", 10_000), ("old", 0)]), Action::Forget(name("old"))];
         assert_eq!(reconcile(&target, &ready, NOW), expected);
+    }
+
+    #[test]
+    fn one_that_goes_is_kept_running_until_the_others_have_its_share() {
+        let target = target(&[("new", 10_000)]);
+        let new = ("new", 0, ObservedState::Starting { deadline: LATER });
+        for (state, expected) in [
+            (ObservedState::BackingOff { until: NOW, fetched: true }, Action::Start(name("old"))),
+            (ObservedState::Unhealthy, Action::Fail(name("old"))),
+            (ObservedState::Starting { deadline: NOW }, Action::Fail(name("old"))),
+        ] {
+            let observed = observed(&[new, ("old", 10_000, state)]);
+            assert_eq!(reconcile(&target, &observed, NOW), [expected]);
+        }
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct InstanceRecord {
     pub restarts: u32,
     /// How often in a row it ended before it was ready for long.
     pub failures: u32,
+    /// The boot in which this was written: process numbers, sockets and times mean nothing in another.
+    pub boot_id: String,
     /// Where it is.
     pub life: Life,
 }
@@ -47,8 +49,6 @@ pub enum Life {
     Running {
         /// The main process.
         process: ProcessKey,
-        /// The boot in which it was started: process numbers mean nothing in another.
-        boot_id: String,
         /// All of its processes.
         group: GroupRecord,
         /// What it does.
@@ -90,6 +90,9 @@ pub enum Run {
         since: Timestamp,
         /// By then it must be ready.
         deadline: Timestamp,
+        /// Whether its program was executed for sure: an agent that dies before it says so leaves a launcher, which
+        /// ends.
+        executed: bool,
     },
     /// It is ready.
     Ready {
@@ -120,6 +123,8 @@ pub enum Run {
         deadline: Timestamp,
         /// What is known of its connections already.
         ledger: DrainLedger,
+        /// Whether the signal was sent for sure. Many programs take a second one for an order to end at once.
+        signalled: bool,
     },
     /// All of its processes are being killed.
     Stopping {
@@ -137,6 +142,11 @@ pub enum Then {
     /// It failed: it is tried again, or given up.
     Restart {
         /// Why it was killed.
+        reason: String,
+    },
+    /// It did not fail: it is started anew, for a reason of the agent's own.
+    Anew {
+        /// Which.
         reason: String,
     },
     /// It was taken out.
@@ -182,19 +192,16 @@ pub enum State {
 impl State {
     /// What of it is written down.
     #[must_use]
-    pub fn life(&self, boot_id: &str) -> Life {
+    pub fn life(&self) -> Life {
         match self {
             Self::Fetching => Life::Fetching,
             // A launch that did not come to its end left no process: the launcher waits for the journal.
             Self::Fetched | Self::Launching => Life::Fetched,
             Self::BackingOff(back_off) => Life::BackingOff(back_off.clone()),
             Self::GaveUp { reason, since } => Life::GaveUp { reason: reason.clone(), since: *since },
-            Self::Running { process, group, run } => Life::Running {
-                process: process.key(),
-                boot_id: boot_id.to_owned(),
-                group: group.record(),
-                run: run.clone(),
-            },
+            Self::Running { process, group, run } => {
+                Life::Running { process: process.key(), group: group.record(), run: run.clone() }
+            }
             Self::Exited(exited) => Life::Exited(*exited),
         }
     }
@@ -255,7 +262,7 @@ impl State {
             Self::GaveUp { reason, since } => set(InstancePhase::GaveUp, *since, None, reason),
             Self::Running { process, run, .. } => {
                 match run {
-                    Run::Starting { since, deadline } => {
+                    Run::Starting { since, deadline, .. } => {
                         set(InstancePhase::Starting, *since, Some(*deadline), waits);
                     }
                     Run::Ready { since, ready_millis } => {
@@ -266,13 +273,13 @@ impl State {
                     Run::Emptying { since, deadline } => {
                         set(InstancePhase::Draining, *since, Some(*deadline), "its queues become empty");
                     }
-                    Run::Draining { since, deadline, ledger } => {
+                    Run::Draining { since, deadline, ledger, .. } => {
                         set(InstancePhase::Draining, *since, Some(*deadline), "it finishes its connections");
                         report.ledger = Some(*ledger);
                     }
                     Run::Stopping { since, then } => {
                         let reason = match then {
-                            Then::Restart { reason } => reason.as_str(),
+                            Then::Restart { reason } | Then::Anew { reason } => reason.as_str(),
                             Then::Gone { .. } => "its processes end",
                         };
                         set(InstancePhase::Stopping, *since, None, reason);

@@ -2,7 +2,7 @@
 
 use crate::{
     config::AgentConfig,
-    instance::{Group, Process, process::boot_id},
+    instance::{Containment, Group, Process, process::boot_id},
     journal::Journal,
     state::{InstanceRecord, Life},
 };
@@ -33,21 +33,26 @@ pub async fn stop(config: &AgentConfig) -> Result<usize, Box<dyn Error + Send + 
     for record in found.instances {
         let (boot, journal) = (boot.clone(), journal.clone());
         ending.spawn(async move {
-            end(&record, &boot).await.and_then(|()| journal.forget_instance(&record.instance))
+            end(&record, &boot).await?;
+            journal.forget_instance(&record.instance).map_err(io::Error::other)
         });
     }
+    // One that cannot be ended does not keep the others from it.
+    let mut failure = Ok(());
     while let Some(ended) = ending.join_next().await {
-        ended??;
+        failure = failure.and(ended.map_err(io::Error::from).and_then(|ended| ended));
     }
+    failure?;
     for gate in &found.gates {
         journal.forget_gate(gate)?;
     }
+    Containment::detect(&format!("handover-{}", config.name)).give_back();
     Ok(count)
 }
 
 async fn end(record: &InstanceRecord, boot: &str) -> io::Result<()> {
-    let Life::Running { process, boot_id, group, .. } = &record.life else { return Ok(()) };
-    if boot_id != boot {
+    let Life::Running { process, group, .. } = &record.life else { return Ok(()) };
+    if record.boot_id != boot {
         return Ok(());
     }
     let drain = Manifest::parse(&record.release.manifest).ok().map(|manifest| manifest.drain);

@@ -100,6 +100,13 @@ impl Containment {
         }
     }
 
+    /// Removes what was made for all instances, once none is left. Best effort: an empty folder does no harm.
+    pub fn give_back(&self) {
+        if let Self::Cgroup(hierarchy) = self {
+            let _ = std::fs::remove_dir(hierarchy.root());
+        }
+    }
+
     /// The session that `leader` began, whatever cgroup it is in.
     pub(super) fn session_of(leader: ProcessKey, instance: &str) -> Group {
         Group(Kind::ProcessGroup(ProcessGroup::led_by(leader, instance)))

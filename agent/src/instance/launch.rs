@@ -137,12 +137,12 @@ impl Launcher {
             sockets.into_iter().map(|passed| passed.socket).chain([order, go_read, status_write]);
         let command = self.command(count, descriptors.collect(), output).map_err(failed("start"))?;
         // fork(2) of a large agent and reading the binary from disk take milliseconds: not on a runtime's thread.
-        let pid = tokio::task::spawn_blocking(move || spawn(command))
+        // Watched from there as well: it is reaped also where nobody waits for this answer any more.
+        let process = tokio::task::spawn_blocking(move || Process::of_child(spawn(command)?))
             .await
             .map_err(io::Error::other)
             .and_then(|spawned| spawned)
             .map_err(failed("start"))?;
-        let process = Process::of_child(pid).map_err(failed("watch"))?;
         let messages = pipe::Receiver::from_owned_fd(status).map_err(failed("listen to"))?;
         let mut prepared = Prepared {
             group: place.group_of(process.key(), &instance),

@@ -1,24 +1,19 @@
 //! Doing what `reconcile` ordered: each action written down before, or after where the kernel decides the outcome.
 
-use super::{Event, Instance, Reporter, Supervisor, now, probing};
+use super::{Held, Instance, Reporter, Supervisor, probing};
 use crate::{
-    instance::{
-        CgroupLimits, ExitStatus, Group, LaunchSpec, LogSink, Process, ResourceLimits, logs,
-        notify::NotifySocket,
-    },
+    clock::now,
+    gates::GatesError,
+    instance::{ExitStatus, Group, Process},
+    journal::NotWritten,
     reconcile::Action,
-    state::{BackingOff, Exited, Run, State, Then},
+    state::{Exited, Run, State, Then},
 };
-use handover_gate::Pin;
-use handover_model::{
-    DrainLedger, InstanceId, Release, ServiceName, Share, Timestamp,
-    config::{CoreLimit, HostManifest, LogTarget, Manifest, ReadinessCheck},
-};
+use handover_model::{DrainLedger, InstanceId, ServiceName, Share, Timestamp};
 use nix::sys::signal::Signal;
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -27,7 +22,7 @@ const KILL_WAIT: Duration = Duration::from_secs(10);
 /// After a failure that no state tells of (a disk that is full): before it is tried again.
 const HOLD: Duration = Duration::from_secs(1);
 
-type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+pub(super) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 impl Supervisor {
     /// Does one thing.
@@ -45,147 +40,90 @@ impl Supervisor {
         }
     }
 
-    /// After an action that failed: the instance waits, or what concerns its service does.
+    /// After an action that failed: what could not be written down, or has no state to wait in, is tried again after a
+    /// pause; a start that failed is a failure of the instance.
     pub(super) fn hold_back(&mut self, action: &Action, error: &(dyn Error + Send + Sync + 'static)) {
-        let until = now() + HOLD;
+        let gates = error.downcast_ref::<GatesError>();
+        let unwritten = error.is::<NotWritten>() || matches!(gates, Some(GatesError::Journal(_)));
         match action {
-            Action::Start(id) => self.failed(id, chain(error), true),
-            Action::Fetch(id) => self.failed(id, chain(error), false),
-            Action::SetShares(service, _) => {
-                self.held.insert(service.clone(), until);
+            Action::Start(id) if matches!(gates, Some(GatesError::Taken { .. })) => {
+                self.give_up(id, chain(error))
             }
-            Action::Fail(id)
-            | Action::Empty(id)
-            | Action::Drain(id)
-            | Action::Kill(id)
-            | Action::Forget(id) => {
-                if let Some(service) = self.instances.get(id).map(|instance| instance.service().clone()) {
-                    self.held.insert(service, until);
-                }
-            }
+            Action::Start(id) if !unwritten => self.failed(id, chain(error), true),
+            Action::SetShares(..)
+            | Action::Start(_)
+            | Action::Fetch(_)
+            | Action::Fail(_)
+            | Action::Empty(_)
+            | Action::Drain(_)
+            | Action::Kill(_)
+            | Action::Forget(_) => self.hold(action),
         }
     }
 
-    /// Whether the service of an action waits after a failure.
-    pub(super) fn is_held(&mut self, action: &Action) -> bool {
-        let service = match action {
-            // They have states of their own to wait in.
-            Action::Fetch(_) | Action::Start(_) => return false,
-            Action::SetShares(service, _) => Some(service),
-            Action::Fail(id)
-            | Action::Empty(id)
-            | Action::Drain(id)
-            | Action::Kill(id)
-            | Action::Forget(id) => self.instances.get(id).map(Instance::service),
+    /// Lets an action wait for a while.
+    pub(super) fn hold(&mut self, action: &Action) {
+        self.held.insert(super::held(action), now() + HOLD);
+    }
+
+    pub(super) fn hold_instance(&mut self, id: &InstanceId) {
+        self.held.insert(Held::Instance(id.clone()), now() + HOLD);
+    }
+
+    /// Whether an action waits after a failure. Behind a flip that failed nothing is taken out.
+    pub(super) fn is_held(&self, action: &Action) -> bool {
+        let held = super::held(action);
+        let service = match &held {
+            Held::Service(_) => None,
+            Held::Instance(id) => self.instances.get(id).map(|i| Held::Service(i.service().clone())),
         };
-        let now = now();
-        service.and_then(|service| self.held.get(service)).is_some_and(|until| *until > now)
+        let brings_up = matches!(action, Action::Fetch(_) | Action::Start(_));
+        let waits = |held: &Held| self.held.get(held).is_some_and(|until| *until > now());
+        waits(&held) || (!brings_up && service.is_some_and(|service| waits(&service)))
     }
 
-    fn wanted_release(&self, id: &InstanceId) -> Option<Release> {
-        let services = self.target.iter().flat_map(|target| target.services.values());
-        let mut instances = services.flat_map(|service| &service.instances);
-        instances.find(|instance| instance.instance == *id).map(|instance| instance.release.clone())
-    }
-
-    fn fetch(&mut self, id: &InstanceId) -> Outcome {
-        let Some(release) = self.wanted_release(id) else { return Ok(()) };
-        self.lives += 1;
-        let life = self.lives;
-        if !self.instances.contains_key(id) {
-            let taken: BTreeSet<u8> = self.instances.values().map(|instance| instance.pin).collect();
-            let pin = self.gates.free_pin(&taken)?.number();
-            self.instances.insert(id.clone(), Instance::new(release.clone(), pin, life));
-        }
-        let manifest = self.resolve(&release);
-        let Some(instance) = self.instances.get_mut(id) else { return Ok(()) };
-        instance.renew(life);
-        match manifest {
-            Ok(manifest) => instance.manifest = Some(manifest),
-            Err(reason) => {
-                instance.enter(State::GaveUp { reason, since: now() });
-                return Ok(self.write_down(id)?);
+    /// Lets a running instance do something else, once that is written down.
+    fn turn(&mut self, id: &InstanceId, next: Run) -> Result<(), NotWritten> {
+        let Some(Instance { state: State::Running { run, .. }, .. }) = self.instances.get_mut(id) else {
+            return Ok(());
+        };
+        let before = std::mem::replace(run, next);
+        let written = self.write_down(id);
+        if let Some(instance) = self.instances.get_mut(id) {
+            match (&written, &mut instance.state) {
+                (Ok(()), _) => instance.entered = now(),
+                (Err(_), State::Running { run, .. }) => *run = before,
+                (Err(_), _) => {}
             }
         }
-        instance.enter(State::Fetching);
-        instance.waits = format!("fetching bundle {}", release.bundle.digest.short());
-        self.write_down(id)?;
-        let bundles = self.bundles.clone();
-        self.begin(id, |reporter| async move {
-            reporter.tell(Event::Fetched(bundles.bring(&release.bundle).await)).await;
-        });
-        Ok(())
-    }
-
-    /// The manifest with this host's values in it.
-    pub(super) fn resolve(&self, release: &Release) -> Result<HostManifest, String> {
-        let target = self.target.as_ref().ok_or("no target was accepted yet")?;
-        let manifest = Manifest::parse(&release.manifest).map_err(|error| {
-            format!("this agent cannot read the manifest; is it older than the server? {error}")
-        })?;
-        manifest
-            .for_host(&target.host)
-            .map_err(|error| format!("the manifest does not fit this host: {error}"))
-    }
-
-    fn start(&mut self, id: &InstanceId) -> Outcome {
-        self.lives += 1;
-        let life = self.lives;
-        let config = Arc::clone(&self.config);
-        let Some(instance) = self.instances.get_mut(id) else { return Ok(()) };
-        let Some(manifest) = instance.manifest.clone() else { return Ok(()) };
-        instance.renew(life);
-        let service = instance.service().clone();
-        let pin = Pin::new(instance.pin)?;
-        let release_dir = self.bundles.folder(&instance.release.bundle.digest);
-
-        self.gates.join(&service, &manifest.listeners, id, pin)?;
-        let sockets = self.gates.sockets(&service, &manifest.listeners, id)?;
-        // A process of an earlier life that is not quite gone would be in the way of the limits.
-        let place = self.containment.place(id.as_str(), limits(&manifest))?;
-        let notify = match manifest.readiness.check {
-            ReadinessCheck::Notify => Some(Arc::new(NotifySocket::open(&config.runtime, id.as_str())?)),
-            ReadinessCheck::Alive { .. } | ReadinessCheck::Probe(_) => None,
-        };
-        let log = log_sink(&manifest, &config.logs, &service, id)?;
-        let spec = spec(&manifest, &instance.release, id, &release_dir, notify.as_deref(), log);
-        instance.notify = notify;
-        instance.enter(State::Launching);
-        "its process is being started".clone_into(&mut instance.waits);
-        self.write_down(id)?;
-        let launcher = self.launcher.clone();
-        self.begin(id, |reporter| async move {
-            reporter.tell(Event::Prepared(launcher.prepare(&spec, sockets, place).await)).await;
-        });
-        Ok(())
+        written
     }
 
     /// A life that failed while its process runs: killed, then tried again.
     fn fail(&mut self, id: &InstanceId) -> Outcome {
-        let Some(instance) = self.instances.get_mut(id) else { return Ok(()) };
-        let waits = instance.waits.clone();
-        let State::Running { run, group, .. } = &mut instance.state else { return Ok(()) };
+        let Some(instance) = self.instances.get(id) else { return Ok(()) };
+        let State::Running { run, group, .. } = &instance.state else { return Ok(()) };
         let reason = match run {
             Run::Unhealthy { reason, .. } => format!("not alive any more: {reason}"),
-            Run::Starting { since, deadline } => {
-                format!("not ready within {:?}: {waits}", deadline.since(*since))
+            Run::Starting { since, deadline, .. } if instance.waits.is_empty() => {
+                format!("not ready within {:?}", deadline.since(*since))
+            }
+            Run::Starting { since, deadline, .. } => {
+                format!("not ready within {:?}: {}", deadline.since(*since), instance.waits)
             }
             Run::Ready { .. } | Run::Emptying { .. } | Run::Draining { .. } | Run::Stopping { .. } => {
                 return Ok(());
             }
         };
-        *run = Run::Stopping { since: now(), then: Then::Restart { reason } };
         let group = group.clone();
-        instance.entered = now();
-        self.write_down(id)?;
-        kill(id.clone(), group);
+        self.turn(id, Run::Stopping { since: now(), then: Then::Restart { reason } })?;
+        self.end(id, group);
         Ok(())
     }
 
     fn set_shares(&mut self, service: &ServiceName, shares: &BTreeMap<InstanceId, Share>) -> Outcome {
-        let decided = Instant::now();
-        self.gates.set_shares(service, shares)?;
-        let nanos = u64::try_from(decided.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let took = self.gates.set_shares(service, shares, Instant::now())?;
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         for (id, share) in shares {
             let Some(instance) = self.instances.get_mut(id) else { continue };
             if instance.share != *share {
@@ -203,59 +141,59 @@ impl Supervisor {
     fn empty(&mut self, id: &InstanceId) -> Outcome {
         let Some(instance) = self.instances.get(id) else { return Ok(()) };
         let watch = self.gates.watch(instance.service(), id)?;
-        let wait = instance.manifest.as_ref().map_or(HOLD, |manifest| manifest.drain.queue_deadline);
+        let drain = instance.manifest.as_ref().map(|manifest| manifest.drain).unwrap_or_default();
+        self.turn(id, Run::Emptying { since: now(), deadline: now() + drain.queue_deadline })?;
         let Some(instance) = self.instances.get_mut(id) else { return Ok(()) };
-        let State::Running { run, .. } = &mut instance.state else { return Ok(()) };
-        *run = Run::Emptying { since: now(), deadline: now() + wait };
-        instance.entered = now();
         instance.queues = Some(watch);
         instance.queues_empty = false;
         // It is on its way out: neither its readiness nor its liveness is asked for any more.
         instance.end_probes();
-        Ok(self.write_down(id)?)
+        Ok(())
     }
 
     fn drain(&mut self, id: &InstanceId) -> Outcome {
         let connections = self.count(id);
-        let Some(instance) = self.instances.get_mut(id) else { return Ok(()) };
-        let Some(manifest) = &instance.manifest else { return Ok(()) };
-        let drain = manifest.drain;
-        let State::Running { run, process, .. } = &mut instance.state else { return Ok(()) };
-        let Run::Emptying { since, .. } = run else { return Ok(()) };
+        let Some(instance) = self.instances.get(id) else { return Ok(()) };
+        let drain = instance.manifest.as_ref().map(|manifest| manifest.drain).unwrap_or_default();
+        let State::Running { run: Run::Emptying { since, .. }, .. } = &instance.state else { return Ok(()) };
         let ledger = DrainLedger {
             connections: connections.unwrap_or(0),
             queues_millis: millis(now().since(*since)),
             ..DrainLedger::default()
         };
-        *run = Run::Draining { since: now(), deadline: now() + drain.deadline, ledger };
-        let process = process.clone();
-        instance.entered = now();
-        instance.queues = None;
-        instance.connections = connections;
-        // Before the signal: an agent that dies in between sends it again, which a draining program bears.
-        self.write_down(id)?;
-        signal(id, &process, drain.signal.name())
+        let deadline = now() + drain.deadline;
+        self.turn(id, Run::Draining { since: now(), deadline, ledger, signalled: false })?;
+        if let Some(instance) = self.instances.get_mut(id) {
+            instance.queues = None;
+            instance.connections = connections;
+        }
+        self.tell_to_drain(id)
+    }
+
+    /// The drain signal, to an instance that is written down as draining.
+    pub(super) fn tell_to_drain(&mut self, id: &InstanceId) -> Outcome {
+        let Some(instance) = self.instances.get_mut(id) else { return Ok(()) };
+        let drain = instance.manifest.as_ref().map(|manifest| manifest.drain).unwrap_or_default();
+        let State::Running { process, run: Run::Draining { signalled, .. }, .. } = &mut instance.state else {
+            return Ok(());
+        };
+        signal(id, process, drain.signal.name())?;
+        *signalled = true;
+        self.note(id);
+        Ok(())
     }
 
     fn kill(&mut self, id: &InstanceId) -> Outcome {
         let connections = self.count(id);
-        let Some(instance) = self.instances.get_mut(id) else { return Ok(()) };
-        let State::Running { run, group, .. } = &mut instance.state else { return Ok(()) };
-        let (ledger, drained_from) = match run {
-            Run::Draining { ledger, since, .. } => (*ledger, *since),
-            Run::Starting { since, .. } | Run::Ready { since, .. } | Run::Unhealthy { since, .. } => {
-                (DrainLedger::default(), *since)
-            }
-            Run::Emptying { since, .. } => (DrainLedger::default(), *since),
-            Run::Stopping { .. } => return Ok(()),
+        let Some(instance) = self.instances.get(id) else { return Ok(()) };
+        let State::Running { run: Run::Draining { ledger, since, .. }, group, .. } = &instance.state else {
+            return Ok(());
         };
-        let ledger = DrainLedger { force_closed: connections.unwrap_or(0), killed: true, ..ledger };
-        *run = Run::Stopping { since: now(), then: Then::Gone { ledger, drained_from } };
-        let group = group.clone();
-        instance.entered = now();
-        self.write_down(id)?;
+        let ledger = DrainLedger { force_closed: connections.unwrap_or(0), killed: true, ..*ledger };
+        let (group, then) = (group.clone(), Then::Gone { ledger, drained_from: *since });
+        self.turn(id, Run::Stopping { since: now(), then })?;
         tracing::warn!(instance = %id, force_closed = ledger.force_closed, "killed at its drain deadline");
-        kill(id.clone(), group);
+        self.end(id, group);
         Ok(())
     }
 
@@ -263,14 +201,14 @@ impl Supervisor {
         let Some(instance) = self.instances.get(id) else { return Ok(()) };
         let service = instance.service().clone();
         let left = self.gates.retire(&service, id)?;
+        self.journal.forget_instance(id)?;
+        let Some(instance) = self.instances.remove(id) else { return Ok(()) };
         let mut report = instance.report();
         if let Some(ledger) = &mut report.ledger {
             ledger.reset += left;
         }
         report.share = Share::HIDDEN;
         report.phase = handover_model::InstancePhase::Exited;
-        self.instances.remove(id);
-        self.journal.forget_instance(id)?;
         tracing::info!(instance = %id, "gone");
         self.departed.push_back((id.clone(), report));
         while self.departed.len() > super::DEPARTED {
@@ -280,17 +218,22 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Removes releases that nothing needs.
-    fn prune(&self) {
+    /// The releases that the target or an instance needs, told to those who remove others.
+    pub(super) fn tell_needed(&self) {
         let targets = self.target.iter().flat_map(|target| target.services.values());
         let wanted =
             targets.flat_map(|service| &service.instances).map(|wanted| wanted.release.bundle.digest);
         let running = self.instances.values().map(|instance| instance.release.bundle.digest);
         let kept = self.target.iter().flat_map(|target| target.keep.iter().copied());
-        let needed: BTreeSet<_> = wanted.chain(running).chain(kept).collect();
+        self.bundles.need(wanted.chain(running).chain(kept).collect::<BTreeSet<_>>());
+    }
+
+    /// Removes releases that nothing needs.
+    pub(super) fn prune(&self) {
+        self.tell_needed();
         let bundles = self.bundles.clone();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = bundles.prune(&needed) {
+            if let Err(error) = bundles.prune() {
                 tracing::warn!(error = &error as &dyn Error, "old releases cannot be removed");
             }
         });
@@ -300,29 +243,7 @@ impl Supervisor {
     pub(super) fn count(&self, id: &InstanceId) -> Option<u64> {
         let instance = self.instances.get(id)?;
         let sockets = instance.state.group()?.sockets().ok()?;
-        self.gates.connections(instance.service(), id, &sockets).ok()
-    }
-
-    /// A life failed: it is tried again after a pause, or not any more.
-    pub(super) fn failed(&mut self, id: &InstanceId, reason: String, fetched: bool) {
-        let Some(instance) = self.instances.get_mut(id) else { return };
-        let restart = instance.manifest.as_ref().map(|manifest| manifest.restart).unwrap_or_default();
-        instance.failures = instance.failures.saturating_add(1);
-        instance.restarts = instance.restarts.saturating_add(1);
-        tracing::warn!(instance = %id, failures = instance.failures, reason, "failed");
-        let state = if restart.attempts != 0 && instance.failures >= restart.attempts {
-            let reason = format!("gave up after {} attempts; the last one: {reason}", instance.failures);
-            State::GaveUp { reason, since: now() }
-        } else {
-            let pause = pause(restart.initial, restart.max, instance.failures);
-            State::BackingOff(BackingOff { until: now() + pause, since: now(), fetched, reason })
-        };
-        self.lives += 1;
-        instance.renew(self.lives);
-        instance.enter(state);
-        if let Err(error) = self.write_down(id) {
-            tracing::error!(instance = %id, error = &error as &dyn Error, "cannot write down");
-        }
+        self.gates.connections(instance.service(), &sockets).ok()
     }
 
     /// A life that was ended on purpose, and what became of its connections.
@@ -331,52 +252,50 @@ impl Supervisor {
         let Some(instance) = self.instances.get_mut(id) else { return };
         instance.renew(self.lives);
         instance.enter(State::Exited(Exited { at: now(), ledger }));
-        if let Err(error) = self.write_down(id) {
-            tracing::error!(instance = %id, error = &error as &dyn Error, "cannot write down");
-        }
+        self.note(id);
+    }
+
+    /// Kills all processes of this life, and of no later one; that they are gone is seen at the main one's end.
+    fn end(&mut self, id: &InstanceId, group: Group) {
+        self.begin(id, |_| async move {
+            if let Err(error) = group.kill(KILL_WAIT).await {
+                tracing::error!(%group, error = &error as &dyn Error, "cannot be killed");
+            }
+        });
     }
 
     /// Begins what watches a running instance: its end, its readiness or liveness.
     pub(super) fn watch_over(&mut self, id: &InstanceId) {
         let Some(instance) = self.instances.get(id) else { return };
         let State::Running { process, group, run } = &instance.state else { return };
-        let (process, group, run) = (process.clone(), group.clone(), run.clone());
-        let ended = process.clone();
+        let (main, group, run) = (process.clone(), group.clone(), run.clone());
         let all = group.clone();
         self.begin(id, |reporter| async move {
-            let status = ended.exited().await;
-            end(&reporter, &all, status).await;
+            let status = main.exited().await;
+            ended(&reporter, &all, status).await;
         });
+        probing::notifications(self, id, &group);
         match run {
-            Run::Starting { .. } => probing::readiness(self, id, &group),
+            Run::Starting { .. } => probing::readiness(self, id),
             Run::Ready { .. } => probing::liveness(self, id),
-            Run::Stopping { .. } => kill(id.clone(), group),
+            Run::Stopping { .. } => self.end(id, group),
             Run::Unhealthy { .. } | Run::Emptying { .. } | Run::Draining { .. } => {}
         }
     }
 }
 
 /// The main process is gone: what it left behind goes too, then the instance is gone.
-async fn end(reporter: &Reporter, group: &Group, status: ExitStatus) {
+async fn ended(reporter: &Reporter, group: &Group, status: ExitStatus) {
     if let Err(error) = group.kill(KILL_WAIT).await {
         tracing::error!(group = %group, error = &error as &dyn Error, "processes are left");
     }
     if let Err(error) = group.remove() {
         tracing::debug!(group = %group, error = &error as &dyn Error, "its group cannot be removed yet");
     }
-    reporter.tell(Event::Exited(status)).await;
+    reporter.tell(super::Event::Exited(status)).await;
 }
 
-/// Kills all processes; that they are gone is seen at the main one's end.
-fn kill(id: InstanceId, group: Group) {
-    tokio::spawn(async move {
-        if let Err(error) = group.kill(KILL_WAIT).await {
-            tracing::error!(instance = %id, error = &error as &dyn Error, "cannot be killed");
-        }
-    });
-}
-
-pub(super) fn signal(id: &InstanceId, process: &Process, name: &str) -> Outcome {
+fn signal(id: &InstanceId, process: &Process, name: &str) -> Outcome {
     let signal: Signal = name.parse()?;
     if !process.signal(signal)? {
         tracing::debug!(instance = %id, "had ended before its drain signal");
@@ -384,78 +303,12 @@ pub(super) fn signal(id: &InstanceId, process: &Process, name: &str) -> Outcome 
     Ok(())
 }
 
-/// What to do with an instance's output.
-fn log_sink(
-    manifest: &HostManifest,
-    folder: &std::path::Path,
-    service: &ServiceName,
-    id: &InstanceId,
-) -> std::io::Result<LogSink> {
-    let journald = match manifest.logs.to {
-        LogTarget::Journald => true,
-        LogTarget::Auto => logs::journald_is_there(),
-        LogTarget::Files => false,
-    };
-    if journald {
-        Ok(logs::journald_sink(service.as_str(), id.as_str()))
-    } else {
-        logs::file_sink(folder, service.as_str(), id.as_str())
-    }
-}
-
-/// What the launcher needs to know.
-pub(super) fn spec(
-    manifest: &HostManifest,
-    release: &Release,
-    id: &InstanceId,
-    folder: &std::path::Path,
-    notify: Option<&NotifySocket>,
-    log: LogSink,
-) -> LaunchSpec {
-    LaunchSpec {
-        service: release.name.service.to_string(),
-        release: release.name.version.to_string(),
-        instance: id.to_string(),
-        release_dir: folder.to_owned(),
-        command: manifest.command.clone(),
-        working_directory: manifest.working_directory.clone(),
-        user: manifest.user.clone(),
-        group: manifest.group.clone(),
-        environment: manifest.environment.clone(),
-        notify_socket: notify.map(|socket| socket.path().to_owned()),
-        limits: ResourceLimits {
-            open_files: manifest.limits.open_files,
-            processes: manifest.limits.processes,
-            core: manifest.limits.core.map(|core| match core {
-                CoreLimit::Bytes(bytes) => bytes,
-                CoreLimit::Unlimited => u64::MAX,
-            }),
-        },
-        log,
-    }
-}
-
-pub(super) fn limits(manifest: &HostManifest) -> CgroupLimits {
-    CgroupLimits {
-        memory: manifest.limits.memory,
-        cpu: manifest.limits.cpu.map(|cpu| cpu.percent),
-        tasks: manifest.limits.tasks,
-    }
-}
-
-/// The pause before attempt `failures`: it doubles each time up to `max`; up to a quarter is taken off by chance, so
-/// that instances that failed together do not come back together.
-fn pause(initial: Duration, max: Duration, failures: u32) -> Duration {
-    let doubled = initial.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(max);
-    doubled.mul_f64(1.0 - 0.25 * rand::random::<f64>())
-}
-
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An error with everything behind it, in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -468,7 +321,7 @@ pub(super) fn chain(error: &dyn Error) -> String {
 
 impl Instance {
     /// Begins another life: what was begun for the one before is ended, and what it still says is not heard.
-    fn renew(&mut self, life: u64) {
+    pub(super) fn renew(&mut self, life: u64) {
         self.life = life;
         self.tasks = super::Tasks::default();
         self.probes = super::Tasks::default();

@@ -1,18 +1,20 @@
 //! The agent's start: what runs already is taken over. No instance is started again, no connection breaks.
 
-use super::{EVENTS, Instance, Supervisor, Tasks, actions::signal, now};
+use super::{EVENTS, Instance, Supervisor, actions::millis};
 use crate::{
     bundles::Bundles,
+    clock::{TimeOfDay, now},
     config::AgentConfig,
     gates::Gates,
     instance::{Containment, Group, Launcher, Process, notify::NotifySocket, process},
-    journal::{Journal, Journaled},
+    journal::{GateRecord, Journal, Journaled, Unreadable},
     state::{BackingOff, Exited, InstanceRecord, Life, Run, State, Then},
 };
-use handover_model::{DrainLedger, HostReport, InstanceId, config::ReadinessCheck};
+use handover_model::{DrainLedger, HostReport, InstanceId, Share, Timestamp, config::ReadinessCheck};
 use std::{
     collections::{BTreeMap, VecDeque},
     error::Error,
+    ffi::OsStr,
     io,
     sync::Arc,
 };
@@ -22,10 +24,10 @@ use tokio::sync::{mpsc, watch};
 const KILL_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Supervisor {
-    /// Reads the journal and takes over what it says.
+    /// Reads the journal, takes over what it says, and does what there is to do at once.
     ///
     /// # Errors
-    /// When the journal's folder cannot be read, or /proc is not there.
+    /// When the journal's folder, /proc or a process that runs cannot be looked at. Nothing was touched then.
     pub async fn adopt(
         config: Arc<AgentConfig>,
         bundles: Bundles,
@@ -33,25 +35,15 @@ impl Supervisor {
     ) -> io::Result<Self> {
         let journal = Journal::new(config.journal());
         let Journaled { target, instances, gates, unreadable } = journal.read()?;
-        for file in unreadable {
-            tracing::error!("the journal is damaged: {file}");
+        for file in &unreadable {
+            tracing::error!(error = file as &dyn Error, "the journal is damaged");
         }
-        let migrates = handover_gate::set_tcp_migrate_req().unwrap_or_else(|error| {
-            tracing::warn!(
-                error = &error as &dyn Error,
-                "net.ipv4.tcp_migrate_req cannot be set: what a crash leaves in a queue is reset"
-            );
-            false
-        });
-        if let Err(error) = handover_gate::reserve_pin_ports() {
-            tracing::warn!(
-                error = &error as &dyn Error,
-                "the pins' ports cannot be reserved: IPv6 probes may find theirs taken"
-            );
-        }
+        let migrates = kernel_settings();
         let containment = Containment::detect(&format!("handover-{}", config.name));
         tracing::info!(%containment, migrates, "this host");
         let (events, happened) = mpsc::channel(EVENTS);
+        let mut time_of_day = TimeOfDay::default();
+        time_of_day.follow();
         let mut supervisor = Self {
             gates: Gates::new(journal.clone()),
             containment: Arc::new(containment),
@@ -66,108 +58,129 @@ impl Supervisor {
             happened,
             lives: 0,
             held: BTreeMap::new(),
+            time_of_day,
             rotating: super::Rotating::default(),
             config,
             journal,
         };
+        supervisor.tell_needed();
+        let mut failed = Vec::new();
         for record in instances {
-            supervisor.take_over(record).await;
+            failed.extend(supervisor.take_over(record).await?);
         }
+        supervisor.clear_strangers(&unreadable).await;
         supervisor.take_over_gates(gates);
-        supervisor.clear_strangers().await;
+        for (id, reason) in failed {
+            supervisor.failed(&id, reason, true);
+        }
         let ids: Vec<InstanceId> = supervisor.instances.keys().cloned().collect();
         for id in &ids {
             supervisor.go_on(id);
         }
+        supervisor.settle();
         supervisor.publish();
         Ok(supervisor)
     }
 
-    /// One instance of the journal.
-    async fn take_over(&mut self, record: InstanceRecord) {
+    /// One instance of the journal. Gives the reason where it failed while no agent looked.
+    async fn take_over(&mut self, record: InstanceRecord) -> io::Result<Option<(InstanceId, String)>> {
         let id = record.instance.clone();
-        let manifest = self.resolve(&record.release);
         self.lives += 1;
+        let manifest = self.resolve(&record.release);
         let mut instance = Instance::new(record.release, record.pin, self.lives);
-        instance.share = record.share;
         instance.restarts = record.restarts;
-        instance.failures = record.failures;
-        instance.state = self.state_of(&id, record.life).await;
         match manifest {
             Ok(manifest) => instance.manifest = Some(manifest),
             Err(reason) => tracing::error!(instance = %id, reason, "is left as it is"),
         }
-        tracing::info!(instance = %id, state = ?instance.state, "taken over");
-        self.instances.insert(id, instance);
-    }
-
-    /// Where an instance is now, after its record and what /proc says.
-    async fn state_of(&self, id: &InstanceId, life: Life) -> State {
-        let again = |reason: &str, fetched| {
-            State::BackingOff(BackingOff { until: now(), since: now(), fetched, reason: reason.to_owned() })
-        };
-        match life {
-            Life::Fetching => again("the agent was started again", false),
-            Life::Fetched => State::Fetched,
-            Life::BackingOff(back_off) => State::BackingOff(back_off),
-            Life::GaveUp { reason, since } => State::GaveUp { reason, since },
-            Life::Exited(exited) => State::Exited(exited),
-            Life::Running { process, boot_id, group, run } => {
-                let group = Group::reopen(group);
-                let alive =
-                    if boot_id == self.boot_id { Process::adopt(process).ok().flatten() } else { None };
-                match (alive, group) {
-                    (Some(process), Ok(group)) => State::Running { process, group, run },
-                    (_, group) => {
-                        if let Ok(group) = group
-                            && boot_id == self.boot_id
-                        {
-                            end_rest(id, &group).await;
-                        }
-                        ended(run)
+        let mut failure = None;
+        if record.boot_id == self.boot_id {
+            instance.share = record.share;
+            instance.failures = record.failures;
+            match found(&id, record.life).await? {
+                Found::As(state) => instance.state = state,
+                Found::Failed { reason, ready_since } => {
+                    instance.state = State::Fetched;
+                    if let Some(since) = ready_since {
+                        instance.forgive(since);
                     }
+                    failure = Some((id.clone(), reason));
                 }
             }
+        } else {
+            // Nothing of before the reboot is left, and what failed then is worth another attempt.
+            instance.state = after_reboot(record.life);
         }
+        let report = instance.report();
+        tracing::info!(instance = %id, phase = ?report.phase, pid = report.pid, share = %instance.share, failure = failure.as_ref().map(|(_, reason)| reason.as_str()), "taken over");
+        self.instances.insert(id, instance);
+        Ok(failure)
     }
 
-    fn take_over_gates(&mut self, gates: Vec<crate::journal::GateRecord>) {
+    /// Gates come after the instances, out of which their sockets are taken. What the kernel gives an instance is what
+    /// counts: a socket that only the earlier agent held is gone, with its share.
+    fn take_over_gates(&mut self, gates: Vec<GateRecord>) {
         let instances = &self.instances;
         let socket = |id: &InstanceId, inode| {
             let group = instances.get(id)?.state.group()?;
             group.take_socket(inode).ok().flatten()
         };
-        if let Err(error) = self.gates.restore(gates, socket) {
-            tracing::error!(error = &error as &dyn Error, "a gate cannot be taken over");
+        self.gates.restore(gates, socket);
+        let mut changed = Vec::new();
+        for (id, instance) in &mut self.instances {
+            let listens = instance.manifest.as_ref().is_none_or(|manifest| !manifest.listeners.is_empty());
+            let in_kernel = self.gates.share(&instance.release.name.service, id);
+            let share = match in_kernel {
+                Some(share) => share,
+                None if listens => Share::HIDDEN,
+                None => instance.share,
+            };
+            if share != instance.share {
+                tracing::info!(instance = %id, from = %instance.share, to = %share, "its share, as the kernel has it");
+                instance.share = share;
+                changed.push(id.clone());
+            }
         }
-        match self.gates.verify_order() {
-            Ok(notes) => notes.iter().for_each(|note| tracing::info!("gate {note}")),
-            Err(error) => tracing::error!(error = &error as &dyn Error, "a gate's order is not known"),
-        }
+        changed.iter().for_each(|id| self.note(id));
     }
 
-    /// Ends what runs in groups of this agent's that the journal does not know: a launcher between its making and
-    /// the word to go.
-    async fn clear_strangers(&self) {
-        let known = |id: &str| {
-            self.instances.iter().any(|(i, instance)| i.as_str() == id && instance.state.group().is_some())
+    /// Ends what runs in groups of this agent's without being known to: a launcher between its making and the word to
+    /// go. An instance whose record was damaged is no stranger: it goes on, and operators were told.
+    async fn clear_strangers(&self, unreadable: &[Unreadable]) {
+        let running = |name: &str| {
+            self.instances.iter().any(|(i, instance)| i.as_str() == name && instance.state.group().is_some())
         };
+        let damaged =
+            |name: &str| unreadable.iter().any(|file| file.path.file_stem() == Some(OsStr::new(name)));
         for name in self.containment.instances().unwrap_or_default() {
-            if !known(&name)
+            if !running(&name)
+                && !damaged(&name)
                 && let Some(group) = self.containment.leftover(&name)
             {
-                let _ = group.kill(KILL_WAIT).await;
-                let _ = group.remove();
+                end_rest(&group).await;
             }
         }
     }
 
     /// Goes on with what an instance was doing.
     fn go_on(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        match &instance.state {
+            State::Fetching => self.bring(id),
+            State::Running { .. } => self.go_on_running(id),
+            State::Fetched
+            | State::BackingOff(_)
+            | State::GaveUp { .. }
+            | State::Launching
+            | State::Exited(_) => {}
+        }
+    }
+
+    fn go_on_running(&mut self, id: &InstanceId) {
         let runtime = self.config.runtime.clone();
         let Some(instance) = self.instances.get_mut(id) else { return };
         let notify = instance.manifest.as_ref().is_some_and(|m| m.readiness.check == ReadinessCheck::Notify);
-        let State::Running { process, run, .. } = &mut instance.state else { return };
+        let State::Running { run, .. } = &mut instance.state else { return };
         if notify {
             match NotifySocket::open(&runtime, id.as_str()) {
                 Ok(socket) => instance.notify = Some(Arc::new(socket)),
@@ -175,51 +188,134 @@ impl Supervisor {
                     tracing::error!(instance = %id, error = &error as &dyn Error, "no notify socket");
                 }
             }
-            if let Run::Starting { since, .. } = run
+            if let Run::Starting { .. } = run
                 && instance.share.is_hidden()
             {
                 // Its READY=1 may have been said to nobody. No client is on it, so it is started again.
                 let reason = "the agent was started again while it waited for READY=1".to_owned();
-                tracing::info!(instance = %id, since = ?since, reason);
-                *run = Run::Stopping { since: now(), then: Then::Restart { reason } };
+                *run = Run::Stopping { since: now(), then: Then::Anew { reason } };
             }
         }
-        match run.clone() {
+        match run {
             Run::Emptying { .. } => match self.gates.watch(&instance.release.name.service, id) {
                 Ok(watch) => instance.queues = Some(watch),
                 Err(error) => tracing::error!(instance = %id, error = &error as &dyn Error, "queues"),
             },
-            Run::Draining { .. } => {
-                let drain = instance.manifest.as_ref().map(|manifest| manifest.drain).unwrap_or_default();
-                if let Err(error) = signal(id, process, drain.signal.name()) {
+            Run::Draining { signalled: false, .. } => {
+                if let Err(error) = self.tell_to_drain(id) {
                     tracing::error!(instance = %id, error = error.as_ref() as &dyn Error, "drain signal");
                 }
             }
-            Run::Starting { .. } | Run::Ready { .. } | Run::Unhealthy { .. } | Run::Stopping { .. } => {}
+            Run::Draining { .. }
+            | Run::Starting { .. }
+            | Run::Ready { .. }
+            | Run::Unhealthy { .. }
+            | Run::Stopping { .. } => {}
         }
-        instance.tasks = Tasks::default();
         self.watch_over(id);
     }
 }
 
-/// What an instance is whose main process ended while no agent looked.
-fn ended(run: Run) -> State {
-    let again =
-        |reason: String| State::BackingOff(BackingOff { until: now(), since: now(), fetched: true, reason });
-    match run {
-        Run::Starting { .. } | Run::Ready { .. } => again("it ended while the agent was away".to_owned()),
-        Run::Unhealthy { reason, .. } | Run::Stopping { then: Then::Restart { reason }, .. } => again(reason),
-        Run::Emptying { .. } => State::Exited(Exited { at: now(), ledger: DrainLedger::default() }),
-        Run::Draining { ledger, .. } | Run::Stopping { then: Then::Gone { ledger, .. }, .. } => {
-            State::Exited(Exited { at: now(), ledger })
+/// What /proc says of an instance of the journal.
+enum Found {
+    /// It is so.
+    As(State),
+    /// It ended by itself while no agent looked.
+    Failed {
+        /// In an operator's words.
+        reason: String,
+        /// Since when it had been ready, if it was.
+        ready_since: Option<Timestamp>,
+    },
+}
+
+/// Where an instance of this boot is now.
+///
+/// # Errors
+/// When that cannot be found out: to take a living instance for a dead one would end it.
+async fn found(id: &InstanceId, life: Life) -> io::Result<Found> {
+    let state = match life {
+        Life::Fetching => State::Fetching,
+        Life::Fetched => State::Fetched,
+        Life::BackingOff(back_off) => State::BackingOff(back_off),
+        Life::GaveUp { reason, since } => State::GaveUp { reason, since },
+        Life::Exited(exited) => State::Exited(exited),
+        Life::Running { process, group, run } => {
+            let group = Group::reopen(group)?;
+            match Process::adopt(process)? {
+                Some(process) => State::Running { process, group, run },
+                None => {
+                    tracing::info!(instance = %id, "ended while the agent was away");
+                    end_rest(&group).await;
+                    return Ok(ended(run));
+                }
+            }
         }
+    };
+    Ok(Found::As(state))
+}
+
+/// What an instance is whose main process ended while no agent looked.
+fn ended(run: Run) -> Found {
+    let gone = |ledger| Found::As(State::Exited(Exited { at: now(), ledger }));
+    let failed = |reason, ready_since| Found::Failed { reason, ready_since };
+    match run {
+        Run::Starting { executed: false, .. } | Run::Stopping { then: Then::Anew { .. }, .. } => {
+            Found::As(State::Fetched)
+        }
+        Run::Starting { .. } => failed("it ended before it was ready, while the agent was away".into(), None),
+        Run::Ready { since, .. } => failed("it ended while the agent was away".into(), Some(since)),
+        Run::Unhealthy { reason, .. } | Run::Stopping { then: Then::Restart { reason }, .. } => {
+            failed(reason, None)
+        }
+        Run::Emptying { .. } => gone(DrainLedger::default()),
+        Run::Draining { since, ledger, .. } => {
+            gone(DrainLedger { drain_millis: millis(now().since(since)), ..ledger })
+        }
+        Run::Stopping { then: Then::Gone { ledger, .. }, .. } => gone(ledger),
     }
 }
 
-/// The main process is gone: what it left behind goes too.
-async fn end_rest(id: &InstanceId, group: &Group) {
-    if let Err(error) = group.kill(KILL_WAIT).await {
-        tracing::error!(instance = %id, error = &error as &dyn Error, "processes are left");
+/// Where an instance of an earlier boot is: its files may be here, and nothing else.
+fn after_reboot(life: Life) -> State {
+    match life {
+        Life::Fetching | Life::BackingOff(BackingOff { fetched: false, .. }) => State::Fetching,
+        // Its start looks whether the files are here.
+        Life::Fetched | Life::BackingOff(_) | Life::GaveUp { .. } => State::Fetched,
+        Life::Running { run, .. } => match run {
+            Run::Starting { .. } | Run::Ready { .. } | Run::Unhealthy { .. } => State::Fetched,
+            Run::Stopping { then: Then::Restart { .. } | Then::Anew { .. }, .. } => State::Fetched,
+            Run::Emptying { .. } => State::Exited(Exited { at: now(), ledger: DrainLedger::default() }),
+            Run::Draining { ledger, .. } | Run::Stopping { then: Then::Gone { ledger, .. }, .. } => {
+                State::Exited(Exited { at: now(), ledger })
+            }
+        },
+        Life::Exited(exited) => State::Exited(Exited { at: now(), ..exited }),
     }
+}
+
+/// Settings of the kernel that gates profit from. Whether what a crash leaves in a queue moves to a survivor.
+fn kernel_settings() -> bool {
+    if let Err(error) = handover_gate::reserve_pin_ports() {
+        tracing::warn!(
+            error = &error as &dyn Error,
+            "the pins' ports cannot be reserved: IPv6 probes may find theirs taken"
+        );
+    }
+    handover_gate::set_tcp_migrate_req().unwrap_or_else(|error| {
+        tracing::warn!(
+            error = &error as &dyn Error,
+            "net.ipv4.tcp_migrate_req cannot be set: what a crash leaves in a queue is reset"
+        );
+        false
+    })
+}
+
+/// The main process is gone: what it left behind goes too.
+async fn end_rest(group: &Group) {
+    if let Err(error) = group.kill(KILL_WAIT).await {
+        tracing::error!(%group, error = &error as &dyn Error, "processes are left");
+    }
+    // Best effort: an empty folder does no harm, and is used again.
     let _ = group.remove();
 }

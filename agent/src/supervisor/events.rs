@@ -1,8 +1,9 @@
 //! Taking in what happened to an instance.
 
-use super::{Event, Supervisor, actions::chain, actions::millis, now, probing};
+use super::{Event, Supervisor, actions::millis, probing};
 use crate::{
-    instance::{ExitStatus, LaunchError, Prepared, Running, logs, rotate},
+    clock::now,
+    instance::{ExitStatus, logs, rotate},
     state::{Run, State, Then},
 };
 use handover_model::{DrainLedger, InstanceId, config::LogTarget};
@@ -20,11 +21,7 @@ impl Supervisor {
             return;
         }
         match event {
-            Event::Fetched(Ok(_)) => {
-                instance.enter(State::Fetched);
-                self.note(id);
-            }
-            Event::Fetched(Err(error)) => self.failed(id, chain(&error), false),
+            Event::Fetched(fetched) => self.fetched(id, &fetched),
             Event::Prepared(prepared) => self.prepared(id, prepared),
             Event::Launched(launched) => self.launched(id, launched),
             Event::Exited(status) => self.exited(id, status),
@@ -37,47 +34,6 @@ impl Supervisor {
                 }
             }
         }
-    }
-
-    /// The launcher waits for the word. First the journal knows of it, then it goes.
-    fn prepared(&mut self, id: &InstanceId, prepared: Result<Prepared, LaunchError>) {
-        let prepared = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => return self.not_launched(id, &error),
-        };
-        let Some(instance) = self.instances.get_mut(id) else { return };
-        let Some(manifest) = &instance.manifest else { return };
-        let run = Run::Starting { since: now(), deadline: now() + manifest.readiness.deadline };
-        let process = prepared.process().clone();
-        let group = prepared.group().clone();
-        instance.enter(State::Running { process, group, run });
-        if let Err(error) = self.write_down(id) {
-            // Dropping it is saying no: the launcher ends and nothing was executed.
-            return self.failed(id, format!("its process cannot be written down: {error}"), true);
-        }
-        self.begin(id, |reporter| async move { reporter.tell(Event::Launched(prepared.go().await)).await });
-    }
-
-    fn launched(&mut self, id: &InstanceId, launched: Result<Running, LaunchError>) {
-        match launched {
-            Ok(running) => {
-                tracing::info!(instance = %id, pid = running.process.pid(), "started");
-                self.watch_over(id);
-            }
-            Err(error) => self.not_launched(id, &error),
-        }
-    }
-
-    fn not_launched(&mut self, id: &InstanceId, error: &LaunchError) {
-        if error.is_permanent()
-            && let Some(instance) = self.instances.get_mut(id)
-        {
-            let reason = chain(error);
-            tracing::warn!(instance = %id, reason, "cannot be started");
-            instance.enter(State::GaveUp { reason, since: now() });
-            return self.note(id);
-        }
-        self.failed(id, chain(error), true);
     }
 
     fn ready(&mut self, id: &InstanceId) {
@@ -98,6 +54,10 @@ impl Supervisor {
         let Some(instance) = self.instances.get_mut(id) else { return };
         let State::Running { run, .. } = &instance.state else { return };
         match run.clone() {
+            // An agent died before it could say whether the program was executed at all.
+            Run::Starting { executed: false, .. } => {
+                self.anew(id, "the agent was started again while its process was being made");
+            }
             Run::Starting { .. } => {
                 let reason = format!("it {status} before it was ready{}", self.last_words(id));
                 self.failed(id, reason, true);
@@ -112,6 +72,7 @@ impl Supervisor {
                 let reason = format!("{reason}{}", self.last_words(id));
                 self.failed(id, reason, true);
             }
+            Run::Stopping { then: Then::Anew { reason }, .. } => self.anew(id, &reason),
             Run::Emptying { .. } => self.left(id, DrainLedger::default()),
             Run::Draining { since, ledger, .. } => {
                 self.left(id, DrainLedger { drain_millis: millis(now().since(since)), ..ledger });
@@ -133,7 +94,7 @@ impl Supervisor {
     }
 
     /// Writes down; a failure is told, and the next change writes again.
-    fn note(&self, id: &InstanceId) {
+    pub(super) fn note(&self, id: &InstanceId) {
         if let Err(error) = self.write_down(id) {
             tracing::error!(instance = %id, error = &error as &dyn Error, "cannot write down");
         }
@@ -141,9 +102,8 @@ impl Supervisor {
 
     /// What is done now and then: connections of draining instances are counted, log files rotated.
     pub(super) fn look_after(&mut self) {
-        if let Err(error) = self.gates.sweep() {
-            tracing::warn!(error = &error as &dyn Error, "gates");
-        }
+        self.gates.sweep();
+        self.time_of_day.follow();
         let draining: Vec<InstanceId> =
             self.instances.iter().filter(|(_, i)| i.drains()).map(|(id, _)| id.clone()).collect();
         for id in draining {

@@ -8,14 +8,18 @@ mod actions;
 mod adopt;
 mod events;
 mod probing;
+mod starting;
+
+pub(crate) use actions::chain;
 
 use crate::{
     bundles::{Bundles, FetchError},
+    clock::{TimeOfDay, now},
     config::AgentConfig,
     gates::{Gates, QueueWatch},
     instance::{Containment, ExitStatus, LaunchError, Launcher, Prepared, Running, notify::NotifySocket},
-    journal::Journal,
-    reconcile::{Observed, ObservedInstance, next_deadline, reconcile},
+    journal::{Journal, NotWritten},
+    reconcile::{Action, Observed, ObservedInstance, next_deadline, reconcile},
     session::Offer,
     state::{InstanceRecord, Run, State},
 };
@@ -28,7 +32,7 @@ use std::{
     error::Error,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -42,6 +46,10 @@ const EVENTS: usize = 1024;
 const QUEUE_STEP: Duration = Duration::from_millis(2);
 /// How often the connections of draining instances are counted, logs rotated.
 const COUNT_STEP: Duration = Duration::from_secs(1);
+/// At most so long after a deadline that could not be kept at once it is looked at again.
+const LATE_STEP: Duration = Duration::from_millis(20);
+/// Rounds of actions in a row without anything having happened outside: more than any change of a host needs.
+const ROUNDS: usize = 64;
 /// Instances that ended a short while ago and still stand in the report.
 const DEPARTED: usize = 16;
 
@@ -121,8 +129,9 @@ pub struct Supervisor {
     events: mpsc::Sender<(InstanceId, u64, Event)>,
     happened: mpsc::Receiver<(InstanceId, u64, Event)>,
     lives: u64,
-    /// Services whose actions wait after a failure that no instance's state tells of.
-    held: BTreeMap<ServiceName, Timestamp>,
+    /// Whose actions wait after a failure that no instance's state tells of, and until when.
+    held: BTreeMap<Held, Timestamp>,
+    time_of_day: TimeOfDay,
     rotating: Rotating,
 }
 
@@ -150,10 +159,27 @@ impl Drop for RotationDone {
     }
 }
 
-/// Now, as the journal and the reports have it.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+/// Whose actions wait after a failure.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Held {
+    /// All that could take out an instance of it: a flip failed.
+    Service(ServiceName),
+    /// Those for one instance.
+    Instance(InstanceId),
+}
+
+/// Who has to wait where an action failed.
+fn held(action: &Action) -> Held {
+    match action {
+        Action::SetShares(service, _) => Held::Service(service.clone()),
+        Action::Fetch(id)
+        | Action::Start(id)
+        | Action::Fail(id)
+        | Action::Empty(id)
+        | Action::Drain(id)
+        | Action::Kill(id)
+        | Action::Forget(id) => Held::Instance(id.clone()),
+    }
 }
 
 impl Supervisor {
@@ -167,7 +193,7 @@ impl Supervisor {
             let wake = self.wake();
             tokio::select! {
                 offer = offers.recv() => match offer {
-                    Some(offer) => self.consider(offer).await,
+                    Some(offer) => self.consider(offer),
                     None => return,
                 },
                 Some((instance, life, event)) = self.happened.recv() => self.take(&instance, life, event),
@@ -180,8 +206,8 @@ impl Supervisor {
     /// Does what there is to do, until there is nothing left for now.
     fn settle(&mut self) {
         let Some(target) = self.target.clone() else { return };
-        // Each round changes at least one state for good; the bound is for a mistake of ours, not for a load.
-        for _ in 0..64 {
+        self.held.retain(|_, until| *until > now());
+        for round in 1..=ROUNDS {
             let mut actions = reconcile(&target, &self.observed(), now());
             actions.retain(|action| !self.is_held(action));
             if actions.is_empty() {
@@ -195,6 +221,10 @@ impl Supervisor {
                 if let Err(error) = self.act(&action) {
                     tracing::error!(?action, error = error.as_ref() as &dyn Error, "failed");
                     self.hold_back(&action, error.as_ref());
+                } else if round == ROUNDS {
+                    // Each round should change a state for good. A mistake of ours must not take a processor.
+                    tracing::error!(?action, "is ordered again and again; it waits");
+                    self.hold(&action);
                 }
             }
         }
@@ -215,35 +245,38 @@ impl Supervisor {
         let watching =
             self.instances.values().any(|instance| instance.queues.is_some() && !instance.queues_empty);
         let now = now();
-        let held = self.held.values().copied().filter(|until| *until > now).min();
+        let held = self.held.values().copied();
         let next = next_deadline(&self.observed()).into_iter().chain(held).min();
-        let deadline = next.map_or(Duration::from_secs(60), |at| at.since(now));
-        let wait = if watching { deadline.min(QUEUE_STEP) } else { deadline.max(Duration::from_millis(1)) };
-        Instant::now() + wait
+        let wait = match next {
+            None => Duration::from_secs(60),
+            Some(at) if at > now => at.since(now),
+            Some(_) => LATE_STEP,
+        };
+        Instant::now() + if watching { wait.min(QUEUE_STEP) } else { wait }
     }
 
     fn look_at_queues(&mut self) {
         for (id, instance) in &mut self.instances {
-            if let Some(watch) = &mut instance.queues
-                && !instance.queues_empty
-            {
-                match self.gates.empty(watch, id) {
-                    Ok(empty) => instance.queues_empty = empty,
-                    // The deadline ends the wait.
-                    Err(error) => tracing::warn!(instance = %id, error = &error as &dyn Error, "queues"),
+            let Some(watch) = instance.queues.as_mut().filter(|_| !instance.queues_empty) else { continue };
+            match self.gates.empty(watch, id) {
+                Ok(empty) => instance.queues_empty = empty,
+                Err(error) => {
+                    tracing::warn!(instance = %id, error = &error as &dyn Error, "its queues cannot be seen: their deadline is waited for");
+                    instance.queues = None;
                 }
             }
         }
     }
 
     /// A target: refused where it makes no sense, written down before anything is done for it.
-    async fn consider(&mut self, offer: Offer) {
+    fn consider(&mut self, offer: Offer) {
         let Offer { target, refused } = offer;
         let revision = target.revision;
         if let Err(reason) = self.accept(target) {
             tracing::warn!(revision, reason, "target refused");
-            // A session that is gone does not need the answer.
-            let _ = refused.send((revision, reason)).await;
+            // Without waiting: the session may wait for this task. One that is gone does not need the answer, and in
+            // one that has had four others the server knows already.
+            let _ = refused.try_send((revision, reason));
         }
     }
 
@@ -252,6 +285,7 @@ impl Supervisor {
         if target.host.name != self.config.name {
             return Err(format!("the target is for host {}, this is {}", target.host.name, self.config.name));
         }
+        self.releases_stay(&target)?;
         match &self.target {
             Some(held) if target.revision < held.revision => {
                 return Err(format!(
@@ -274,7 +308,39 @@ impl Supervisor {
             .map_err(|error| format!("the target cannot be written down: {error}"))?;
         tracing::info!(revision = target.revision, "target");
         self.target = Some(target);
+        self.tell_needed();
+        self.resolve_missing();
         Ok(())
+    }
+
+    /// An instance is one run of one release: what runs does not become another one by being called so.
+    fn releases_stay(&self, target: &Target) -> Result<(), String> {
+        let wanted = target.services.values().flat_map(|service| &service.instances);
+        for (wanted, running) in wanted.filter_map(|w| Some((w, self.instances.get(&w.instance)?))) {
+            if wanted.release != running.release {
+                return Err(format!(
+                    "instance {} is {} with bundle {} on this host, and the target wants it to be {} with bundle {}; another release needs another instance",
+                    wanted.instance,
+                    running.release.name,
+                    running.release.bundle.digest.short(),
+                    wanted.release.name,
+                    wanted.release.bundle.digest.short()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Manifests that could not be understood without a target.
+    fn resolve_missing(&mut self) {
+        let missing = self.instances.iter().filter(|(_, instance)| instance.manifest.is_none());
+        let releases: Vec<_> = missing.map(|(id, i)| (id.clone(), i.release.clone())).collect();
+        for (id, release) in releases {
+            let manifest = self.resolve(&release).ok();
+            if let Some(instance) = self.instances.get_mut(&id) {
+                instance.manifest = manifest;
+            }
+        }
     }
 
     /// Tells the session what runs, where that has changed.
@@ -295,11 +361,12 @@ impl Supervisor {
         for (id, instance) in &self.instances {
             instances.insert(id.clone(), instance.report());
         }
+        let instances = instances.into_iter().map(|(id, report)| (id, self.time_of_day.of(report))).collect();
         HostReport { revision, instances }
     }
 
     /// Writes down where an instance is.
-    fn write_down(&self, id: &InstanceId) -> std::io::Result<()> {
+    fn write_down(&self, id: &InstanceId) -> Result<(), NotWritten> {
         match self.instances.get(id) {
             Some(instance) => self.journal.instance(&instance.record(id, &self.boot_id)),
             None => self.journal.forget_instance(id),
@@ -379,7 +446,8 @@ impl Instance {
             share: self.share,
             restarts: self.restarts,
             failures: self.failures,
-            life: self.state.life(boot_id),
+            boot_id: boot_id.to_owned(),
+            life: self.state.life(),
         }
     }
 

@@ -21,24 +21,31 @@ use std::{
 const ACCEPT_STEP: Duration = Duration::from_millis(2);
 
 /// Begins to ask whether an instance is ready.
-pub(super) fn readiness(supervisor: &mut Supervisor, id: &InstanceId, group: &Group) {
-    let Some(instance) = supervisor.instances.get(id) else { return };
+pub(super) fn readiness(supervisor: &mut Supervisor, id: &InstanceId) {
+    let Some(instance) = supervisor.instances.get_mut(id) else { return };
     let Some(manifest) = &instance.manifest else { return };
     match manifest.readiness.check.clone() {
         ReadinessCheck::Alive { settle } => supervisor.begin_probe(id, move |reporter| async move {
             tokio::time::sleep(settle).await;
             reporter.tell(Event::Ready).await;
         }),
-        ReadinessCheck::Notify => {
-            let Some(socket) = instance.notify.clone() else { return };
-            let group = group.clone();
-            supervisor.begin(id, move |reporter| listen(reporter, socket, group));
-        }
+        // What it says is heard anyway.
+        ReadinessCheck::Notify => "READY=1 on its NOTIFY_SOCKET".clone_into(&mut instance.waits),
         ReadinessCheck::Probe(probe) => {
             let Some(asked) = supervisor.probe(id, &probe) else { return };
             supervisor.begin_probe(id, move |reporter| until_ready(reporter, asked, probe.interval));
         }
     }
+}
+
+/// Begins to hear what an instance says on its NOTIFY_SOCKET, where it has one: for as long as it lives, since a
+/// program that notifies into a full socket blocks.
+pub(super) fn notifications(supervisor: &mut Supervisor, id: &InstanceId, group: &Group) {
+    let Some(socket) = supervisor.instances.get(id).and_then(|instance| instance.notify.clone()) else {
+        return;
+    };
+    let group = group.clone();
+    supervisor.begin(id, move |reporter| listen(reporter, socket, group));
 }
 
 /// Begins to ask whether an instance lives, where its manifest says so.
@@ -89,7 +96,6 @@ async fn while_alive(reporter: Reporter, probe: Asked, interval: Duration, failu
 
 /// Hears what the program says of itself, for as long as it lives.
 async fn listen(reporter: Reporter, socket: Arc<NotifySocket>, group: Group) {
-    reporter.tell(Event::NotYet("READY=1 on its NOTIFY_SOCKET".to_owned())).await;
     loop {
         match socket.recv(&group).await {
             Ok(said) => {
@@ -205,7 +211,7 @@ impl Supervisor {
             Check::Exec { command } => {
                 let folder = self.bundles.folder(&instance.release.bundle.digest);
                 let mut spec =
-                    actions::spec(manifest, &instance.release, id, &folder, None, LogSink::Inherited);
+                    super::starting::spec(manifest, &instance.release, id, &folder, None, LogSink::Inherited);
                 spec.command.clone_from(command);
                 let place = instance.state.group()?.place_beside();
                 Question::Exec(Box::new(ExecProbe { launcher: self.launcher.clone(), spec, place }))

@@ -205,7 +205,8 @@ fn deployment_host(view: &HostView<'_>) -> v1::DeploymentHost {
         state: view.state.name().to_owned(),
         waiting: view.waiting.clone().map(wait),
         reason: view.failure.unwrap_or_else(|| view.state.reason()).to_owned(),
-        online: view.online.unwrap_or(false),
+        // Unknown is not offline: a deployment begins with the hosts that are, and is told of each change.
+        online: view.online.unwrap_or(true),
         new_instance: instance(view.new_instance),
         old_instance: instance(view.old_instance),
         ledger: view.state.ledger().map(Into::into),

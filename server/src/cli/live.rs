@@ -130,9 +130,6 @@ fn tail(host: &DeploymentHost) -> String {
         return format!(": {}", host.reason);
     }
     let mut tail = host.waiting.as_ref().map(waits).unwrap_or_default();
-    if let Some(instance) = host.new_instance.as_ref().filter(|i| !i.detail.is_empty() && !is_over(host)) {
-        tail.push_str(&format!(" ({}: {})", instance.instance, instance.detail));
-    }
     if !host.online {
         tail.push_str(" [offline]");
     }

@@ -22,10 +22,16 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// An agent that has not joined and does not run.
+    #[must_use]
+    pub fn not_joined(host: &str, address: Ipv4Addr, folder: &Path) -> Self {
+        Self { host: host.to_owned(), address, folder: folder.to_owned(), process: None }
+    }
+
     /// Joins the fleet and starts.
     #[must_use]
     pub fn join(host: &str, address: Ipv4Addr, folder: &Path, token: &str, label: &str) -> Self {
-        let mut agent = Self { host: host.to_owned(), address, folder: folder.to_owned(), process: None };
+        let mut agent = Self::not_joined(host, address, folder);
         let joined = agent.join_command(token).args(["--label", label]).output().unwrap();
         assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
         agent.start();
@@ -81,6 +87,26 @@ impl Agent {
     pub fn pids(&self) -> Vec<i32> {
         let pid = |instance: &Value| instance["life"]["running"]["process"]["pid"].as_i64();
         self.instances().iter().filter_map(pid).filter_map(|pid| i32::try_from(pid).ok()).collect()
+    }
+
+    /// All processes of its instances, children included, in order.
+    #[must_use]
+    pub fn processes(&self) -> Vec<i32> {
+        let mut found = Vec::new();
+        for instance in self.instances() {
+            let running = &instance["life"]["running"];
+            match running["group"]["cgroup"]["path"].as_str() {
+                Some(path) => {
+                    let text = fs::read_to_string(Path::new(path).join("cgroup.procs")).unwrap_or_default();
+                    found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+                }
+                None => {
+                    found.extend(running["process"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()));
+                }
+            }
+        }
+        found.sort_unstable();
+        found
     }
 
     /// Everything that it wrote to standard error since it was started last.

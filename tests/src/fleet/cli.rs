@@ -53,7 +53,6 @@ impl Cli {
 impl Done {
     /// Fails the test where it ended otherwise.
     #[track_caller]
-    #[must_use]
     pub fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self

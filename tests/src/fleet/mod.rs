@@ -5,15 +5,23 @@
 
 mod agent;
 mod cli;
+mod deploying;
 mod release;
 mod server;
+mod traffic;
 
 pub use agent::Agent;
 pub use cli::{Cli, Done};
+pub use deploying::Deploying;
 pub use release::Sample;
 pub use server::Server;
+pub use traffic::{Seen, Traffic};
 
-use crate::process::wait_until;
+use crate::{
+    http,
+    process::{Running, wait_until},
+};
+use handover_model::Timestamp;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -79,7 +87,7 @@ impl Fleet {
         let letter = char::from(b'a' + u8::try_from(number).unwrap());
         let host = format!("{}-{letter}", self.name);
         let address = Ipv4Addr::new(127, self.block.0, self.block.1, u8::try_from(number + 1).unwrap());
-        let zone = if number % 2 == 0 { "zone=a" } else { "zone=b" };
+        let zone = if number.is_multiple_of(2) { "zone=a" } else { "zone=b" };
         let token = self.cli().run(["token", "create", "--address", &self.server.address()]).expect(0).stdout;
         let folder = self.folder.path().join(format!("host-{letter}"));
         let agent = Agent::join(&host, address, &folder, token.trim(), zone);
@@ -114,10 +122,70 @@ impl Fleet {
         self.cli().run(["deploy", "web", "--version", version, "--yes", "--json"])
     }
 
+    /// Begins to deploy and returns while it goes on.
+    #[must_use]
+    pub fn begin(&self, version: &str) -> Deploying {
+        let command = self.cli().command(["deploy", "web", "--version", version, "--yes", "--json"]);
+        Deploying::of(Running::start_command(self.folder.path(), &format!("deploy-{version}"), command))
+    }
+
+    /// Waits until a host is offline.
+    pub fn offline(&self, host: usize) {
+        let name = &self.agents[host].host;
+        wait_until(UP, &format!("{name} to be offline"), || {
+            let listed = self.cli().run(["hosts", "show", name, "--json"]);
+            listed.last()["online"] == false
+        });
+    }
+
+    /// Waits until these versions answer, host by host.
+    pub fn until_versions(&self, versions: &[&str]) {
+        wait_until(UP, &format!("{versions:?} to answer"), || self.versions() == versions);
+    }
+
+    /// Waits until a version answers at a host.
+    pub fn until_version(&self, host: usize, version: &str) {
+        wait_until(UP, &format!("{version} to answer"), || http::version(self.addresses()[host]) == version);
+    }
+
+    /// Waits until so many requests run at a host.
+    pub fn until_requests(&self, host: usize, count: u64) {
+        wait_until(UP, &format!("{count} requests to run"), || {
+            let stats = http::get(self.addresses()[host], "/stats").unwrap();
+            let stats: serde_json::Value = serde_json::from_str(&stats.body).unwrap();
+            // The one that asks is among them.
+            stats["connections"].as_u64().unwrap() > count
+        });
+    }
+
+    /// Since when a version is ready on a host, as its agent says.
+    #[must_use]
+    pub fn ready_since(&self, host: &str, version: &str) -> Timestamp {
+        let shown = self.cli().run(["hosts", "show", host, "--json"]).last();
+        let instances = shown["instances"].as_array().unwrap();
+        let ready = instances.iter().find(|i| i["version"] == version && i["phase"] == "ready").unwrap();
+        Timestamp::from_unix_millis(ready["since"].as_u64().unwrap())
+    }
+
+    /// Fails the test where a host runs anything but one instance, or has a process more than that one's.
+    pub fn one_instance_each(&self, point: usize) {
+        for agent in &self.agents {
+            let (pids, processes) = (agent.pids(), agent.processes());
+            assert_eq!(pids.len(), 1, "point {point}: {} runs {:?}", agent.host, agent.instances());
+            assert_eq!(processes, pids, "point {point}: {} has an orphan", agent.host);
+        }
+    }
+
+    /// A port that nothing listens on, the same for all hosts.
+    #[must_use]
+    pub fn free_port(&self) -> u16 {
+        std::net::TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap().port()
+    }
+
     /// The versions that answer at each host's address, one request each.
     #[must_use]
     pub fn versions(&self) -> Vec<String> {
-        self.addresses().into_iter().map(|address| crate::http::version(address)).collect()
+        self.addresses().into_iter().map(http::version).collect()
     }
 
     /// The path of a file of this fleet.

@@ -8,8 +8,12 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 pub struct Sample {
     /// Its version.
     pub version: String,
+    /// The program, beneath the release's folder or absolute.
+    pub command: String,
     /// Flags of the program.
     pub flags: Vec<String>,
+    /// The `[listeners]` section's lines; empty for a worker.
+    pub listeners: String,
     /// Sections of the manifest; those left out are as [`Sample::new`] has them.
     pub readiness: String,
     /// The `[drain]` section's lines.
@@ -26,7 +30,9 @@ impl Sample {
     pub fn new(version: &str) -> Self {
         Self {
             version: version.to_owned(),
+            command: "bin/web".to_owned(),
             flags: Vec::new(),
+            listeners: "http = \"{host.address}:8080\"".to_owned(),
             readiness: "kind = \"http\"\npath = \"/ready\"\ninterval = \"20ms\"\ndeadline = \"20s\""
                 .to_owned(),
             drain: "deadline = \"10s\"".to_owned(),
@@ -40,6 +46,29 @@ impl Sample {
     pub fn flag(mut self, flag: &str) -> Self {
         self.flags.extend(flag.split_whitespace().map(str::to_owned));
         self
+    }
+
+    /// With another program, which gets none of the sample's flags but those that are added.
+    #[must_use]
+    pub fn command(mut self, program: &str) -> Self {
+        program.clone_into(&mut self.command);
+        self
+    }
+
+    /// With more listeners.
+    #[must_use]
+    pub fn listeners(mut self, lines: &str) -> Self {
+        self.listeners.push('\n');
+        self.listeners.push_str(lines);
+        self
+    }
+
+    /// Without listeners: it appends to a file.
+    #[must_use]
+    pub fn worker(mut self, file: &Path) -> Self {
+        self.listeners.clear();
+        self.readiness = "kind = \"alive\"\nsettle = \"200ms\"".to_owned();
+        self.flag(&format!("--worker {}", file.display()))
     }
 
     /// With other lines in `[readiness]`.
@@ -73,11 +102,24 @@ impl Sample {
     /// The manifest.
     #[must_use]
     pub fn manifest(&self) -> String {
-        let flags: String = self.flags.iter().map(|flag| format!(", {flag:?}")).collect();
-        format!(
-            "service = \"web\"\ncommand = [\"bin/web\", \"--version\", {:?}{flags}]\n\n[listeners]\nhttp = \"{{host.address}}:8080\"\n\n[readiness]\n{}\n\n[drain]\n{}\n\n[logs]\nto = \"files\"\n\n[rollout]\n{}\n\n{}",
-            self.version, self.readiness, self.drain, self.rollout, self.more
-        )
+        let own = ["--version".to_owned(), self.version.clone()];
+        // Only the sample knows its flag.
+        let own = own.iter().filter(|_| self.command.starts_with("bin/"));
+        let flags: String = own.chain(&self.flags).map(|flag| format!(", {flag:?}")).collect();
+        let command = &self.command;
+        let sections = [
+            ("listeners", self.listeners.as_str()),
+            ("readiness", &self.readiness),
+            ("drain", &self.drain),
+            ("logs", "to = \"files\""),
+            ("rollout", &self.rollout),
+        ];
+        let sections: String = sections
+            .iter()
+            .filter(|(_, lines)| !lines.is_empty())
+            .map(|(name, lines)| format!("\n[{name}]\n{lines}\n"))
+            .collect();
+        format!("service = \"web\"\ncommand = [{command:?}{flags}]\n{sections}\n{}\n", self.more)
     }
 
     /// Writes the folder that is pushed.

@@ -1,29 +1,20 @@
 //! One client connection, and one request on it.
 
 use super::{
-    address::{self, Sources},
-    config::ConfigError,
     failure::FailureKind,
     response::{Head, Malformed, Response},
+    sources::Sources,
 };
 use nix::sys::socket::{setsockopt, sockopt};
-use std::{
-    io,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
-/// How long a connection may take to be made.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a service that was asked to close may take before the client does.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The longest body that [`get`] keeps, in bytes.
-const MAX_KEPT: usize = 1024 * 1024;
 
 /// A failure of one request, with its detail.
 #[derive(Debug)]
@@ -62,8 +53,8 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects within [`CONNECT_TIMEOUT`], from the next source address.
-    pub(crate) async fn open(target: SocketAddr, sources: &Sources) -> Result<Self, Failed> {
+    /// Connects within `limit`, from the next source address.
+    pub(crate) async fn open(target: SocketAddr, sources: &Sources, limit: Duration) -> Result<Self, Failed> {
         let connecting = async {
             let socket = if target.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
             if let Some(source) = sources.next(target) {
@@ -74,9 +65,9 @@ impl Connection {
             socket.set_nodelay(true)?;
             socket.connect(target).await
         };
-        let stream = timeout(CONNECT_TIMEOUT, connecting)
+        let stream = timeout(limit, connecting)
             .await
-            .map_err(|_| Failed::timed_out("no connection", CONNECT_TIMEOUT))?
+            .map_err(|_| Failed::timed_out("no connection", limit))?
             .map_err(|error| Failed::connecting(&error))?;
         let source = stream.local_addr().ok();
         Ok(Self { stream, buffer: Vec::with_capacity(4096), answered: 0, source })
@@ -94,29 +85,35 @@ impl Connection {
 
     /// Sends `request` and reads the whole response, once.
     pub(crate) async fn exchange(&mut self, request: &[u8], limit: Duration) -> Result<Head, Failed> {
-        timeout(limit, self.transfer(request, Response::counting()))
+        timeout(limit, self.transfer(request))
             .await
             .map_err(|_| Failed::timed_out("no whole response", limit))?
-            .map(|(head, _)| head)
     }
 
-    async fn transfer(&mut self, request: &[u8], mut response: Response) -> Result<(Head, Response), Failed> {
-        let whole = |response: Response| match response.head().cloned() {
-            Some(head) => Ok((head, response)),
-            None => Err(Failed { kind: FailureKind::Malformed, detail: "a body without a head".to_owned() }),
+    async fn transfer(&mut self, request: &[u8]) -> Result<Head, Failed> {
+        let mut response = Response::default();
+        let whole = |response: Response| {
+            response.into_head().ok_or_else(|| Malformed("a body without a head".to_owned()).into())
         };
         self.stream.write_all(request).await.map_err(|error| Failed::transferring(&error))?;
         let mut first = true;
         loop {
-            let read = self.stream.read_buf(&mut self.buffer).await.map_err(|error| Failed::transferring(&error))?;
+            let read =
+                self.stream.read_buf(&mut self.buffer).await.map_err(|error| Failed::transferring(&error))?;
             if read == 0 {
                 return if response.ends_with_close() {
                     self.answered += 1;
                     whole(response)
                 } else if first {
-                    Err(Failed { kind: FailureKind::Closed, detail: "closed before the first byte of a response".to_owned() })
+                    Err(Failed {
+                        kind: FailureKind::Closed,
+                        detail: "closed before the first byte of a response".to_owned(),
+                    })
                 } else {
-                    Err(Failed { kind: FailureKind::Truncated, detail: "closed in the middle of a response".to_owned() })
+                    Err(Failed {
+                        kind: FailureKind::Truncated,
+                        detail: "closed in the middle of a response".to_owned(),
+                    })
                 };
             }
             first = false;
@@ -148,56 +145,4 @@ impl Connection {
 pub(crate) fn request(target: SocketAddr, path: &str, close: bool) -> Vec<u8> {
     let connection = if close { "connection: close\r\n" } else { "" };
     format!("GET {path} HTTP/1.1\r\nhost: {target}\r\n{connection}\r\n").into_bytes()
-}
-
-/// A whole response to [`get`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// The status code.
-    pub status: u16,
-    /// The header `x-version`.
-    pub version: Option<String>,
-    /// The first MiB of the body; what is no UTF-8 is replaced.
-    pub body: String,
-    /// How long it took, with connecting.
-    pub took: Duration,
-}
-
-/// Why [`get`] got no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum GetError {
-    /// The target is not loopback, or the path is no path.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The request failed.
-    #[error("GET {path} at {target}: {kind}: {detail}")]
-    Failed {
-        /// Where it went.
-        target: SocketAddr,
-        /// What was asked for.
-        path: String,
-        /// What went wrong.
-        kind: FailureKind,
-        /// The error's text.
-        detail: String,
-    },
-}
-
-/// One GET on a connection of its own, for a test that wants to see the answer. `limit` bounds all of it.
-///
-/// # Errors
-/// What [`FailureKind`] tells, except that every status is an answer here; a target that is not loopback.
-pub async fn get(target: SocketAddr, path: &str, limit: Duration) -> Result<Answer, GetError> {
-    address::check(&[target], None).map_err(ConfigError::from)?;
-    let failed = |Failed { kind, detail }| GetError::Failed { target, path: path.to_owned(), kind, detail };
-    let began = Instant::now();
-    let asking = async {
-        let mut connection = Connection::open(target, &Sources::new()).await?;
-        let (head, response) = connection.transfer(&request(target, path, true), Response::keeping(MAX_KEPT)).await?;
-        let took = began.elapsed();
-        connection.close().await;
-        let body = String::from_utf8_lossy(&response.into_body()).into_owned();
-        Ok(Answer { status: head.status, version: head.version, body, took })
-    };
-    timeout(limit, asking).await.map_err(|_| failed(Failed::timed_out("no answer", limit)))?.map_err(failed)
 }

@@ -17,7 +17,7 @@ pub enum FailureKind {
     /// The other side closed before the first byte of a response. On a keep-alive connection this is the lost race
     /// between the next request and the close.
     Closed,
-    /// No connection within 5 s, or no whole response within the request time-out.
+    /// No connection, or no whole response, within its time-out.
     TimedOut,
     /// A whole response came, with a status outside 200-299.
     Non2xx,
@@ -56,7 +56,9 @@ impl FailureKind {
     /// The kind of an error on a connection that stood.
     pub(crate) fn of_transfer(error: &io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => Self::Reset,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+                Self::Reset
+            }
             // ETIMEDOUT: the kernel gave up retransmitting.
             io::ErrorKind::TimedOut => Self::TimedOut,
             _ => Self::OtherError,

@@ -5,22 +5,24 @@
 //! Nothing is ever tried twice. It honours `Connection: close`, and it does not look whether the other side
 //! closed an idle connection before it sends the next request: a service that closes those is caught.
 //!
-//! It sends to loopback only, unless the process is in a network namespace of its own and says which.
+//! It sends to loopback only.
 
-mod address;
 mod config;
 mod connection;
 mod failure;
+mod latency;
 mod pace;
 mod report;
 mod response;
 mod run;
+mod sources;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod worker;
 
-pub use config::{Config, ConfigError, Mode};
-pub use address::ForeignTarget;
-pub use connection::{Answer, GetError, get};
+pub use config::{Config, ConfigError, MAX_DURATION, Mode};
 pub use failure::{Failure, FailureKind};
-pub use report::{Counts, Latency, Report, TargetReport, VersionSeen};
+pub use latency::Latency;
+pub use report::{Counts, Report, TargetReport, VersionSeen};
 pub use run::{Load, LoadError, RunningLoad};

@@ -2,16 +2,12 @@
 
 use super::{
     failure::{Failure, FailureKind},
-    tally::{Tally, merge_versions, micros},
+    latency::Latency,
+    tally::{KEPT_FAILURES, Tally, merge_versions, micros},
 };
 use handover_model::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    fmt,
-    net::SocketAddr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 
 /// How many requests ended how.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,32 +130,15 @@ pub struct TargetReport {
     pub versions: BTreeMap<String, VersionSeen>,
 }
 
-/// Times of the requests answered with 200-299, in microseconds. With one connection each, connecting is part of it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Latency {
-    pub p50_us: u64,
-    pub p90_us: u64,
-    pub p99_us: u64,
-    pub p999_us: u64,
-    pub max_us: u64,
-}
-
 /// What a run found, at its end or so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// The word given to the run.
-    pub tag: String,
     /// How connections were used, in words.
     pub mode: String,
-    /// Milliseconds that its requests were expected to take, where that was said.
-    pub expected_ms: Option<u64>,
     /// When it began.
     pub began: Timestamp,
     /// Milliseconds from there to the end, or to the snapshot.
     pub elapsed_ms: u64,
-    /// Whole answers with 200-299 a second.
-    pub per_second: f64,
     /// How the requests ended, over all targets.
     pub counts: Counts,
     /// Connections that were made.
@@ -172,42 +151,72 @@ pub struct Report {
     pub versions: BTreeMap<String, VersionSeen>,
     /// The same by target.
     pub targets: BTreeMap<SocketAddr, TargetReport>,
-    /// The first failures with their details; at most 160.
+    /// The first failures with their details; at most 20.
     pub failures: Vec<Failure>,
 }
 
 impl Report {
-    pub(crate) fn of(tally: Tally, run: &super::config::Config, began: Timestamp, elapsed: Duration) -> Self {
+    pub(crate) fn of(tally: Tally, mode: &str, began: Timestamp, elapsed: Duration) -> Self {
         let mut counts = Counts::default();
         let mut versions = BTreeMap::new();
         for target in tally.targets.values() {
             counts.merge(&target.counts);
             merge_versions(&mut versions, &target.versions);
         }
-        let max_us = tally.latency.max();
-        // A quantile is the upper end of its bucket, which can lie above the greatest value.
-        let at = |quantile| tally.latency.value_at_quantile(quantile).min(max_us);
         Self {
-            tag: run.tag.clone(),
-            mode: run.mode.as_str().to_owned(),
-            expected_ms: run.expected.map(|expected| micros(expected) / 1000),
+            mode: mode.to_owned(),
             began,
             elapsed_ms: micros(elapsed) / 1000,
-            per_second: counts.ok as f64 / elapsed.as_secs_f64().max(1e-6),
             counts,
             connections: tally.connections,
-            latency: Latency {
-                p50_us: at(0.5),
-                p90_us: at(0.9),
-                p99_us: at(0.99),
-                p999_us: at(0.999),
-                max_us,
-            },
+            latency: Latency::of(&tally.latency),
             max_lag_us: micros(tally.max_lag),
             versions,
             targets: tally.targets,
             failures: tally.failures,
         }
+    }
+
+    /// All requests that ended.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.counts.requests()
+    }
+
+    /// All requests that failed, of all kinds.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.counts.failed()
+    }
+
+    /// Requests answered with 200-299 a second.
+    #[must_use]
+    pub fn per_second(&self) -> f64 {
+        self.counts.ok as f64 * 1000.0 / (self.elapsed_ms.max(1) as f64)
+    }
+
+    /// Adds another run, at the same time as this one or at another.
+    pub fn merge(&mut self, other: &Self) {
+        let end = |report: &Self| report.began + Duration::from_millis(report.elapsed_ms);
+        let last = end(self).max(end(other));
+        if !self.mode.split(" + ").any(|mode| mode == other.mode) {
+            self.mode = format!("{} + {}", self.mode, other.mode);
+        }
+        self.began = self.began.min(other.began);
+        self.elapsed_ms = micros(last.since(self.began)) / 1000;
+        self.counts.merge(&other.counts);
+        self.connections += other.connections;
+        self.latency.merge(&other.latency);
+        self.max_lag_us = self.max_lag_us.max(other.max_lag_us);
+        merge_versions(&mut self.versions, &other.versions);
+        for (target, theirs) in &other.targets {
+            let ours = self.targets.entry(*target).or_default();
+            ours.counts.merge(&theirs.counts);
+            merge_versions(&mut ours.versions, &theirs.versions);
+        }
+        self.failures.extend(other.failures.iter().cloned());
+        self.failures.sort_by_key(|failure| failure.at);
+        self.failures.truncate(KEPT_FAILURES);
     }
 
     /// How often this version answered.
@@ -222,24 +231,26 @@ impl Report {
     /// Then.
     #[track_caller]
     pub fn assert_no_failures(&self) {
-        assert!(self.counts.failed() == 0, "{} requests failed\n{self}", self.counts.failed());
+        assert!(self.failed() == 0, "{} requests failed\n{self}", self.failed());
         assert!(self.counts.ok > 0, "no request was answered, so nothing was shown\n{self}");
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tag = if self.tag.is_empty() { "load" } else { &self.tag };
-        write!(f, "{tag}: {}, {:.1} s, {} connections", self.mode, self.elapsed_ms as f64 / 1e3, self.connections)?;
-        if let Some(expected) = self.expected_ms {
-            write!(f, ", expected to take {expected} ms")?;
-        }
-        writeln!(f, "\n  {:<16}{:>10}   {:.0}/s", "ok", self.counts.ok, self.per_second)?;
+        let (mode, seconds) = (&self.mode, self.elapsed_ms as f64 / 1e3);
+        writeln!(
+            f,
+            "{} requests, {mode}, {seconds:.1} s, {} connections",
+            self.requests(),
+            self.connections
+        )?;
+        writeln!(f, "  {:<16}{:>10}   {:.0}/s", "ok", self.counts.ok, self.per_second())?;
         for kind in FailureKind::ALL {
             writeln!(f, "  {kind:<16}{:>10}", self.counts.of(kind))?;
         }
         let ms = |us: u64| us as f64 / 1e3;
-        let Latency { p50_us, p90_us, p99_us, p999_us, max_us } = self.latency;
+        let Latency { p50_us, p90_us, p99_us, p999_us, max_us, .. } = self.latency;
         writeln!(
             f,
             "  latency in ms   p50 {:.2}  p90 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2}",
@@ -260,7 +271,7 @@ impl fmt::Display for Report {
                 writeln!(f, "  {target:<21}{ok:>10} ok {failed:>8} failed")?;
             }
         }
-        for failure in self.failures.iter().take(20) {
+        for failure in &self.failures {
             let Failure { at, kind, target, source, answered_before, after_us, detail } = failure;
             let source = source.map_or_else(|| "-".to_owned(), |source| source.to_string());
             let at = at.since(self.began).as_secs_f64();

@@ -20,8 +20,9 @@ pub(crate) struct Head {
     pub(crate) version: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum State {
+    #[default]
     Head,
     Exactly(u64),
     ChunkSize,
@@ -32,34 +33,17 @@ enum State {
     Done,
 }
 
-/// One response being read. Feed it with [`advance`](Self::advance) until it says done.
-#[derive(Debug)]
+/// One response being read; its body is counted and thrown away. Feed it with [`advance`](Self::advance) until it says done.
+#[derive(Debug, Default)]
 pub(crate) struct Response {
     state: State,
     head: Option<Head>,
-    body: Option<Vec<u8>>,
-    limit: usize,
 }
 
 impl Response {
-    /// Counts the body and throws it away.
-    pub(crate) fn counting() -> Self {
-        Self { state: State::Head, head: None, body: None, limit: 0 }
-    }
-
-    /// Keeps at most `limit` bytes of the body.
-    pub(crate) fn keeping(limit: usize) -> Self {
-        Self { body: Some(Vec::new()), limit, ..Self::counting() }
-    }
-
-    /// What the head said, once it has come.
-    pub(crate) fn head(&self) -> Option<&Head> {
-        self.head.as_ref()
-    }
-
-    /// The kept body.
-    pub(crate) fn into_body(self) -> Vec<u8> {
-        self.body.unwrap_or_default()
+    /// What the head said, if it has come.
+    pub(crate) fn into_head(self) -> Option<Head> {
+        self.head
     }
 
     /// The whole response has been read.
@@ -91,34 +75,29 @@ impl Response {
         match self.state {
             State::Done => Ok(0),
             State::Head => self.read_head(input),
-            State::Exactly(left) => Ok(self.take(input, left, |left| if left == 0 { State::Done } else { State::Exactly(left) })),
-            State::Chunk(left) => Ok(self.take(input, left, |left| if left == 0 { State::ChunkEnd } else { State::Chunk(left) })),
-            State::UntilClose => {
-                self.keep(input);
-                Ok(input.len())
+            State::Exactly(left) => {
+                Ok(self.take(input, left, |left| if left == 0 { State::Done } else { State::Exactly(left) }))
             }
+            State::Chunk(left) => Ok(
+                self.take(input, left, |left| if left == 0 { State::ChunkEnd } else { State::Chunk(left) })
+            ),
+            State::UntilClose => Ok(input.len()),
             State::ChunkSize | State::ChunkEnd | State::Trailers => self.read_line(input),
         }
     }
 
     fn take(&mut self, input: &[u8], left: u64, next: impl Fn(u64) -> State) -> usize {
         let n = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
-        self.keep(&input[..n]);
         self.state = next(left - n as u64);
         n
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        if let Some(body) = &mut self.body {
-            let room = self.limit.saturating_sub(body.len()).min(bytes.len());
-            body.extend_from_slice(&bytes[..room]);
-        }
     }
 
     fn read_line(&mut self, input: &[u8]) -> Result<usize, Malformed> {
         let Some(end) = find(input, b"\r\n") else {
             if input.len() > MAX_CHUNK_LINE {
-                return Err(Malformed(format!("a line of a chunked body is longer than {MAX_CHUNK_LINE} bytes")));
+                return Err(Malformed(format!(
+                    "a line of a chunked body is longer than {MAX_CHUNK_LINE} bytes"
+                )));
             }
             return Ok(0);
         };
@@ -180,7 +159,9 @@ fn parse_head(head: &[u8]) -> Result<(Head, State), Malformed> {
     let mut head = Head { status, close: status_line.starts_with("HTTP/1.0"), version: None };
     let (mut length, mut chunked) = (None, false);
     for line in lines {
-        let Some((name, value)) = line.split_once(':') else { return Err(Malformed(format!("header {line:?}"))) };
+        let Some((name, value)) = line.split_once(':') else {
+            return Err(Malformed(format!("header {line:?}")));
+        };
         let value = value.trim();
         if name.eq_ignore_ascii_case("content-length") {
             let parsed: u64 = value.parse().map_err(|_| Malformed(format!("content-length {value:?}")))?;
@@ -218,7 +199,7 @@ mod tests {
     const COUNTED: &[u8] = b"HTTP/1.1 503 Busy\r\ncontent-length: 11\r\nconnection: Close\r\n\r\nhello world";
 
     fn read(bytes: &[u8]) -> Result<Response, Malformed> {
-        let mut response = Response::keeping(1000);
+        let mut response = Response::default();
         response.advance(&mut bytes.to_vec())?;
         Ok(response)
     }
@@ -227,7 +208,7 @@ mod tests {
         #[test]
         fn a_response_reads_the_same_however_it_is_cut(cuts in prop::collection::vec(1_usize..9, 200), chunked: bool) {
             let mut rest = if chunked { CHUNKED } else { COUNTED };
-            let mut response = Response::keeping(1000);
+            let mut response = Response::default();
             let mut buffer = Vec::new();
             for cut in cuts {
                 let (now, later) = rest.split_at(cut.min(rest.len()));
@@ -238,15 +219,15 @@ mod tests {
             }
             let version = chunked.then(|| "v2".to_owned());
             let expected = Head { status: if chunked { 200 } else { 503 }, close: !chunked, version };
-            prop_assert_eq!(response.head(), Some(&expected));
-            prop_assert_eq!(response.into_body(), b"hello world");
+            prop_assert_eq!(response.into_head(), Some(expected));
+            prop_assert_eq!(buffer, b"");
         }
     }
 
     #[test]
     fn bytes_after_the_response_stay_in_the_buffer() {
         let mut buffer = [COUNTED, b"HTTP/1.1 200 OK"].concat();
-        let mut response = Response::counting();
+        let mut response = Response::default();
         response.advance(&mut buffer).unwrap();
         assert!(response.is_done());
         assert_eq!(buffer, b"HTTP/1.1 200 OK");
@@ -255,7 +236,7 @@ mod tests {
     #[test]
     fn a_response_without_length_ends_with_the_close() {
         let response = read(b"HTTP/1.1 200 OK\r\n\r\nabc").unwrap();
-        assert!(!response.is_done() && response.ends_with_close() && response.head().unwrap().close);
+        assert!(!response.is_done() && response.ends_with_close() && response.into_head().unwrap().close);
         let counted = read(&COUNTED[..COUNTED.len() - 1]).unwrap();
         assert!(!counted.is_done() && !counted.ends_with_close());
     }
@@ -278,7 +259,7 @@ mod tests {
     #[test]
     fn an_interim_response_is_passed_over() {
         let response = read(&[b"HTTP/1.1 100 Continue\r\n\r\n", COUNTED].concat()).unwrap();
-        assert_eq!(response.head().unwrap().status, 503);
         assert!(response.is_done());
+        assert_eq!(response.into_head().unwrap().status, 503);
     }
 }

@@ -1,19 +1,18 @@
 //! Starting, watching and ending a run.
 
 use super::{
-    address::Sources,
     config::{Config, ConfigError},
-    failure::{Failure, FailureKind},
     pace::Pace,
     report::Report,
-    tally::{Shards, now},
+    sources::Sources,
+    tally::{Tally, now},
     worker::{Shared, Worker},
 };
 use handover_model::Timestamp;
 use std::{
     io,
-    net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 use tokio::{runtime, sync::watch, task::JoinSet};
@@ -28,69 +27,58 @@ pub enum LoadError {
     /// The configuration cannot run, or must not.
     #[error("the load cannot run as configured")]
     Config(#[from] ConfigError),
-    /// No threads or no event queue.
-    #[error("cannot start the load generator's threads")]
+    /// No thread or no event queue.
+    #[error("cannot start the load generator's thread")]
     Runtime(#[from] io::Error),
-    /// No memory for the counters.
-    #[error("cannot make the load generator's latency histogram")]
-    Histogram(#[from] hdrhistogram::CreationError),
 }
 
 impl Load {
-    /// Starts a run on threads of its own, so that a test that blocks or is slow does not slow it down.
+    /// Starts a run on a thread of its own, so that a test that blocks or is slow does not slow it down.
+    ///
+    /// # Panics
+    /// Where [`try_start`](Self::try_start) fails.
+    #[track_caller]
+    #[must_use]
+    pub fn start(config: Config) -> RunningLoad {
+        Self::try_start(config).unwrap_or_else(|error| panic!("{error}: {error:?}"))
+    }
+
+    /// As [`start`](Self::start), for programs.
     ///
     /// # Errors
-    /// A target that is not loopback, a number out of range, no threads.
-    pub fn start(config: Config) -> Result<RunningLoad, LoadError> {
+    /// A target that is not loopback, a number out of range, no thread.
+    pub fn try_start(config: Config) -> Result<RunningLoad, LoadError> {
         config.check()?;
         let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(config.threads)
+            .worker_threads(1)
             .thread_name("load")
             .enable_all()
             .build()?;
         let began = Instant::now();
         let shared = Arc::new(Shared {
-            pace: Pace::new(began, config.rate, config.duration, config.requests),
-            shards: Shards::new(config.connections.min(8), &config.targets)?,
+            pace: Pace::new(began, config.rate, config.duration, config.max_requests),
+            tally: Mutex::new(Tally::new(&config.targets)),
             sources: Sources::new(),
             config,
         });
         let (stop, stopped) = watch::channel(false);
         let (finish, finished) = watch::channel(None);
-        let clients = shared.config.connections;
+        let clients = shared.config.mode.clients();
         let workers: Vec<_> =
             (0..clients).map(|client| Worker::new(client, Arc::clone(&shared), stopped.clone())).collect();
-        let counting = Arc::clone(&shared);
         runtime.spawn(async move {
             let mut running = JoinSet::new();
             for worker in workers {
                 running.spawn(worker.run());
             }
-            while let Some(ended) = running.join_next().await {
-                if ended.is_err() {
-                    // Otherwise a run with a client less would look clean.
-                    counting.shards.of(0).failed(lost_client(counting.config.targets[0]), None);
-                }
-            }
+            while running.join_next().await.is_some() {}
             let _ = finish.send(Some(began.elapsed()));
         });
         Ok(RunningLoad { shared, began, began_at: now(), stop, finished, runtime: Some(runtime) })
     }
 }
 
-fn lost_client(target: SocketAddr) -> Failure {
-    Failure {
-        at: now(),
-        kind: FailureKind::OtherError,
-        target,
-        source: None,
-        answered_before: 0,
-        after_us: 0,
-        detail: "a client of the load generator panicked".to_owned(),
-    }
-}
-
-/// A run that goes on until its bound, until it is stopped, or until this is dropped.
+/// A run that goes on until its bound, until it is stopped, or until this is dropped, which cuts what is running.
 #[derive(Debug)]
 pub struct RunningLoad {
     shared: Arc<Shared>,
@@ -107,7 +95,8 @@ impl RunningLoad {
     #[must_use]
     pub fn snapshot(&self) -> Report {
         let elapsed = self.finished.borrow().unwrap_or_else(|| self.began.elapsed());
-        Report::of(self.shared.shards.sum(), &self.shared.config, self.began_at, elapsed)
+        let tally = self.shared.tally().clone();
+        Report::of(tally, self.shared.config.mode.words(), self.began_at, elapsed)
     }
 
     /// All clients have ended.
@@ -116,26 +105,25 @@ impl RunningLoad {
         self.finished.borrow().is_some()
     }
 
-    /// Begins no further request, lets those that run end (each within its time-out), and reports.
-    pub async fn stop(self) -> Report {
+    /// Begins no further request; those that run go on to their end.
+    pub fn end(&self) {
         self.stop.send_replace(true);
-        self.wait().await
     }
 
-    /// Waits for a bounded run to end by itself, and reports. An unbounded run never does.
-    pub async fn wait(mut self) -> Report {
-        // The sender goes only after it has sent.
-        let _ = self.finished.wait_for(Option::is_some).await;
-        self.snapshot()
-    }
-
-    /// As [`stop`](Self::stop), for tests without a runtime.
+    /// Begins no further request, waits for those that run (each has its time-out), and reports.
     #[must_use]
-    pub fn stop_blocking(self) -> Report {
-        self.stop.send_replace(true);
-        // The clients' own runtime cannot be blocked on from inside another one; a bare thread park can, anywhere.
+    pub fn stop(self) -> Report {
+        self.end();
+        self.wait()
+    }
+
+    /// Waits for the run to end by itself, at its bound, and reports.
+    #[must_use]
+    pub fn wait(self) -> Report {
+        // The clients' own runtime cannot be blocked on from inside another one; a sleep can, anywhere. Bounded by the run's
+        // duration and the requests' time-outs.
         while !self.is_finished() {
-            std::thread::sleep(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(2));
         }
         self.snapshot()
     }
@@ -143,7 +131,7 @@ impl RunningLoad {
 
 impl Drop for RunningLoad {
     fn drop(&mut self) {
-        self.stop.send_replace(true);
+        self.end();
         if let Some(runtime) = self.runtime.take() {
             // A plain drop would block, which panics inside an async test.
             runtime.shutdown_background();

@@ -9,14 +9,13 @@ use hdrhistogram::Histogram;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// The longest latency that is told apart, in microseconds: 10 minutes.
 const LONGEST_US: u64 = 600_000_000;
-/// How many failures are kept with their details, per shard.
-const KEPT_FAILURES: usize = 20;
+/// How many failures are kept with their details.
+pub(crate) const KEPT_FAILURES: usize = 20;
 /// How many versions are told apart; the rest is counted as `(others)`.
 const MAX_VERSIONS: usize = 64;
 
@@ -26,7 +25,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_unix_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// What some of the clients have counted.
+/// What the clients have counted.
 #[derive(Debug, Clone)]
 pub(crate) struct Tally {
     pub(crate) targets: BTreeMap<SocketAddr, TargetReport>,
@@ -37,14 +36,15 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(crate) fn new(targets: &[SocketAddr]) -> Result<Self, hdrhistogram::CreationError> {
-        Ok(Self {
+    pub(crate) fn new(targets: &[SocketAddr]) -> Self {
+        Self {
             targets: targets.iter().map(|&target| (target, TargetReport::default())).collect(),
-            latency: Histogram::new_with_bounds(1, LONGEST_US, 3)?,
+            // Grows with what it is given, so that a copy of it, for a report, is small.
+            latency: Histogram::new(3).expect("a precision that hdrhistogram takes"),
             failures: Vec::new(),
             connections: 0,
             max_lag: Duration::ZERO,
-        })
+        }
     }
 
     /// A request was answered with 200-299.
@@ -52,7 +52,8 @@ impl Tally {
         let at = self.targets.entry(target).or_default();
         at.counts.add_ok();
         see(&mut at.versions, version, now());
-        self.latency.saturating_record(micros(took));
+        // Cannot fail: it grows.
+        let _ = self.latency.record(micros(took).clamp(1, LONGEST_US));
     }
 
     /// A request failed. An answer with another status still tells which version gave it.
@@ -65,20 +66,6 @@ impl Tally {
         if self.failures.len() < KEPT_FAILURES {
             self.failures.push(failure);
         }
-    }
-
-    /// Adds what `other` counted.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        for (target, theirs) in &other.targets {
-            let ours = self.targets.entry(*target).or_default();
-            ours.counts.merge(&theirs.counts);
-            merge_versions(&mut ours.versions, &theirs.versions);
-        }
-        // Cannot fail: all histograms have the same bounds.
-        let _ = self.latency.add(&other.latency);
-        self.failures.extend(other.failures.iter().cloned());
-        self.connections += other.connections;
-        self.max_lag = self.max_lag.max(other.max_lag);
     }
 }
 
@@ -98,43 +85,11 @@ fn see(versions: &mut BTreeMap<String, VersionSeen>, version: Option<&str>, at: 
 }
 
 /// Adds the versions that `theirs` has seen to `ours`.
-pub(crate) fn merge_versions(ours: &mut BTreeMap<String, VersionSeen>, theirs: &BTreeMap<String, VersionSeen>) {
+pub(crate) fn merge_versions(
+    ours: &mut BTreeMap<String, VersionSeen>,
+    theirs: &BTreeMap<String, VersionSeen>,
+) {
     for (version, seen) in theirs {
         ours.entry(version.clone()).and_modify(|known| known.merge(seen)).or_insert(*seen);
     }
-}
-
-/// The counters of a run: several, so that threads seldom wait for each other.
-#[derive(Debug)]
-pub(crate) struct Shards {
-    empty: Tally,
-    shards: Vec<Mutex<Tally>>,
-}
-
-impl Shards {
-    pub(crate) fn new(number: usize, targets: &[SocketAddr]) -> Result<Self, hdrhistogram::CreationError> {
-        let empty = Tally::new(targets)?;
-        let shards = (0..number.max(1)).map(|_| Mutex::new(empty.clone())).collect();
-        Ok(Self { empty, shards })
-    }
-
-    /// The counter of the client with this number. Never held over an await.
-    pub(crate) fn of(&self, client: usize) -> MutexGuard<'_, Tally> {
-        lock(&self.shards[client % self.shards.len()])
-    }
-
-    /// All counted so far.
-    pub(crate) fn sum(&self) -> Tally {
-        let mut sum = self.empty.clone();
-        for shard in &self.shards {
-            sum.merge(&lock(shard));
-        }
-        sum.failures.sort_by_key(|failure| failure.at);
-        sum
-    }
-}
-
-/// A client that panicked while counting has left whole numbers.
-fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
-    tally.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,17 +1,17 @@
 //! One client of a run.
 
 use super::{
-    address::Sources,
     config::{Config, Mode},
     connection::{Connection, Failed, request},
     failure::{Failure, FailureKind},
     pace::{Pace, Turn},
     response::Head,
-    tally::{Shards, micros, now},
+    sources::Sources,
+    tally::{Tally, micros, now},
 };
 use std::{
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -27,8 +27,16 @@ const PAUSE_AFTER_NO_CONNECTION: Duration = Duration::from_millis(10);
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) pace: Pace,
-    pub(crate) shards: Shards,
+    pub(crate) tally: Mutex<Tally>,
     pub(crate) sources: Sources,
+}
+
+impl Shared {
+    /// The counters; never held over an await.
+    pub(crate) fn tally(&self) -> MutexGuard<'_, Tally> {
+        // A client that panicked while counting has left whole numbers.
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One client: takes turns until none is left or the run is stopped. A request that was begun is always ended.
@@ -49,8 +57,9 @@ struct Attempt {
 impl Worker {
     pub(crate) fn new(client: usize, shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> Self {
         let config = &shared.config;
-        let close = config.mode == Mode::ConnectionEach;
-        let requests = config.targets.iter().map(|&target| (target, request(target, &config.path, close))).collect();
+        let close = matches!(config.mode, Mode::OnePerRequest { .. });
+        let requests =
+            config.targets.iter().map(|&target| (target, request(target, &config.path, close))).collect();
         Self { client, shared, stopped, requests }
     }
 
@@ -58,15 +67,17 @@ impl Worker {
         let mut kept = None;
         while let Some(turn) = self.next_turn().await {
             let which = match self.shared.config.mode {
-                Mode::KeepAlive => self.client as u64,
-                Mode::ConnectionEach => turn.number,
+                Mode::KeepAlive { .. } => self.client as u64,
+                Mode::OnePerRequest { .. } => turn.number,
             };
             let index = usize::try_from(which % self.requests.len() as u64).unwrap_or(0);
             let target = self.requests[index].0;
             let attempt = self.attempt(index, kept.take()).await;
             self.count(target, &attempt);
             match (attempt.connection, attempt.outcome) {
-                (Some(connection), Ok(head)) if head.close || self.shared.config.mode == Mode::ConnectionEach => {
+                (Some(connection), Ok(head))
+                    if head.close || matches!(self.shared.config.mode, Mode::OnePerRequest { .. }) =>
+                {
                     connection.close().await;
                 }
                 (Some(connection), Ok(_)) => kept = Some(connection),
@@ -91,7 +102,7 @@ impl Worker {
                 }
             }
             let lag = due.elapsed();
-            let mut tally = self.shared.shards.of(self.client);
+            let mut tally = self.shared.tally();
             tally.max_lag = tally.max_lag.max(lag);
         }
         Some(turn)
@@ -102,23 +113,27 @@ impl Worker {
         let began = Instant::now();
         let mut connection = match kept {
             Some(connection) => connection,
-            None => match Connection::open(*target, &self.shared.sources).await {
+            None => match Connection::open(*target, &self.shared.sources, self.shared.config.connect_timeout)
+                .await
+            {
                 Ok(connection) => {
-                    self.shared.shards.of(self.client).connections += 1;
+                    self.shared.tally().connections += 1;
                     connection
                 }
                 Err(failed) => return Attempt { connection: None, outcome: Err(failed), began },
             },
         };
-        let outcome = connection.exchange(request, self.shared.config.request_timeout()).await;
+        let outcome = connection.exchange(request, self.shared.config.request_timeout).await;
         Attempt { connection: Some(connection), outcome, began }
     }
 
     fn count(&self, target: SocketAddr, attempt: &Attempt) {
         let took = attempt.began.elapsed();
-        let mut tally = self.shared.shards.of(self.client);
+        let mut tally = self.shared.tally();
         let (kind, detail, version) = match &attempt.outcome {
-            Ok(head) if (200..300).contains(&head.status) => return tally.ok(target, head.version.as_deref(), took),
+            Ok(head) if (200..300).contains(&head.status) => {
+                return tally.ok(target, head.version.as_deref(), took);
+            }
             Ok(head) => (FailureKind::Non2xx, format!("status {}", head.status), head.version.as_deref()),
             Err(failed) => (failed.kind, failed.detail.clone(), None),
         };

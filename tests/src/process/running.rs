@@ -63,7 +63,12 @@ impl Running {
     /// # Panics
     /// Where it cannot be started.
     #[track_caller]
-    pub fn start<S: AsRef<OsStr>>(folder: &Path, name: &str, program: PathBuf, args: impl IntoIterator<Item = S>) -> Self {
+    pub fn start<S: AsRef<OsStr>>(
+        folder: &Path,
+        name: &str,
+        program: PathBuf,
+        args: impl IntoIterator<Item = S>,
+    ) -> Self {
         let mut command = Command::new(program);
         command.args(args).stdin(Stdio::null());
         Self::start_command(folder, name, command)
@@ -76,11 +81,13 @@ impl Running {
     #[track_caller]
     #[must_use]
     pub fn start_command(folder: &Path, name: &str, mut command: Command) -> Self {
-        fs::create_dir_all(folder).unwrap_or_else(|error| panic!("cannot make {}: {error}", folder.display()));
+        fs::create_dir_all(folder)
+            .unwrap_or_else(|error| panic!("cannot make {}: {error}", folder.display()));
         let (out, stdout) = Output::open(folder.join(format!("{name}.out")));
         let (err, stderr) = Output::open(folder.join(format!("{name}.err")));
         let child = command.stdout(stdout).stderr(stderr).spawn();
-        let child = child.unwrap_or_else(|error| panic!("cannot start {}: {error}", command.get_program().display()));
+        let child =
+            child.unwrap_or_else(|error| panic!("cannot start {}: {error}", command.get_program().display()));
         Self { name: name.to_owned(), child, out, err }
     }
 
@@ -160,8 +167,8 @@ impl Drop for Running {
         self.end();
         if thread::panicking() {
             let stderr = self.stderr();
-            let from = stderr.ceil_char_boundary(stderr.len().saturating_sub(TAIL));
-            eprintln!("--- the end of {} ({}):\n{}", self.name, self.err.path.display(), &stderr[from..]);
+            let tail = String::from_utf8_lossy(&stderr.as_bytes()[stderr.len().saturating_sub(TAIL)..]);
+            eprintln!("--- the end of {} ({}):\n{tail}", self.name, self.err.path.display());
         }
     }
 }

@@ -7,7 +7,9 @@ use std::{collections::BTreeMap, process::Stdio, time::Duration};
 use tokio::{process::Child, time::timeout};
 
 /// The load ends by itself after that time, whatever happens to the demo.
-const LONGEST: &str = "600s";
+const LONGEST: &str = "600";
+/// Clients of each run.
+const CLIENTS: &str = "16";
 /// Longest wait for the reports.
 const REPORT: Duration = Duration::from_secs(60);
 
@@ -33,11 +35,13 @@ pub(super) struct Report {
 impl Load {
     /// Starts both runs, half of the rate each.
     pub(super) fn start(fleet: &Fleet, rate: u32) -> Result<Self, CliError> {
-        let run = |mode: &str| {
-            fleet
-                .program("load")
-                .args(fleet.addresses())
-                .args(["--mode", mode, "--connections", "16", "--json", "--duration", LONGEST])
+        let run = |connections: &str| {
+            let mut command = fleet.program("load");
+            for address in fleet.addresses() {
+                command.args(["--target", &address]);
+            }
+            command
+                .args([connections, CLIENTS, "--json", "--seconds", LONGEST])
                 .args(["--rate", &(rate / 2).to_string()])
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
@@ -46,7 +50,7 @@ impl Load {
                 .spawn()
                 .map_err(|source| CliError::System { what: "start the load".to_owned(), source })
         };
-        Ok(Self { runs: vec![run("keep-alive")?, run("each")?] })
+        Ok(Self { runs: vec![run("--keep-alive")?, run("--one-per-request")?] })
     }
 
     /// Ends both runs and reads their reports.
@@ -63,8 +67,7 @@ impl Load {
             let output = output
                 .map_err(|source| CliError::System { what: "read the load's report".to_owned(), source })?;
             let text = String::from_utf8_lossy(&output.stdout);
-            let report =
-                text.lines().last().and_then(|line| serde_json::from_str(line).ok()).and_then(|v| read(&v));
+            let report = serde_json::from_str(&text).ok().and_then(|report| read(&report));
             reports.push(
                 report
                     .ok_or_else(|| CliError::Failed(format!("the load's report makes no sense: {text}")))?,

@@ -1,6 +1,10 @@
 //! One connection, from accept to close.
 
-use crate::{body::Body, drain::Phase, sample::Sample};
+use crate::{
+    body::Body,
+    drain::{Guard, Phase},
+    sample::Sample,
+};
 use hyper::{
     Request, Response,
     body::Incoming,
@@ -30,11 +34,15 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const HTTP2: &[u8] = b"PRI";
 
 /// Serves a connection to its end. What its client does wrong ends it and is nobody else's matter.
-pub(crate) async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, sample: Arc<Sample>) {
-    let _guard = sample.drain().guard();
+pub(crate) async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, sample: Arc<Sample>, guard: Guard) {
     sample.connected();
     // Fails only for a connection that is gone already.
     let _ = stream.set_nodelay(true);
+    by_protocol(stream, tls, sample).await;
+    drop(guard);
+}
+
+async fn by_protocol(stream: TcpStream, tls: Option<TlsAcceptor>, sample: Arc<Sample>) {
     let Some(tls) = tls else {
         return if sample.flags().grpc_health && begins_as_http2(&stream).await {
             serve_http2(stream, sample).await;

@@ -34,7 +34,9 @@ pub(crate) struct Drain {
 
 /// Held by everything that has to end before the program does.
 #[derive(Debug)]
-pub(crate) struct Guard(#[expect(dead_code, reason = "it is there to be dropped")] Option<mpsc::Sender<Infallible>>);
+pub(crate) struct Guard(
+    #[expect(dead_code, reason = "it is there to be dropped")] Option<mpsc::Sender<Infallible>>,
+);
 
 /// Tells when all guards are gone.
 #[derive(Debug)]
@@ -46,8 +48,11 @@ pub(crate) struct Gone {
 impl Drain {
     pub(crate) fn new() -> (Self, Gone) {
         let (alive, all) = mpsc::channel(1);
-        let drain =
-            Self { phase: watch::Sender::new(Phase::Serving), draining: AtomicBool::new(false), alive: alive.downgrade() };
+        let drain = Self {
+            phase: watch::Sender::new(Phase::Serving),
+            draining: AtomicBool::new(false),
+            alive: alive.downgrade(),
+        };
         (drain, Gone { alive, all })
     }
 

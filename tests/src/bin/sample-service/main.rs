@@ -20,15 +20,17 @@ use clap::Parser;
 use drain::{Drain, Phase};
 use flags::Flags;
 use sample::Sample;
-use std::{error::Error, process::ExitCode, sync::Arc, time::Duration};
+use std::{error::Error, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
     time::sleep,
 };
 
 /// How long new connections are taken after SIGTERM: those that the kernel has queued already.
 const ACCEPT_AFTER_TERM: Duration = Duration::from_millis(100);
+/// More than a queue holds with the kernel's usual net.core.somaxconn, 4096.
+const MAX_QUEUED: usize = 5000;
 
 type Failed = Box<dyn Error + Send + Sync>;
 
@@ -88,27 +90,36 @@ async fn run(flags: Flags) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Takes connections until a moment after SIGTERM, and until none waits.
+/// Takes connections until a moment after SIGTERM, and then those that wait in the queue.
 async fn accept(listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>, sample: Arc<Sample>) {
     let _guard = sample.drain().guard();
-    let over = async {
+    let serve = |stream| {
+        // The guard first: the task may begin only after this function has ended.
+        let guard = sample.drain().guard();
+        tokio::spawn(connection::serve(stream, tls.clone(), Arc::clone(&sample), guard));
+    };
+    let mut over = pin!(async {
         sample.drain().reached(Phase::Draining).await;
         sleep(ACCEPT_AFTER_TERM).await;
-    };
-    tokio::pin!(over);
+    });
     loop {
-        let accepted = tokio::select! {
-            // Connections first: closing the listener would reset those that wait in its queue.
-            biased;
-            accepted = listener.accept() => accepted,
-            () = &mut over => return,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                tokio::spawn(connection::serve(stream, tls.clone(), Arc::clone(&sample)));
-            }
-            // The client left again, or no descriptor is free: that one frees up by waiting, not by trying.
-            Err(_) => sleep(Duration::from_millis(10)).await,
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => serve(stream),
+                // The client left again, or no descriptor is free: that one frees up by waiting, not by trying.
+                Err(_) => sleep(Duration::from_millis(10)).await,
+            },
+            () = &mut over => break,
+        }
+    }
+    // Closing the listener would reset what is queued. The kernel is asked itself: the runtime may not have heard of the last ones.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..MAX_QUEUED {
+        let Ok((stream, _)) = listener.accept() else { return };
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            serve(stream);
         }
     }
 }
@@ -123,7 +134,11 @@ struct Terminate {
 
 impl Terminate {
     fn new(ignored: bool) -> Result<Self, Failed> {
-        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, ignored })
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            ignored,
+        })
     }
 
     /// Waits for one of them; for ever where they are ignored.

@@ -28,6 +28,7 @@ pub(crate) struct Sample {
     version: HeaderValue,
     greeting: Bytes,
     liveness_failed: AtomicBool,
+    asked: AtomicU64,
     answered: AtomicU64,
     connections: AtomicU64,
     greetings: AtomicU64,
@@ -48,6 +49,7 @@ impl Sample {
             version,
             greeting,
             liveness_failed: AtomicBool::new(false),
+            asked: zero(),
             answered: zero(),
             connections: zero(),
             greetings: zero(),
@@ -73,7 +75,9 @@ impl Sample {
 
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let mut response = self.response(request.uri().path(), request.uri().query().unwrap_or_default()).await;
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let mut response =
+            self.response(request.uri().path(), request.uri().query().unwrap_or_default()).await;
         let headers = response.headers_mut();
         headers.insert(X_VERSION.clone(), self.version.clone());
         // Asked last, so that an answer that took long knows it too. HTTP/2 has GOAWAY instead.
@@ -125,7 +129,10 @@ impl Sample {
     }
 
     fn readiness(&self) -> StatusCode {
-        if self.flags.never_ready || self.drain.is_draining() || self.started.elapsed() < self.flags.ready_after {
+        if self.flags.never_ready
+            || self.drain.is_draining()
+            || self.started.elapsed() < self.flags.ready_after
+        {
             return StatusCode::SERVICE_UNAVAILABLE;
         }
         self.flags.ready_status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK)
@@ -137,6 +144,8 @@ impl Sample {
             "pid": std::process::id(),
             "up_ms": u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             "answered": self.answered(),
+            // This one too.
+            "working": self.asked.load(Ordering::Relaxed).saturating_sub(self.answered()),
             "connections": self.connections.load(Ordering::Relaxed),
             "draining": self.drain.is_draining(),
         });

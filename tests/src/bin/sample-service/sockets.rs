@@ -21,7 +21,9 @@ pub(crate) enum SocketsError {
     #[error("no sockets: start it with LISTEN_FDS and LISTEN_PID, or give --listen")]
     None,
     /// The sockets are another process's.
-    #[error("LISTEN_FDS is set, but LISTEN_PID is {given:?} instead of {own}: the sockets are meant for another process")]
+    #[error(
+        "LISTEN_FDS is set, but LISTEN_PID is {given:?} instead of {own}: the sockets are meant for another process"
+    )]
     OthersSockets { given: Option<String>, own: u32 },
     /// No number, or one without sense.
     #[error("LISTEN_FDS is {0:?}, expected 1 to {MAX}")]
@@ -54,7 +56,8 @@ fn inherited() -> Result<Vec<(String, TcpListener)>, SocketsError> {
     if given.as_deref().and_then(|pid| pid.parse().ok()) != Some(own) {
         return Err(SocketsError::OthersSockets { given, own });
     }
-    let count = number.parse().ok().filter(|count| (1..=MAX).contains(count)).ok_or(SocketsError::Number(number))?;
+    let count =
+        number.parse().ok().filter(|count| (1..=MAX).contains(count)).ok_or(SocketsError::Number(number))?;
     let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
     let names = names.split(':').filter(|name| !name.is_empty()).chain(std::iter::repeat("unknown"));
     let take = |(fd, name): (RawFd, &str)| match take(fd) {

@@ -1,0 +1,45 @@
+//! The agent's clock: the time since the machine's boot, which nobody sets.
+//!
+//! Deadlines must hold when the wall clock jumps (a day forward would kill every draining instance) and across a
+//! restart of the agent. CLOCK_BOOTTIME does both, clock_gettime(2): it also counts while the machine sleeps. Reports
+//! go to people, so they carry the time of day.
+
+use handover_model::{Duration, InstanceReport, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The time of day is taken anew where it is off by more than that: otherwise each report would differ from the one
+/// before by a millisecond.
+const TOLERANCE: Duration = Duration::from_secs(1);
+
+/// Now: milliseconds since the boot, as the journal has it. Means nothing in another boot.
+#[must_use]
+pub fn now() -> Timestamp {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let millis = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or(0);
+    Timestamp::from_unix_millis(seconds.saturating_mul(1000).saturating_add(millis))
+}
+
+/// The time of day at the boot: what stands between this clock and an operator's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeOfDay(Timestamp);
+
+impl TimeOfDay {
+    /// Looks at the wall clock, and follows it where it was set.
+    pub fn follow(&mut self) {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let at_boot =
+            Timestamp::from_unix_millis(0) + wall.saturating_sub(now().since(Timestamp::from_unix_millis(0)));
+        if at_boot.since(self.0).max(self.0.since(at_boot)) > TOLERANCE {
+            self.0 = at_boot;
+        }
+    }
+
+    /// A report with the time of day in it.
+    #[must_use]
+    pub fn of(self, report: InstanceReport) -> InstanceReport {
+        let wall = |at: Timestamp| self.0 + Duration::from_millis(at.unix_millis());
+        InstanceReport { since: wall(report.since), until: report.until.map(wall), ..report }
+    }
+}

@@ -1,0 +1,130 @@
+//! What must be refused, with a clear error, and changes nothing.
+
+use handover_tests::fleet::{Agent, Fleet, Sample};
+use std::{net::Ipv4Addr, process::Output};
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Tries to join with a token, and expects to be refused with these words.
+fn refused(fleet: &Fleet, host: &str, token: &str, words: &str) {
+    let before = fleet.cli().run(["hosts", "--json"]).expect(0).stdout;
+    let stranger = Agent::not_joined(host, Ipv4Addr::new(127, 66, 9, 9), &fleet.path(host));
+    let output = stranger.join_command(token).output().unwrap();
+    assert!(!output.status.success());
+    assert!(said(&output).contains(words), "{:?} not in:\n{}", words, said(&output));
+    let names = |text: &str| {
+        text.lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["name"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(&before),
+        names(&fleet.cli().run(["hosts", "--json"]).expect(0).stdout),
+        "a host was added"
+    );
+}
+
+fn token(fleet: &Fleet, more: &[&str]) -> String {
+    let mut words = vec!["token", "create"];
+    words.extend(more);
+    let address = fleet.server.address();
+    words.extend(["--address", &address]);
+    fleet.cli().run(words).expect(0).stdout.trim().to_owned()
+}
+
+#[test]
+fn a_token_that_is_none_or_has_a_typing_error() {
+    let fleet = Fleet::with_server();
+    refused(&fleet, "stranger-1", "nonsense", "token");
+    let good = token(&fleet, &[]);
+    let mut typed = good.clone().into_bytes();
+    let at = typed.len() / 2;
+    typed[at] = if typed[at] == b'A' { b'B' } else { b'A' };
+    refused(&fleet, "stranger-2", &String::from_utf8(typed).unwrap(), "token");
+}
+
+#[test]
+fn a_token_that_was_used() {
+    let fleet = Fleet::with_server();
+    let token = token(&fleet, &[]);
+    let first = Agent::not_joined("first-1", Ipv4Addr::new(127, 66, 9, 1), &fleet.path("first"));
+    assert!(first.join_command(&token).output().unwrap().status.success());
+    refused(&fleet, "second-1", &token, "used");
+}
+
+#[test]
+fn a_token_that_has_expired() {
+    let fleet = Fleet::with_server();
+    let token = token(&fleet, &["--ttl", "1s"]);
+    handover_tests::process::wait_until(std::time::Duration::from_secs(10), "the token to expire", || {
+        let listed = fleet.cli().run(["token", "list", "--json"]).expect(0);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+        listed.json()[0]["expires"].as_u64().is_some_and(|expires| u128::from(expires) < now)
+    });
+    refused(&fleet, "late-1", &token, "expired");
+}
+
+#[test]
+fn a_token_of_another_server_is_not_even_shown_to_this_one() {
+    let (fleet, other) = (Fleet::with_server(), Fleet::with_server());
+    let address = fleet.server.address();
+    // The other fleet's token, sent to this server.
+    let token = other.cli().run(["token", "create", "--address", &address]).expect(0).stdout;
+    refused(&fleet, "astray-1", token.trim(), "not the server that made the token");
+}
+
+#[test]
+fn a_token_for_another_host() {
+    let fleet = Fleet::with_server();
+    let token = token(&fleet, &["--host", "right-1"]);
+    refused(&fleet, "wrong-1", &token, "right-1");
+}
+
+#[test]
+fn a_manifest_with_mistakes_is_refused_with_all_of_them() {
+    let fleet = Fleet::with_server();
+    let folder = fleet.path("bad");
+    Sample::new("v1").more("[drian]\nsignal = \"SIGTERM\"\n\n[restart]\ninitial = \"soon\"").write(&folder);
+    let done = fleet.cli().run(["release", "push", folder.to_str().unwrap(), "--version", "v1"]).expect(1);
+    assert!(done.stderr.contains("drian") && done.stderr.contains("soon"), "{}", done.stderr);
+    assert!(fleet.cli().run(["release", "list", "--json"]).expect(0).json().is_empty());
+}
+
+#[test]
+fn a_version_is_used_once() {
+    let fleet = Fleet::with_server();
+    fleet.push(&Sample::new("v1"));
+    // The same again is the same release; something else under the name is refused.
+    fleet.push(&Sample::new("v1"));
+    let folder = fleet.path("other");
+    Sample::new("v1").flag("--never-ready").write(&folder);
+    let done = fleet.cli().run(["release", "push", folder.to_str().unwrap(), "--version", "v1"]).expect(1);
+    assert!(done.stderr.contains("v1"), "{}", done.stderr);
+    assert_eq!(fleet.cli().run(["release", "list", "--json"]).expect(0).json().len(), 1);
+}
+
+#[test]
+fn a_command_without_a_server_says_so() {
+    let cli = handover_tests::fleet::Cli::on("/nonexistent/handover.sock");
+    let done = cli.run(["status"]).expect(5);
+    assert!(done.stderr.contains("cannot reach the server"), "{}", done.stderr);
+}
+
+#[test]
+fn an_operator_from_elsewhere_needs_a_certificate_and_gets_one() {
+    let fleet = Fleet::with_server();
+    let identity = fleet.path("operator");
+    let identity = identity.to_str().unwrap();
+    fleet.cli().run(["operator", "create", "ada", "--out", identity]).expect(0);
+    let address = fleet.server.address();
+    let listed = fleet.cli().run(["hosts", "--json", "--server", &address, "--identity", identity]);
+    listed.expect(0);
+    // Another fleet's operator is a stranger here.
+    let other = Fleet::with_server();
+    let theirs = other.path("operator");
+    other.cli().run(["operator", "create", "eve", "--out", theirs.to_str().unwrap()]).expect(0);
+    let done = fleet.cli().run(["hosts", "--server", &address, "--identity", theirs.to_str().unwrap()]);
+    assert_ne!(done.code, 0, "{}", done.stdout);
+}

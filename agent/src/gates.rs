@@ -141,6 +141,15 @@ impl Gates {
         gates.filter_map(|(_, gate)| gate.share(instance)).min()
     }
 
+    /// Whether an instance's pin leads to it on each of these listeners. A pin that nobody has leads where strangers go.
+    #[must_use]
+    pub fn leads_to(&self, service: &ServiceName, listeners: &[Listener], instance: &InstanceId) -> bool {
+        listeners.iter().all(|listener| {
+            let key = Key { service: service.clone(), address: listener.address };
+            self.gates.get(&key).is_some_and(|gate| gate.pin(instance).is_some())
+        })
+    }
+
     /// A pin that nobody on this host has.
     ///
     /// # Errors

@@ -180,7 +180,17 @@ impl Supervisor {
         let runtime = self.config.runtime.clone();
         let Some(instance) = self.instances.get_mut(id) else { return };
         let notify = instance.manifest.as_ref().is_some_and(|m| m.readiness.check == ReadinessCheck::Notify);
+        let deaf = instance.manifest.as_ref().is_some_and(|manifest| {
+            !self.gates.leads_to(&instance.release.name.service, &manifest.listeners, id)
+        });
         let State::Running { run, .. } = &mut instance.state else { return };
+        if deaf && matches!(run, Run::Starting { .. } | Run::Ready { .. } | Run::Unhealthy { .. }) {
+            // A launcher that was waiting for its word, or a program that closed its sockets: no client can reach it.
+            let reason = "its listening sockets were gone when the agent came back".to_owned();
+            let anew = matches!(run, Run::Starting { executed: false, .. });
+            let then = if anew { Then::Anew { reason } } else { Then::Restart { reason } };
+            *run = Run::Stopping { since: now(), then };
+        }
         if notify {
             match NotifySocket::open(&runtime, id.as_str()) {
                 Ok(socket) => instance.notify = Some(Arc::new(socket)),

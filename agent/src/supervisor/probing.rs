@@ -198,6 +198,11 @@ impl Supervisor {
     fn probe(&self, id: &InstanceId, probe: &Probe) -> Option<Asked> {
         let instance = self.instances.get(id)?;
         let manifest = instance.manifest.as_ref()?;
+        // Through a pin that is not set another instance would answer for this one.
+        if !self.gates.leads_to(instance.service(), &manifest.listeners, id) {
+            tracing::error!(instance = %id, "is not asked: it has lost its listening sockets");
+            return None;
+        }
         let way = |name: &ListenerName| {
             let listener = manifest.listeners.iter().find(|listener| listener.name == *name)?;
             Some(Way { pin: Pin::new(instance.pin).ok()?, listener: listener.address })

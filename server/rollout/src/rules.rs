@@ -50,10 +50,7 @@ pub(crate) fn health(report: &InstanceReport) -> Health {
 /// The failure of an instance in an operator's words, with what its agent says.
 pub(crate) fn failure_of(instance: &InstanceId, report: &InstanceReport) -> String {
     // What the agent says of an end by itself is a sentence about the instance, and tells more than the phase.
-    let tells_all = matches!(
-        report.phase,
-        InstancePhase::BackingOff | InstancePhase::GaveUp | InstancePhase::Exited
-    );
+    let tells_all = matches!(report.phase, InstancePhase::BackingOff | InstancePhase::Exited);
     if tells_all && !report.detail.is_empty() {
         return format!("{instance}: {}", report.detail);
     }

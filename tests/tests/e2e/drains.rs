@@ -58,7 +58,8 @@ fn an_instance_that_ignores_the_signal_is_killed_at_the_deadline_and_only_then()
     let old = fleet.agents[0].processes();
     assert!(old.len() >= 2, "a program with a child: {old:?}");
     fleet.push(&Sample::new("v2"));
-    let traffic = Traffic::on(&fleet);
+    // Whoever keeps a connection to a program that does not let go is cut with it: the ledger says so.
+    let traffic = Traffic::one_connection_each(&fleet);
     let done = fleet.deploy("v2").expect(0);
     traffic.stop().assert_no_failures();
     let ledger = &done.last()["hosts"][0]["ledger"];

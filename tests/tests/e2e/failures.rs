@@ -21,13 +21,13 @@ fn a_release_that_gets_ready_late_answers_nobody_before() {
 }
 
 /// What a broken release does, and a part of the reason that must be told.
-fn rolls_back(broken: Sample, reason: &str) {
+fn rolls_back(broken: &Sample, reason: &str) {
     let fleet = Fleet::of(2);
     fleet.push(&Sample::new("v1"));
     fleet.deploy("v1").expect(0);
     let before: Vec<Vec<i32>> = fleet.agents.iter().map(handover_tests::fleet::Agent::pids).collect();
     let traffic = Traffic::on(&fleet);
-    fleet.push(&broken);
+    fleet.push(broken);
     let done = fleet.deploy(&broken.version).expect(3);
     let seen = traffic.stop();
     seen.assert_no_failures();
@@ -46,22 +46,22 @@ const SOON: &str = "kind = \"http\"\npath = \"/ready\"\ninterval = \"20ms\"\ndea
 
 #[test]
 fn a_release_that_never_gets_ready_is_rolled_back() {
-    rolls_back(Sample::new("v2").flag("--never-ready").readiness(SOON), "503");
+    rolls_back(&Sample::new("v2").flag("--never-ready").readiness(SOON), "503");
 }
 
 #[test]
 fn a_release_that_exits_at_once_is_rolled_back() {
-    rolls_back(Sample::new("v2").flag("--exit-at-once 3"), "exited with code 3");
+    rolls_back(&Sample::new("v2").flag("--exit-at-once 3"), "exited with code 3");
 }
 
 #[test]
 fn a_release_that_answers_500_on_its_readiness_path_is_rolled_back() {
-    rolls_back(Sample::new("v2").flag("--ready-status 500").readiness(SOON), "500");
+    rolls_back(&Sample::new("v2").flag("--ready-status 500").readiness(SOON), "500");
 }
 
 #[test]
 fn a_release_whose_program_is_missing_is_rolled_back() {
-    rolls_back(Sample::new("v2").command("bin/nothing-here"), "bin/nothing-here");
+    rolls_back(&Sample::new("v2").command("bin/nothing-here"), "bin/nothing-here");
 }
 
 #[test]
@@ -98,10 +98,10 @@ fn a_deployment_that_is_to_pause_waits_for_a_person_and_can_be_aborted() {
     assert_eq!(done.last()["state"], "paused");
     assert_eq!(fleet.versions(), ["v1", "v1"]);
     // Another deployment of the service is refused while it waits, and says which.
-    let refused = fleet.deploy("v1");
+    fleet.push(&Sample::new("v3"));
+    let refused = fleet.deploy("v3");
     assert!(refused.code != 0 && refused.stderr.contains("d2"), "{}", refused.stderr);
     fleet.cli().run(["abort", "web", "--reason", "not today", "--json"]).expect(3);
-    fleet.push(&Sample::new("v3"));
     fleet.deploy("v3").expect(0);
 }
 

@@ -17,33 +17,33 @@ fn a_worker_without_sockets_is_replaced() {
     assert!(std::fs::metadata(&ticks).unwrap().len() > 0, "the worker did nothing");
 }
 
-fn gets_ready_by(version: &str, sample: Sample) {
+fn gets_ready_by(sample: &Sample) {
     let fleet = Fleet::of(1);
-    fleet.push(&sample);
-    fleet.deploy(version).expect(0);
+    fleet.push(sample);
+    fleet.deploy(&sample.version).expect(0);
 }
 
 #[test]
 fn readiness_by_notify() {
     let notify = "kind = \"notify\"\ndeadline = \"20s\"";
-    gets_ready_by("v1", Sample::new("v1").flag("--notify-after 300ms").readiness(notify));
+    gets_ready_by(&Sample::new("v1").flag("--notify-after 300ms").readiness(notify));
 }
 
 #[test]
 fn readiness_by_tcp_means_that_the_program_accepts() {
-    gets_ready_by("v1", Sample::new("v1").readiness("kind = \"tcp\"\ndeadline = \"20s\""));
+    gets_ready_by(&Sample::new("v1").readiness("kind = \"tcp\"\ndeadline = \"20s\""));
 }
 
 #[test]
 fn readiness_by_exec() {
     let exec = "kind = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", \"test -n \\\"$HANDOVER_INSTANCE\\\"\"]\ndeadline = \"20s\"";
-    gets_ready_by("v1", Sample::new("v1").readiness(exec));
+    gets_ready_by(&Sample::new("v1").readiness(exec));
 }
 
 #[test]
 fn readiness_by_grpc() {
     let grpc = "kind = \"grpc\"\ninterval = \"50ms\"\ndeadline = \"20s\"";
-    gets_ready_by("v1", Sample::new("v1").flag("--grpc-health").readiness(grpc));
+    gets_ready_by(&Sample::new("v1").flag("--grpc-health").readiness(grpc));
 }
 
 #[test]

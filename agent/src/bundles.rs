@@ -167,7 +167,7 @@ impl Bundles {
         // Whole and good it is not needed any more; bad it must not be resumed.
         match tokio::fs::remove_file(&archive).await {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                return Err(FetchError::Write { path: archive, source });
+                Err(FetchError::Write { path: archive, source })
             }
             Ok(()) | Err(_) => unpacked,
         }

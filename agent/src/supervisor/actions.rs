@@ -47,7 +47,7 @@ impl Supervisor {
         let unwritten = error.is::<NotWritten>() || matches!(gates, Some(GatesError::Journal(_)));
         match action {
             Action::Start(id) if matches!(gates, Some(GatesError::Taken { .. })) => {
-                self.give_up(id, chain(error))
+                self.give_up(id, chain(error));
             }
             Action::Start(id) if !unwritten => self.failed(id, chain(error), true),
             Action::SetShares(..)

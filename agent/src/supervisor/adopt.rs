@@ -293,8 +293,10 @@ fn after_reboot(life: Life) -> State {
         // Its start looks whether the files are here.
         Life::Fetched | Life::BackingOff(_) | Life::GaveUp { .. } => State::Fetched,
         Life::Running { run, .. } => match run {
-            Run::Starting { .. } | Run::Ready { .. } | Run::Unhealthy { .. } => State::Fetched,
-            Run::Stopping { then: Then::Restart { .. } | Then::Anew { .. }, .. } => State::Fetched,
+            Run::Starting { .. }
+            | Run::Ready { .. }
+            | Run::Unhealthy { .. }
+            | Run::Stopping { then: Then::Restart { .. } | Then::Anew { .. }, .. } => State::Fetched,
             Run::Emptying { .. } => State::Exited(Exited { at: now(), ledger: DrainLedger::default() }),
             Run::Draining { ledger, .. } | Run::Stopping { then: Then::Gone { ledger, .. }, .. } => {
                 State::Exited(Exited { at: now(), ledger })

@@ -22,8 +22,9 @@ async fn each_kind_of_hostile_bundle_is_refused_and_nothing_is_kept() {
         }
         let refused = client.upload_bundle(tokio_stream::iter(parts)).await;
         let status = refused.expect_err(&format!("{kind:?} was taken"));
-        // What is declared is checked against the server's own bounds before anything is looked into.
-        let told = [kind.reason(), "this server takes at most"].iter().any(|words| status.message().contains(words));
+        // What is declared is checked against the server's own bounds, and the length against what came, before
+        // anything is looked into.
+        let told = [kind.reason(), "this server takes at most", "ended at"].iter().any(|words| status.message().contains(words));
         assert!(told, "{kind:?}: {}", status.message());
         let left =
             client.get_upload(GetUploadRequest { digest: descriptor.digest }).await.unwrap().into_inner();

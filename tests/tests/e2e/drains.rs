@@ -3,6 +3,7 @@
 use handover_tests::{
     fleet::{Fleet, Sample, Traffic},
     http,
+    process::wait_until,
 };
 use std::{thread, time::Duration};
 
@@ -67,6 +68,12 @@ fn an_instance_that_ignores_the_signal_is_killed_at_the_deadline_and_only_then()
     let drained = ledger["drain_millis"].as_u64().unwrap();
     assert!((2_000..5_000).contains(&drained), "it was killed after {drained} ms");
     for pid in old {
-        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "process {pid} is left");
+        wait_until(Duration::from_secs(10), &format!("process {pid} to be gone"), || is_gone(pid));
     }
+}
+
+/// Gone, or dead and not yet reaped by init.
+fn is_gone(pid: i32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }

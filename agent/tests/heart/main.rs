@@ -1,0 +1,11 @@
+//! The real agent against a server that is played: targets go in, reports and the kernel's state come out.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code outside of #[test] functions")]
+
+mod adoption;
+mod bundles;
+mod crashes;
+mod driver;
+mod flips;
+mod host;
+mod program;
+mod targets;

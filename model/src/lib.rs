@@ -14,7 +14,8 @@ mod time;
 
 pub use digest::{Digest, DigestError};
 pub use name::{
-    DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version, VersionError,
+    DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version,
+    VersionError,
 };
 pub use release::{BundleDescriptor, Release, ReleaseRef};
 pub use report::{DrainLedger, HostReport, InstancePhase, InstanceReport};

@@ -133,11 +133,11 @@ impl FromStr for DeploymentId {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        text.strip_prefix('d')
-            .unwrap_or(text)
-            .parse()
-            .map(Self)
-            .map_err(|_| NameError { what: "deployment", longest: 20, text: text.chars().take(100).collect() })
+        text.strip_prefix('d').unwrap_or(text).parse().map(Self).map_err(|_| NameError {
+            what: "deployment",
+            longest: 20,
+            text: text.chars().take(100).collect(),
+        })
     }
 }
 
@@ -223,7 +223,8 @@ impl Label {
     /// When a part is too long or has other characters.
     pub fn new(key: &str, value: &str) -> Result<Self, LabelError> {
         let good = |text: &str| {
-            text.len() <= 63 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            text.len() <= 63
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         };
         if key.is_empty() || !good(key) || !good(value) {
             return Err(LabelError(format!("{key}={value}").chars().take(160).collect()));
@@ -236,7 +237,8 @@ impl FromStr for Label {
     type Err = LabelError;
 
     fn from_str(text: &str) -> Result<Self, LabelError> {
-        let (key, value) = text.split_once('=').ok_or_else(|| LabelError(text.chars().take(160).collect()))?;
+        let (key, value) =
+            text.split_once('=').ok_or_else(|| LabelError(text.chars().take(160).collect()))?;
         Self::new(key, value)
     }
 }

@@ -103,7 +103,7 @@ impl Containment {
     /// Removes what was made for all instances, once none is left. Best effort: an empty folder does no harm.
     pub fn give_back(&self) {
         if let Self::Cgroup(hierarchy) = self {
-            let _ = std::fs::remove_dir(hierarchy.root());
+            hierarchy.give_back();
         }
     }
 

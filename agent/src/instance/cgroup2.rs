@@ -10,6 +10,8 @@ use std::{
 
 /// How deep the cgroups that a program makes below its own are followed.
 const MAX_DEPTH: usize = 16;
+/// Folders in which an agent tries out at its start what it may do; followed by its pid.
+const TRIAL: &str = "trial.";
 
 /// The part of the host's cgroup tree that is the agent's.
 #[derive(Clone, Debug)]
@@ -39,8 +41,9 @@ impl Hierarchy {
             move |error: io::Error| format!("{path}: {error}")
         };
         fs::create_dir_all(&self.root).map_err(say(&self.root))?;
+        self.sweep_trials();
         // Another agent that starts at the same moment must not meet this one's folder.
-        let trial = self.root.join(format!("trial.{}", std::process::id()));
+        let trial = self.root.join(format!("{TRIAL}{}", std::process::id()));
         fs::create_dir(&trial).map_err(say(&trial))?;
         let procs = trial.join("cgroup.procs");
         let written = fs::OpenOptions::new().write(true).open(&procs).map(drop).map_err(say(&procs));
@@ -49,6 +52,22 @@ impl Hierarchy {
         let common = self.common_ancestor().join("cgroup.procs");
         let allowed = access(&common, Access::WRITE_OK).map_err(|error| say(&common)(error.into()));
         written.and(removed).and(allowed)
+    }
+
+    /// Removes the trials of agents that were killed in the middle of theirs. Best effort: an empty folder does no harm.
+    fn sweep_trials(&self) {
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let of = name.to_str().and_then(|name| name.strip_prefix(TRIAL));
+            if of.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
+    }
+
+    /// Removes the agent's folder, where nothing is in it any more.
+    pub(super) fn give_back(&self) {
+        let _ = fs::remove_dir(&self.root);
     }
 
     /// The lowest cgroup above both the agent and its instances.
@@ -71,7 +90,7 @@ impl Hierarchy {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
             match entry.file_name().into_string() {
-                Ok(name) if entry.file_type()?.is_dir() && !name.starts_with("trial.") => names.insert(name),
+                Ok(name) if entry.file_type()?.is_dir() && !name.starts_with(TRIAL) => names.insert(name),
                 Ok(_) | Err(_) => false,
             };
         }

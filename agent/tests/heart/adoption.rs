@@ -141,6 +141,22 @@ async fn the_agent_dies_while_the_live_one_is_down_and_it_comes_back() {
 }
 
 #[tokio::test]
+async fn systemd_is_told_once_everything_is_taken_over() {
+    let mut host = Host::start();
+    let one = host.web("1", "");
+    host.serve("web-1", &one).await;
+    host.kill_agent();
+    let path = host.folder.path().join("systemd.sock");
+    let systemd = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(crate::host::DEADLINE)).unwrap();
+    host.start_agent_with(&[("NOTIFY_SOCKET", path.to_str().unwrap())]);
+    let mut said = [0; 64];
+    let length = systemd.recv(&mut said).unwrap();
+    assert_eq!(&said[..length], b"READY=1\n");
+    assert_eq!(host.log().matches("taken over instance=web-1").count(), 1);
+}
+
+#[tokio::test]
 async fn one_that_died_while_no_agent_looked_is_started_again() {
     let mut host = Host::start();
     let one = host.web("1", "");

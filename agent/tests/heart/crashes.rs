@@ -1,7 +1,7 @@
 //! Instances that die or get sick by themselves.
 
-use crate::host::{DRAIN, HTTP, Host, find, kill};
-use handover_model::{InstancePhase, Share};
+use crate::host::{DRAIN, HTTP, Host, find, kill, until};
+use handover_model::{HostReport, InstancePhase, Share};
 
 /// A pause that a client notices.
 const RESTART: &str = "[restart]\ninitial = \"1s\"\n";
@@ -52,7 +52,11 @@ async fn one_that_is_being_replaced_is_kept_running_until_the_other_is_ready() {
     host.order(&[("web-2", &two, 10_000)]);
     host.phase("web-2", InstancePhase::Starting).await;
     kill(first);
-    host.phase("web-1", InstancePhase::BackingOff).await;
+    let again = |report: &HostReport| {
+        find(report, "web-1").is_some_and(|i| i.restarts == 1 && i.phase == InstancePhase::Ready)
+    };
+    let report = host.driver.until("web-1 runs again", again).await;
+    assert_eq!(find(&report, "web-1").unwrap().share, Share::ALL);
     assert_eq!(host.ask(), "1");
     host.serves("web-2").await;
     host.gone("web-1").await;
@@ -65,11 +69,11 @@ async fn what_cannot_be_written_down_is_not_done_and_is_tried_again() {
     let (one, two) = (host.web("1", "ignore_term=1"), host.web("2", ""));
     let first = host.serve("web-1", &one).await.pid.unwrap();
     // A folder in the way of the record's next version: as good as a full disk.
-    let block = |instance: &str| host.journal().join(format!("instances/{instance}.json.new"));
-    let (second_blocked, first_blocked) = (block("web-2"), block("web-1"));
+    let way = |instance: &str| host.journal().join(format!("instances/{instance}.json.new"));
+    let (second_blocked, first_blocked) = (way("web-2"), way("web-1"));
     std::fs::create_dir(&second_blocked).unwrap();
     host.order(&[("web-2", &two, 10_000)]);
-    crate::host::until("the agent says so", || host.log().contains("cannot write down instance web-2")).await;
+    until("the agent says so", || host.log().contains("cannot write down instance web-2")).await;
     let before = cpu_ticks(host.agent_pid());
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     assert!(cpu_ticks(host.agent_pid()) - before < 30, "the agent is busy although it has to wait");
@@ -77,10 +81,10 @@ async fn what_cannot_be_written_down_is_not_done_and_is_tried_again() {
     std::fs::remove_dir(&second_blocked).unwrap();
     assert_eq!(host.serves("web-2").await.restarts, 0);
 
-    crate::host::until("web-1 drains", || host.output("web-1").contains("SIGTERM")).await;
-    std::fs::create_dir(&first_blocked).unwrap();
-    crate::host::until("the agent says so", || host.log().contains("cannot write down instance web-1")).await;
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    until("web-1 drains", || host.output("web-1").contains("SIGTERM")).await;
+    // A record may just be written under that name.
+    until("its record is blocked", || std::fs::create_dir(&first_blocked).is_ok()).await;
+    until("the agent says so", || host.log().contains("failed action=Kill")).await;
     assert!(Host::alive(first), "killed without a record of it");
     std::fs::remove_dir(&first_blocked).unwrap();
     assert!(host.gone("web-1").await.ledger.unwrap().killed);

@@ -67,11 +67,16 @@ impl Host {
     }
 
     pub(crate) fn start_agent(&mut self) {
+        self.start_agent_with(&[]);
+    }
+
+    pub(crate) fn start_agent_with(&mut self, environment: &[(&str, &str)]) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("agent.log"));
         let agent = Command::new(env!("CARGO_BIN_EXE_handover-agent"))
             .args(["run", "--config"])
             .arg(&self.config)
             .env("HANDOVER_LOG", "debug,h2=info,hyper=info,rustls=info,tower=info")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stderr(log.unwrap())
             .spawn();

@@ -43,9 +43,9 @@ impl View {
         match self {
             Self::Json => println!("{}", super::json::deployment(deployment)),
             Self::Plain { told } => {
-                tell(told, "", headline(deployment), outcome::state(deployment));
+                tell(told, "", &headline(deployment), outcome::state(deployment));
                 for host in &deployment.hosts {
-                    tell(told, &host.host, plain(host), &state_key(host));
+                    tell(told, &host.host, &plain(host), &state_key(host));
                 }
             }
             Self::Terminal { all, head, hosts } => {
@@ -84,7 +84,7 @@ fn bar() -> ProgressBar {
 }
 
 /// Prints a line where what it is about has changed.
-fn tell(told: &mut BTreeMap<String, String>, about: &str, line: String, key: &str) {
+fn tell(told: &mut BTreeMap<String, String>, about: &str, line: &str, key: &str) {
     if told.get(about).is_none_or(|before| before != key) {
         println!("{} {line}", time::clock());
         told.insert(about.to_owned(), key.to_owned());

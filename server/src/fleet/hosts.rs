@@ -9,8 +9,8 @@ use super::{
 use crate::store::Keyspace;
 use handover_identity::TokenClaim;
 use handover_model::{
-    Digest, HostName, HostValues, InstanceTarget, Label, Labels, ServiceName, ServiceTarget, Target,
-    Timestamp,
+    Digest, HostName, HostValues, InstanceTarget, Label, Labels, ReleaseRef, ServiceName, ServiceTarget,
+    Target, Timestamp,
 };
 use handover_rollout::Assignment;
 use std::collections::{BTreeMap, BTreeSet};
@@ -271,7 +271,17 @@ impl State {
                 labels: host.record.labels.clone(),
             },
             services,
-            keep: std::collections::BTreeSet::new(),
+            keep: host.assignments.keys().flat_map(|service| self.rollback_bundles(service)).collect(),
+        })
+    }
+
+    /// The bundles that a service's hosts keep: of its current release and of the one that a rollback goes to.
+    fn rollback_bundles(&self, service: &ServiceName) -> impl Iterator<Item = Digest> {
+        let versions =
+            self.services.get(service).into_iter().flat_map(|s| s.current.iter().chain(s.history.last()));
+        versions.filter_map(move |version| {
+            let name = ReleaseRef { service: service.clone(), version: version.clone() };
+            self.releases.get(&name).map(|release| release.release.bundle.digest)
         })
     }
 

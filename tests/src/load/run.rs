@@ -71,11 +71,22 @@ impl Load {
             for worker in workers {
                 running.spawn(worker.run());
             }
-            while running.join_next().await.is_some() {}
-            let _ = finish.send(Some(began.elapsed()));
+            let mut broken = false;
+            while let Some(ended) = running.join_next().await {
+                broken |= ended.is_err();
+            }
+            let _ = finish.send(Some(Finished { after: began.elapsed(), broken }));
         });
         Ok(RunningLoad { shared, began, began_at: now(), stop, finished, runtime: Some(runtime) })
     }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug)]
+struct Finished {
+    after: Duration,
+    /// A client panicked: what it would have counted is missing.
+    broken: bool,
 }
 
 /// A run that goes on until its bound, until it is stopped, or until this is dropped, which cuts what is running.
@@ -86,7 +97,7 @@ pub struct RunningLoad {
     began_at: Timestamp,
     stop: watch::Sender<bool>,
     /// How long the run took, once all clients have ended.
-    finished: watch::Receiver<Option<Duration>>,
+    finished: watch::Receiver<Option<Finished>>,
     runtime: Option<runtime::Runtime>,
 }
 
@@ -94,7 +105,7 @@ impl RunningLoad {
     /// What was counted so far.
     #[must_use]
     pub fn snapshot(&self) -> Report {
-        let elapsed = self.finished.borrow().unwrap_or_else(|| self.began.elapsed());
+        let elapsed = self.finished.borrow().map_or_else(|| self.began.elapsed(), |finished| finished.after);
         let tally = self.shared.tally().clone();
         Report::of(tally, self.shared.config.mode.words(), self.began_at, elapsed)
     }
@@ -118,6 +129,9 @@ impl RunningLoad {
     }
 
     /// Waits for the run to end by itself, at its bound, and reports.
+    ///
+    /// # Panics
+    /// When one of its clients did: the report would miss what that one saw.
     #[must_use]
     pub fn wait(self) -> Report {
         // The clients' own runtime cannot be blocked on from inside another one; a sleep can, anywhere. Bounded by the run's
@@ -125,6 +139,8 @@ impl RunningLoad {
         while !self.is_finished() {
             thread::sleep(Duration::from_millis(2));
         }
+        let broken = self.finished.borrow().is_some_and(|finished| finished.broken);
+        assert!(!broken, "a client of the load generator panicked: its report would be too good");
         self.snapshot()
     }
 }

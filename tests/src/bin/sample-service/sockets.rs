@@ -13,6 +13,8 @@ use std::{
 const FIRST: RawFd = 3;
 /// More than any manifest has.
 const MAX: RawFd = 1024;
+/// The manifest's default backlog.
+const BACKLOG: i32 = 4096;
 
 /// Why there are no sockets.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,9 @@ pub(crate) fn listeners(own: &[SocketAddr]) -> Result<Vec<(String, TcpListener)>
     for &address in own {
         let bind = || {
             let listener = TcpListener::bind(address)?;
+            // The standard library's 128 would make it another service than behind a gate. Linux takes a second listen(2) as
+            // a change of the backlog.
+            rustix::net::listen(&listener, BACKLOG)?;
             listener.set_nonblocking(true)?;
             Ok(listener)
         };

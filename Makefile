@@ -32,10 +32,10 @@ bench: needs
 	$(CARGO) build --release --workspace --bins
 	./target/release/bench
 
-## The long runs: 20 deployments under load, kills at every point.
+## The long runs: every test, the ignored ones as well, and each property on many more cases.
 soak: needs
 	$(CARGO) build --workspace --bins
-	$(CARGO) nextest run --workspace --run-ignored all
+	PROPTEST_CASES=2000 $(CARGO) nextest run --workspace --run-ignored all
 
 needs:
 	@./.ci/needs

@@ -1,8 +1,9 @@
 //! Files that survive a power cut whole: the old content or the new, never a part.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -16,7 +17,8 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?.to_owned();
     name.push(".new");
     let beside = folder.join(name);
-    let mut file = File::create(&beside)?;
+    // Targets and records hold the manifests' environments, and these hold secrets.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(content)?;
     file.sync_all()?;
     drop(file);

@@ -62,7 +62,7 @@ pub fn authorise(path: &str, caller: &Caller) -> Result<(), Status> {
             Reason::NoCertificate,
             "this call needs a client certificate",
             match who {
-                Who::Agents => "enrol the host first: `handover-agent enrol TOKEN`",
+                Who::Agents => "enrol the host first: `handover-agent join`",
                 Who::Anyone | Who::Operators => {
                     "on the server's machine use its Unix socket; from elsewhere a certificate made with `handover operator`"
                 }

@@ -1,10 +1,11 @@
 //! The way to the server: its Unix socket, or mTLS from another machine.
 
 use super::{Global, error::CliError};
+use backon::BackoffBuilder as _;
 use handover_identity::{ClientTls, Credentials, ServerAddress};
 use handover_proto::v1::operator_service_client::OperatorServiceClient;
-use std::path::PathBuf;
-use tonic::transport::Channel;
+use std::{path::PathBuf, time::Duration};
+use tonic::{Code, transport::Channel};
 
 /// Longest answer that is read: a status of many hosts.
 const LONGEST: usize = 64 * 1024 * 1024;
@@ -66,4 +67,19 @@ async fn client(way: &Way) -> Result<OperatorServiceClient<Channel>, CliError> {
         }
     };
     Ok(OperatorServiceClient::new(channel).max_decoding_message_size(LONGEST))
+}
+
+/// The pauses between attempts to reach a server that went away: with back-off and jitter, some two minutes in all.
+pub(super) fn pauses() -> impl Iterator<Item = Duration> {
+    backon::ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(5))
+        .with_max_times(40)
+        .build()
+}
+
+/// Whether a broken call may go well another time: the connection broke, the server did not refuse.
+pub(super) fn is_worth_trying(broke: &tonic::Status) -> bool {
+    matches!(broke.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal)
 }

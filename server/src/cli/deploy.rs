@@ -1,13 +1,14 @@
 //! `handover deploy`, `rollback`, `abort`: beginning deployments, watching them, stopping them.
 
-use super::{connection::Connection, error::CliError, exit, json, live::View, outcome, plan};
-use backon::BackoffBuilder as _;
-use handover_proto::v1::{AbortDeploymentRequest, Deployment, DeploymentRequest, GetDeploymentRequest};
-use std::{
-    io::{IsTerminal as _, Write as _, stdin, stdout},
-    time::Duration,
+use super::{
+    connection::{self, Connection},
+    error::CliError,
+    exit, json,
+    live::View,
+    outcome, plan,
 };
-use tonic::Code;
+use handover_proto::v1::{AbortDeploymentRequest, Deployment, DeploymentRequest, GetDeploymentRequest};
+use std::io::{IsTerminal as _, Write as _, stdin, stdout};
 
 /// Carry a release to the hosts of its service.
 #[derive(Debug, clap::Args)]
@@ -118,6 +119,11 @@ async fn begin(
     mut to: Connection,
     json: bool,
 ) -> Result<exit::Exit, CliError> {
+    if json && !how.yes && !how.plan {
+        return Err(CliError::Usage(
+            "with --json nobody is asked: add --yes to go on, or --plan to only look".into(),
+        ));
+    }
     let compiled = to.client.plan_deployment(request.clone()).await?.into_inner();
     if how.plan {
         if json {
@@ -195,15 +201,7 @@ async fn watch(mut to: Connection, deployment: &Deployment, json: bool) -> Resul
 /// Reads snapshots; a server that is started again meanwhile is waited for, with back-off and a limit.
 async fn follow(to: &mut Connection, view: &mut View, last: &mut Deployment) -> Result<exit::Exit, CliError> {
     let request = GetDeploymentRequest { id: last.id, service: last.service.clone() };
-    let pauses = || {
-        backon::ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(5))
-            .with_max_times(40)
-            .build()
-    };
-    let mut pause = pauses();
+    let mut pause = connection::pauses();
     loop {
         let broke = match to.client.watch_deployment(request.clone()).await {
             Ok(stream) => {
@@ -211,7 +209,7 @@ async fn follow(to: &mut Connection, view: &mut View, last: &mut Deployment) -> 
                 loop {
                     match stream.message().await {
                         Ok(Some(snapshot)) => {
-                            pause = pauses();
+                            pause = connection::pauses();
                             *last = snapshot;
                             view.show(last);
                             if let Some(code) = outcome::exit_of(last) {
@@ -227,9 +225,9 @@ async fn follow(to: &mut Connection, view: &mut View, last: &mut Deployment) -> 
             }
             Err(status) => status,
         };
-        let worth_trying =
-            matches!(broke.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal);
-        let Some(wait) = pause.next().filter(|_| worth_trying) else { return Err(broke.into()) };
+        let Some(wait) = pause.next().filter(|_| connection::is_worth_trying(&broke)) else {
+            return Err(broke.into());
+        };
         tokio::time::sleep(wait).await;
         // Not there yet: the next round tries again.
         let _ = to.again().await;

@@ -14,6 +14,7 @@ mod json;
 mod live;
 mod operator;
 mod outcome;
+mod pipe;
 mod plan;
 mod release;
 mod status;
@@ -106,6 +107,7 @@ pub fn main() -> ExitCode {
     if let Command::Server(arguments) = &cli.command {
         return crate::server_command::run(arguments);
     }
+    pipe::end_quietly();
     match run(cli) {
         Ok(code) => code.report(),
         Err(error) => {

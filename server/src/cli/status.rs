@@ -1,6 +1,10 @@
 //! `handover status`.
 
-use super::{connection::Connection, error::CliError, exit, hosts, json, time};
+use super::{
+    connection::{self, Connection},
+    error::CliError,
+    exit, hosts, json, time,
+};
 use handover_proto::v1::{ListServicesRequest, ListServicesResponse, Service};
 use std::io::{IsTerminal as _, stdout};
 
@@ -15,24 +19,57 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) async fn run(args: StatusArgs, mut to: Connection, as_json: bool) -> Result<exit::Exit, CliError> {
-    let request = ListServicesRequest { service: args.service.unwrap_or_default() };
+    let request = ListServicesRequest { service: args.service.clone().unwrap_or_default() };
     if !args.watch {
         let status = to.client.list_services(request).await?.into_inner();
+        if let Some(service) = args.service.filter(|_| status.services.is_empty()) {
+            return Err(CliError::Failed(format!(
+                "there is no service {service}; `handover status` lists all"
+            )));
+        }
         show(&mut to, &status, as_json).await?;
         return Ok(exit::DONE);
     }
-    let mut stream = to.client.watch_services(request).await?.into_inner();
+    tokio::select! {
+        ended = watch(&mut to, request, as_json) => ended,
+        _ = tokio::signal::ctrl_c() => Ok(exit::INTERRUPTED),
+    }
+}
+
+/// Shows each snapshot; a server that is started again meanwhile is waited for, with back-off and a limit.
+async fn watch(
+    to: &mut Connection,
+    request: ListServicesRequest,
+    as_json: bool,
+) -> Result<exit::Exit, CliError> {
+    let mut pause = connection::pauses();
     loop {
-        let next = tokio::select! {
-            next = stream.message() => next?,
-            _ = tokio::signal::ctrl_c() => return Ok(exit::INTERRUPTED),
+        let broke = match to.client.watch_services(request.clone()).await {
+            Ok(stream) => {
+                let mut stream = stream.into_inner();
+                loop {
+                    match stream.message().await {
+                        Ok(Some(status)) => {
+                            pause = connection::pauses();
+                            if !as_json && stdout().is_terminal() {
+                                // Home, and away with what stood below.
+                                print!("\x1b[H\x1b[J");
+                            }
+                            show(to, &status, as_json).await?;
+                        }
+                        Ok(None) => break tonic::Status::unavailable("the server ended the watch"),
+                        Err(status) => break status,
+                    }
+                }
+            }
+            Err(status) => status,
         };
-        let Some(status) = next else { return Ok(exit::UNREACHABLE) };
-        if !as_json && stdout().is_terminal() {
-            // Home, and away with what stood below.
-            print!("\x1b[H\x1b[J");
-        }
-        show(&mut to, &status, as_json).await?;
+        let Some(wait) = pause.next().filter(|_| connection::is_worth_trying(&broke)) else {
+            return Err(broke.into());
+        };
+        tokio::time::sleep(wait).await;
+        // Not there yet: the next round tries again.
+        let _ = to.again().await;
     }
 }
 

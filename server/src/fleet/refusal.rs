@@ -77,7 +77,7 @@ pub enum Refusal {
     NoToken(TokenId),
     /// A deployment of the service goes on.
     #[error(
-        "deployment {deployment} of service {service} (to {version}, by {by}) is going on: wait for it, or end it with `handover abort {deployment}`, which rolls it back"
+        "deployment {deployment} of service {service} (to {version}, by {by}) is going on: wait for it, or end it with `handover abort {service}`, which rolls it back"
     )]
     DeploymentInProgress {
         /// The service.

@@ -16,11 +16,22 @@ impl Deploying {
         Self(running)
     }
 
-    /// Waits until it has shown so many snapshots, or has ended.
+    /// Waits until it has shown so many snapshots. It must not have ended by then.
+    #[track_caller]
     pub fn until_snapshots(&self, count: usize) {
         wait_until(LONG, &format!("{count} snapshots"), || {
-            self.0.stdout().lines().count() >= count || !self.0.is_running()
+            let shown = self.0.stdout().lines().count();
+            assert!(
+                shown >= count || self.0.is_running(),
+                "it ended after {shown} snapshots, before the {count}th"
+            );
+            shown >= count
         });
+        let over = |line: &str| {
+            ["succeeded", "rolled back"].iter().any(|end| line.contains(&format!("\"state\":\"{end}\"")))
+        };
+        let shown = self.0.stdout();
+        assert!(!shown.lines().take(count).any(over), "the deployment had ended by the {count}th snapshot");
     }
 
     /// Waits for its end.

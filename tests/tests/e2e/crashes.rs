@@ -1,5 +1,6 @@
 //! kill -9 of the server, of an agent, of both, and of the live instance, in the middle of everything.
 
+use handover_proto::v1::{Deployment, GetDeploymentRequest, operator_service_client::OperatorServiceClient};
 use handover_tests::{
     fleet::{Fleet, Sample, Traffic},
     http,
@@ -37,15 +38,28 @@ fn killed_at_each_point(kill: impl Fn(&mut Fleet, usize)) {
     assert_eq!(live, told(&fleet), "replay equals live");
 }
 
-/// What the server tells of its deployments, but for what counts views and not facts.
-fn told(fleet: &Fleet) -> Vec<serde_json::Value> {
-    let mut deployments = fleet.cli().run(["history", "web", "--json"]).expect(0).json();
-    for deployment in &mut deployments {
-        let fields = deployment.as_object_mut().unwrap();
-        fields.remove("revision");
-        fields.remove("stage");
-    }
-    deployments
+/// Every deployment with its plan, its hosts' states, reasons and ledgers, as the server tells them; without what only
+/// a running server knows: the last reports, who is online, and the count of views.
+fn told(fleet: &Fleet) -> Vec<Deployment> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let channel = handover_identity::connect_unix(&fleet.server.socket()).await.unwrap();
+        let mut client = OperatorServiceClient::new(channel);
+        let mut all = Vec::new();
+        for id in 1..=POINTS as u64 + 1 {
+            let request = GetDeploymentRequest { id, service: "web".to_owned() };
+            let mut deployment = client.get_deployment(request).await.unwrap().into_inner();
+            assert_eq!(deployment.hosts.len(), 2);
+            deployment.revision = 0;
+            for host in &mut deployment.hosts {
+                host.online = false;
+                host.new_instance = None;
+                host.old_instance = None;
+            }
+            all.push(deployment);
+        }
+        all
+    })
 }
 
 #[test]

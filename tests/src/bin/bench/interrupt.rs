@@ -22,7 +22,7 @@ impl Interrupt {
     pub(crate) fn watch() -> Result<Self, Failed> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let asked = Arc::new(AtomicBool::new(false));
-        let _inside = runtime.enter();
+        let inside = runtime.enter();
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let seen = Arc::clone(&asked);
@@ -33,7 +33,7 @@ impl Interrupt {
             }
             seen.store(true, Ordering::Relaxed);
         });
-        drop(_inside);
+        drop(inside);
         Ok(Self { asked, _runtime: runtime })
     }
 

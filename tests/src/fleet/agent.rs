@@ -8,6 +8,7 @@ use std::{
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 /// An agent that can be killed and started again.
@@ -134,5 +135,20 @@ impl Drop for Agent {
     fn drop(&mut self) {
         self.kill();
         self.end_instances();
+        for mount in ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"] {
+            remove_cgroups(&Path::new(mount).join(format!("handover-{}", self.host)));
+        }
+    }
+}
+
+/// Removes an agent's empty cgroups. What was killed just now needs a moment to be gone; one that stays does no harm.
+fn remove_cgroups(root: &Path) {
+    let until = Instant::now() + Duration::from_secs(2);
+    while root.is_dir() && Instant::now() < until {
+        for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(entry.path());
+        }
+        let _ = fs::remove_dir(root);
+        std::thread::yield_now();
     }
 }

@@ -27,7 +27,7 @@ async fn each_kind_of_hostile_bundle_is_refused_and_nothing_is_kept() {
         let status = refused.expect_err(&format!("{kind:?} was taken"));
         // What is declared is checked against the server's own bounds, and the length against what came, before
         // anything is looked into.
-        let told = [kind.reason(), "this server takes at most", "ended at"]
+        let told = [kind.reason(), "this server takes at most", "ended at", "that it declares"]
             .iter()
             .any(|words| status.message().contains(words));
         assert!(told, "{kind:?}: {}", status.message());

@@ -14,12 +14,14 @@ const POINTS: usize = 10;
 /// Deploys once for each point, kills then, and looks at what became of it.
 fn killed_at_each_point(kill: impl Fn(&mut Fleet, usize)) {
     let mut fleet = Fleet::of(2);
-    fleet.push(&Sample::new("v0"));
+    // An agent that is killed is offline for a moment; the plan says that such a host is waited for.
+    let release = |version: &str| Sample::new(version).rollout("bake = \"200ms\"\noffline = \"wait\"");
+    fleet.push(&release("v0"));
     fleet.deploy("v0").expect(0);
     let traffic = Traffic::on(&fleet);
     for point in 1..=POINTS {
         let version = format!("v{point}");
-        fleet.push(&Sample::new(&version));
+        fleet.push(&release(&version));
         let deploying = fleet.begin(&version);
         deploying.until_snapshots(point);
         kill(&mut fleet, point);

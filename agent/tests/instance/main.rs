@@ -4,6 +4,7 @@
 
 mod adoption;
 mod containment;
+mod journald;
 mod launch;
 mod notify;
 mod probes;

@@ -100,3 +100,16 @@ fn program_that_notifies() {
     socket.send_to(b"READY=1\nSTATUS=from the instance", path).unwrap();
     hang();
 }
+
+#[tokio::test]
+#[ignore = "a role that other tests play"]
+async fn program_that_prints_to_journald() {
+    if !plays("program_that_prints_to_journald") {
+        return;
+    }
+    let room = Room::new();
+    let mut spec = room.shell("echo hello from $HANDOVER_INSTANCE");
+    spec.log = handover_agent::instance::logs::journald_sink("web", "web-1");
+    let running = crate::support::start(&spec, Vec::new()).await.unwrap();
+    crate::support::within("the program's end", running.process.exited()).await;
+}

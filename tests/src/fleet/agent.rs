@@ -56,6 +56,20 @@ impl Agent {
         command
     }
 
+    /// Another agent, not started, that says it is `host` and has this one's key and certificate.
+    #[must_use]
+    pub fn impostor(&self, host: &str, folder: &Path) -> Self {
+        let identity = folder.join("state/identity");
+        fs::create_dir_all(&identity).unwrap();
+        for file in fs::read_dir(self.folder.join("state/identity")).unwrap().flatten() {
+            fs::copy(file.path(), identity.join(file.file_name())).unwrap();
+        }
+        let config = fs::read_to_string(self.folder.join("agent.toml")).unwrap();
+        let config = config.replace(self.folder.to_str().unwrap(), folder.to_str().unwrap());
+        fs::write(folder.join("agent.toml"), config.replace(&self.host, host)).unwrap();
+        Self::not_joined(host, self.address, folder)
+    }
+
     /// SIGKILL, in the middle of whatever it does.
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {

@@ -128,3 +128,27 @@ fn an_operator_from_elsewhere_needs_a_certificate_and_gets_one() {
     let done = fleet.cli().run(["hosts", "--server", &address, "--identity", theirs.to_str().unwrap()]);
     assert_ne!(done.code, 0, "{}", done.stdout);
 }
+
+#[test]
+fn an_agent_can_speak_for_itself_only() {
+    let mut fleet = Fleet::of(2);
+    fleet.push(&Sample::new("v1"));
+    fleet.deploy("v1").expect(0);
+    let other = format!("{}-x", fleet.agents[0].host);
+    fleet.agents[0].kill();
+    // The first host's certificate, in the hands of an agent that says it is another host.
+    let mut impostor = fleet.agents[0].impostor(&other, &fleet.path("impostor"));
+    impostor.start();
+    handover_tests::process::wait_until(std::time::Duration::from_secs(20), "the agent to be told", || {
+        impostor.log().contains(&format!("the target is for host {}", fleet.agents[0].host))
+    });
+    let hosts = fleet.cli().run(["hosts", "--json"]).expect(0).json();
+    assert!(hosts.iter().all(|host| host["name"] != other.as_str()), "{hosts:?}");
+    let first = hosts.iter().find(|host| host["name"] == fleet.agents[0].host.as_str()).unwrap();
+    assert!(first["target_refused"].as_str().unwrap().contains("the target is for host"), "{first}");
+    assert!(impostor.pids().is_empty(), "it runs something");
+    impostor.kill();
+    fleet.agents[0].start();
+    fleet.online(2);
+    assert_eq!(fleet.versions(), ["v1", "v1"]);
+}

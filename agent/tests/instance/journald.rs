@@ -1,0 +1,62 @@
+//! Output to a real journald: one of the test's own, in mounts and a network that nothing else is in.
+
+use crate::{
+    roles::{command_of, playing},
+    support::is_root,
+};
+use std::{path::Path, process::Command};
+
+const JOURNALD: &str = "/lib/systemd/systemd-journald";
+
+/// Starts journald over a fresh /run, runs the rest of its arguments, prints what journald then has of the service.
+/// The daemon ends with the script, and with the network namespace's and mounts' last process they are gone.
+const SCRIPT: &str = r#"
+set -eu
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /var/log
+mkdir -p /run/systemd/journal /run/log/journal
+[ -s /etc/machine-id ] || { echo 0123456789abcdef0123456789abcdef >/run/id; mount --bind /run/id /etc/machine-id; }
+/lib/systemd/systemd-journald >/run/journald.log 2>&1 &
+daemon=$!
+trap 'kill $daemon' EXIT
+for attempt in $(seq 200); do [ -S /run/systemd/journal/stdout ] && break; sleep 0.05; done
+"$@"
+for attempt in $(seq 200); do
+  found=$(journalctl -D /run/log/journal -t web -o cat --no-pager 2>/dev/null || true)
+  [ -n "$found" ] && break
+  sleep 0.05
+done
+echo "journald has: $found"
+journalctl -D /run/log/journal -t web -o json --no-pager
+"#;
+
+#[test]
+fn a_real_journald_has_what_a_program_prints() {
+    if !is_root() || !Path::new(JOURNALD).exists() {
+        println!("SKIPPED: needs root and Debian's package systemd for {JOURNALD}");
+        return;
+    }
+    let (role, played) = playing("program_that_prints_to_journald");
+    let output = Command::new("timeout")
+        .args([
+            "60",
+            "unshare",
+            "--mount",
+            "--net",
+            "--propagation",
+            "private",
+            "bash",
+            "-c",
+            SCRIPT,
+            "script",
+        ])
+        .args(command_of(&played))
+        .env(role, played)
+        .output()
+        .unwrap();
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("journald has: hello from web-1"), "{said}");
+    assert!(said.contains("\"_SYSTEMD_UNIT\":\"handover-web-1.service\""), "{said}");
+}

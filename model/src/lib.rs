@@ -3,6 +3,7 @@
 //! Nothing here does I/O or knows a runtime, a wire format or a store. Every value that exists is valid:
 //! constructors check, fields are private where a wrong value could be written.
 
+mod chain;
 mod digest;
 mod manifest;
 mod name;
@@ -12,6 +13,7 @@ mod share;
 mod target;
 mod time;
 
+pub use chain::chain;
 pub use digest::{Digest, DigestError};
 pub use name::{
     DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version,

@@ -47,9 +47,9 @@ impl Supervisor {
         let unwritten = error.is::<NotWritten>() || matches!(gates, Some(GatesError::Journal(_)));
         match action {
             Action::Start(id) if matches!(gates, Some(GatesError::Taken { .. })) => {
-                self.give_up(id, chain(error));
+                self.give_up(id, handover_model::chain(error));
             }
-            Action::Start(id) if !unwritten => self.failed(id, chain(error), true),
+            Action::Start(id) if !unwritten => self.failed(id, handover_model::chain(error), true),
             Action::SetShares(..)
             | Action::Start(_)
             | Action::Fetch(_)
@@ -305,18 +305,6 @@ fn signal(id: &InstanceId, process: &Process, name: &str) -> Outcome {
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// An error with everything behind it, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 impl Instance {

@@ -10,7 +10,7 @@ mod events;
 mod probing;
 mod starting;
 
-pub(crate) use actions::chain;
+pub(crate) use handover_model::chain;
 
 use crate::{
     bundles::{Bundles, FetchError},

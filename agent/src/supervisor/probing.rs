@@ -1,6 +1,6 @@
 //! Asking instances: whether they are ready, then whether they live. Always through the pin.
 
-use super::{Event, Reporter, Supervisor, actions};
+use super::{Event, Reporter, Supervisor};
 use crate::instance::{
     Group, LogSink,
     notify::NotifySocket,
@@ -161,7 +161,7 @@ impl Asked {
             Question::Exec(probe) => ProbeKind::Exec(probe.clone()),
         };
         let spec = ProbeSpec { kind, timeout: self.timeout };
-        spec.ask().await.map(drop).map_err(|failure| actions::chain(&failure))
+        spec.ask().await.map(drop).map_err(|failure| handover_model::chain(&failure))
     }
 }
 

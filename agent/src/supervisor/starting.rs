@@ -1,6 +1,6 @@
 //! Bringing an instance up: its bundle, its sockets, its process.
 
-use super::{Event, Instance, Supervisor, actions::Outcome, actions::chain};
+use super::{Event, Instance, Supervisor, actions::Outcome};
 use crate::{
     bundles::FetchError,
     clock::now,
@@ -94,8 +94,8 @@ impl Supervisor {
                 instance.enter(State::Fetched);
                 self.note(id);
             }
-            Err(error) if error.is_permanent() => self.give_up(id, chain(error)),
-            Err(error) => self.failed(id, chain(error), false),
+            Err(error) if error.is_permanent() => self.give_up(id, handover_model::chain(error)),
+            Err(error) => self.failed(id, handover_model::chain(error), false),
         }
     }
 
@@ -172,7 +172,7 @@ impl Supervisor {
         instance.enter(State::Running { process, group, run });
         if let Err(error) = self.write_down(id) {
             self.hold_instance(id);
-            return self.anew(id, &chain(&error));
+            return self.anew(id, &handover_model::chain(&error));
         }
         self.begin(id, |reporter| async move { reporter.tell(Event::Launched(prepared.go().await)).await });
     }
@@ -195,9 +195,9 @@ impl Supervisor {
 
     fn not_launched(&mut self, id: &InstanceId, error: &LaunchError) {
         if error.is_permanent() {
-            self.give_up(id, chain(error));
+            self.give_up(id, handover_model::chain(error));
         } else {
-            self.failed(id, chain(error), true);
+            self.failed(id, handover_model::chain(error), true);
         }
     }
 

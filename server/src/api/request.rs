@@ -8,7 +8,7 @@ use handover_proto::{
     status::{Reason, refuse},
     v1,
 };
-use std::{collections::BTreeSet, error::Error, fmt::Display, str::FromStr};
+use std::{collections::BTreeSet, fmt::Display, str::FromStr};
 use tonic::{Request, Status};
 
 /// Most hosts that a request names.
@@ -62,19 +62,7 @@ pub(super) fn agent<T>(request: &Request<T>) -> Result<(HostName, String), Statu
     }
 }
 
-/// An error with all its causes, in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
 /// A certificate that was not signed.
 pub(super) fn not_signed(error: &SignError) -> Status {
-    refuse(Reason::InvalidRequest, chain(error), "")
+    refuse(Reason::InvalidRequest, handover_model::chain(error), "")
 }

@@ -1,6 +1,5 @@
 //! Bundles on their way in from operators and out to agents.
 
-use super::request;
 use crate::blobs::{BlobError, Bundles, Reading};
 use handover_model::BundleDescriptor;
 use handover_proto::{
@@ -31,7 +30,7 @@ pub(super) fn refused(error: &BlobError) -> Status {
         BlobError::DiskFull { .. } => Reason::DiskFull,
         BlobError::Io { .. } | BlobError::Interrupted(_) => Reason::Internal,
     };
-    refuse(reason, request::chain(error), "")
+    refuse(reason, handover_model::chain(error), "")
 }
 
 /// Takes an upload to its end. One that breaks off can be gone on with.

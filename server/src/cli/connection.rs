@@ -59,7 +59,7 @@ async fn client(way: &Way) -> Result<OperatorServiceClient<Channel>, CliError> {
                 server.parse().map_err(|error| CliError::Usage(format!("{error}")))?;
             let credentials = Credentials::load(identity).map_err(|error| CliError::File {
                 path: identity.clone(),
-                problem: crate::cli::outcome::chain(&error),
+                problem: handover_model::chain(&error),
             })?;
             let tls = ClientTls::new(&credentials).map_err(|error| unreachable(error.into()))?;
             let channel = handover_identity::connect(&address, tls.config()).await;

@@ -50,10 +50,12 @@ impl View {
             }
             Self::Terminal { all, head, hosts } => {
                 head.set_message(headline(deployment));
-                let moving =
-                    |host: &&DeploymentHost| host.state != "pending" || hosts.contains_key(&host.host);
-                let shown: Vec<&DeploymentHost> =
-                    deployment.hosts.iter().filter(moving).take(LINES).collect();
+                // All of them where they fit; else those that move, and what was shown once stays.
+                let fits = deployment.hosts.len() <= LINES;
+                let moves = |host: &&DeploymentHost| {
+                    fits || host.state != "pending" || hosts.contains_key(&host.host)
+                };
+                let shown: Vec<&DeploymentHost> = deployment.hosts.iter().filter(moves).take(LINES).collect();
                 for host in shown {
                     let line = hosts.entry(host.host.clone()).or_insert_with(|| all.add(bar()));
                     line.set_message(live(host));

@@ -1,7 +1,8 @@
 //! `handover operator`: certificates for operators who work from another machine.
 
-use super::{connection::Connection, error::CliError, exit, outcome::chain};
+use super::{connection::Connection, error::CliError, exit};
 use handover_identity::{Credentials, KeyPair};
+use handover_model::chain;
 use handover_proto::v1::SignOperatorRequest;
 use serde_json::json;
 use std::path::PathBuf;

@@ -2,19 +2,6 @@
 
 use super::{exit, time};
 use handover_proto::v1::{Deployment, DeploymentState};
-use std::error::Error;
-
-/// An error with everything behind it, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
 
 /// The exit code of a deployment that ended or waits; `None` while it goes on.
 pub(super) fn exit_of(deployment: &Deployment) -> Option<exit::Exit> {

@@ -1,6 +1,7 @@
 //! `handover release`: a folder becomes a release.
 
-use super::{connection::Connection, error::CliError, exit, json, outcome::chain, table::Table, time};
+use super::{connection::Connection, error::CliError, exit, json, table::Table, time};
+use handover_model::chain;
 use handover_model::config::{MAX_MANIFEST_BYTES, Manifest};
 use handover_proto::v1::{
     BundleDescriptor, CreateReleaseRequest, GetReleaseRequest, GetUploadRequest, ListReleasesRequest,

@@ -13,13 +13,13 @@ demo: needs
 ## Runs every test but the slow ones (see soak, bench).
 test: needs
 	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace --doc --quiet
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	  $(CARGO) nextest run --workspace; \
 	else \
 	  echo "cargo-nextest is missing: falling back to cargo test ('cargo install --locked cargo-nextest' brings it)"; \
 	  $(CARGO) test --workspace; \
 	fi
-	$(CARGO) test --workspace --doc
 
 ## What CI checks before it runs the tests.
 lint:

@@ -30,7 +30,7 @@ pub(crate) struct Alone {
     pub(crate) address: SocketAddr,
     /// From exec to its first good answer on its readiness path.
     pub(crate) ready_after: Duration,
-    _process: Running,
+    process: Running,
 }
 
 impl Alone {
@@ -50,6 +50,11 @@ impl Alone {
         Self::of(folder, name, address, command).map(|alone| alone.ready_after)
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.process.pid().cast_signed()
+    }
+
     fn of(folder: &Path, name: &str, address: SocketAddr, command: Command) -> Result<Self, Failed> {
         let began = Instant::now();
         let process = Running::start_command(folder, name, command);
@@ -59,6 +64,6 @@ impl Alone {
             }
             thread::sleep(ASKED);
         }
-        Ok(Self { address, ready_after: began.elapsed(), _process: process })
+        Ok(Self { address, ready_after: began.elapsed(), process })
     }
 }

@@ -8,11 +8,15 @@ use crate::{
     trace::Trace,
 };
 use handover_tests::{
-    fleet::{Fleet, Sample},
-    process::binary,
+    fleet::{Fleet, Sample, UP},
+    process::{binary, wait_until},
 };
 use serde_json::Value;
-use std::{fs, net::SocketAddr, path::Path};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// Most milliseconds that a host's deployment may take beyond the program's own time.
 const BEYOND: f64 = 50.0;
@@ -77,6 +81,19 @@ impl<'a> Bench<'a> {
         let listed = self.fleet.cli().run(["release", "list", "web", "--json"]).last();
         let bundle = number_of(&listed["bundle"], "size")?;
         Ok(Deployments { all, bundle: bundle.round() as u64 })
+    }
+
+    /// An instance that has just begun: where it is reached, and its processes. The one before it has ended.
+    pub(crate) fn fresh_instance(&mut self) -> Result<(SocketAddr, Vec<i32>), Failed> {
+        self.deploy()?;
+        let agent = &self.fleet.agents[0];
+        wait_until(UP, "the instance before to end", || agent.pids().len() == 1);
+        Ok((self.fleet.addresses()[0], agent.processes()))
+    }
+
+    /// A folder for what runs beside the fleet.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.fleet.path(name)
     }
 
     /// Pushes and deploys the next version; its end, and its instance.

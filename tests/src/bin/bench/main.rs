@@ -1,11 +1,12 @@
 //! The benchmark: what Handover costs, as a table whose lines are each measured in one run on this machine.
 //!
 //! It starts a real server, a real agent and real programs, on loopback addresses only, and ends all of them. Ratios
-//! compare things that were measured a second apart, in pairs, since the machine does other work as well.
+//! compare things that were measured within the same second, in turns, since the machine does other work as well.
 //!
-//! Exit codes: 0 every bound is kept; 1 one is not; 2 it could not be measured.
+//! Exit codes: 0 every bound is kept; 1 one is not, or the run was too noisy to tell; 2 it could not be measured.
 
 mod alone;
+mod cores;
 mod deploying;
 mod flips;
 mod interrupt;
@@ -42,17 +43,20 @@ struct Flags {
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 struct Effort {
+    /// Of the load: processes started anew.
+    trials: usize,
+    /// Of a trial, in each mode: a turn for each of the three processes. A multiple of six gives each every place.
     rounds: usize,
-    round_millis: u64,
+    turn_millis: u64,
     deployments: usize,
     flips: usize,
 }
 
 impl Effort {
-    /// About three minutes in all.
-    const WHOLE: Self = Self { rounds: 18, round_millis: 1000, deployments: 20, flips: 1000 };
+    /// About six minutes in all.
+    const WHOLE: Self = Self { trials: 16, rounds: 18, turn_millis: 150, deployments: 20, flips: 1000 };
     /// About ten seconds.
-    const QUICK: Self = Self { rounds: 3, round_millis: 200, deployments: 3, flips: 50 };
+    const QUICK: Self = Self { trials: 3, rounds: 6, turn_millis: 50, deployments: 3, flips: 50 };
 }
 
 fn run(flags: &Flags) -> Result<Table, Failed> {
@@ -68,8 +72,8 @@ fn run(flags: &Flags) -> Result<Table, Failed> {
     let deployments = bench.measure(effort.deployments, &interrupt)?;
     say(&format!("{} flips of a gate", effort.flips));
     let flips = flips::measure(fleet.agents[0].address, effort.flips)?;
-    say(&format!("{} rounds of load in each of two modes", effort.rounds));
-    let serving = serving::measure(&fleet, effort, &interrupt)?;
+    say(&format!("load in two modes, {} trials with processes started anew", effort.trials));
+    let serving = serving::measure(&mut bench, effort, &interrupt)?;
 
     let mut table = Table::of(machine, flags.quick);
     serving.lines(&mut table);

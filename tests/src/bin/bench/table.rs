@@ -1,10 +1,10 @@
-//! The table that is printed: figures, their bounds, whether those are kept.
+//! The table that is printed: figures, their bounds, whether those are kept, or whether the run was too noisy to say.
 
 use crate::{machine::Machine, spread::Spread};
 use serde_json::{Value, json};
 use std::fmt;
 
-/// What a median must not pass.
+/// What a figure must not pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Bound {
     AtLeast(f64),
@@ -13,13 +13,33 @@ pub(crate) enum Bound {
     None,
 }
 
-impl Bound {
-    /// None where there is no bound.
-    fn kept(self, median: f64) -> Option<bool> {
+/// What a run says of a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The whole interval of the median keeps it.
+    Within,
+    /// None of the interval keeps it, or there is no figure.
+    Outside,
+    /// The interval lies on both sides.
+    NotSettled,
+}
+
+impl Verdict {
+    fn words(self) -> &'static str {
         match self {
-            Self::AtLeast(bound) => Some(median >= bound),
-            Self::AtMost(bound) => Some(median <= bound),
-            Self::None => None,
+            Self::Within => "within",
+            Self::Outside => "OUTSIDE",
+            Self::NotSettled => "NOT SETTLED",
+        }
+    }
+}
+
+impl Bound {
+    fn keeps(self, figure: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => figure >= bound,
+            Self::AtMost(bound) => figure <= bound,
+            Self::None => true,
         }
     }
 }
@@ -35,11 +55,16 @@ struct Line {
 
 impl Line {
     /// None where there is no bound. What could not be measured keeps none.
-    fn kept(&self) -> Option<bool> {
-        match self.spread {
-            Some(spread) => self.bound.kept(spread.median),
-            None => (self.bound != Bound::None).then_some(false),
+    fn verdict(&self) -> Option<Verdict> {
+        if self.bound == Bound::None {
+            return None;
         }
+        let Some(Spread { interval: (low, high), .. }) = self.spread else { return Some(Verdict::Outside) };
+        Some(match (self.bound.keeps(low), self.bound.keeps(high)) {
+            (true, true) => Verdict::Within,
+            (false, false) => Verdict::Outside,
+            (true, false) | (false, true) => Verdict::NotSettled,
+        })
     }
 }
 
@@ -81,7 +106,7 @@ impl Table {
 
     /// Every bound is kept.
     pub(crate) fn kept(&self) -> bool {
-        self.lines().all(|line| line.kept() != Some(false))
+        self.lines().all(|line| matches!(line.verdict(), None | Some(Verdict::Within)))
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -91,10 +116,11 @@ impl Table {
                 Bound::AtMost(bound) => json!({"at_most": bound}),
                 Bound::None => Value::Null,
             };
-            let spread = line.spread.map(|Spread { runs, min, median, max }| {
-                json!({"runs": runs, "min": min, "median": median, "max": max})
+            let spread = line.spread.map(|Spread { runs, min, median, max, interval: (low, high) }| {
+                json!({"runs": runs, "min": min, "median": median, "max": max, "interval": [low, high]})
             });
-            json!({"name": line.name, "unit": line.unit, "figures": spread, "bound": bound, "within": line.kept()})
+            let verdict = line.verdict().map(|verdict| verdict.words().to_lowercase());
+            json!({"name": line.name, "unit": line.unit, "figures": spread, "bound": bound, "verdict": verdict})
         };
         let sections = self.sections.iter().map(
             |(title, lines)| json!({"section": title, "lines": lines.iter().map(line).collect::<Vec<_>>()}),
@@ -122,30 +148,28 @@ impl fmt::Display for Table {
             writeln!(f, "a quick run: too few figures to mean much")?;
         }
         let wide = self.lines().map(|line| line.name.chars().count()).max().unwrap_or(0) + 2;
-        let (median, min, max) = ("median", "min", "max");
-        writeln!(f, "\n{:wide$}{median:>10}{min:>10}{max:>10}  {:<6}{:>5}  bound", "", "", "runs")?;
+        let (median, interval, min, max) = ("median", "its 95 % interval", "min", "max");
+        writeln!(f, "\n{:wide$}{median:>9}{interval:>20}{min:>9}{max:>9}  {:<6}{:>5}  bound", "", "", "runs")?;
         for (title, lines) in &self.sections {
             writeln!(f, "{title}")?;
             for line in lines {
                 write!(f, "  {:<width$}", line.name, width = wide - 2)?;
                 let unit = line.unit;
                 match line.spread {
-                    Some(Spread { runs, min, median, max }) => {
-                        let [median, min, max] = [median, min, max].map(|value| figure(value, unit));
-                        write!(f, "{median:>10}{min:>10}{max:>10}  {unit:<6}{runs:>5}")?;
+                    Some(Spread { runs, min, median, max, interval: (low, high) }) => {
+                        let [median, min, max, low, high] =
+                            [median, min, max, low, high].map(|value| figure(value, unit));
+                        let interval = format!("{low} to {high}");
+                        write!(f, "{median:>9}{interval:>20}{min:>9}{max:>9}  {unit:<6}{runs:>5}")?;
                     }
-                    None => write!(f, "{:>10}{:>10}{:>10}  {unit:<6}{:>5}", "-", "-", "-", 0)?,
+                    None => write!(f, "{:>9}{:>20}{:>9}{:>9}  {unit:<6}{:>5}", "-", "-", "-", "-", 0)?,
                 }
                 match line.bound {
                     Bound::AtLeast(bound) => write!(f, "  at least {bound}: ")?,
                     Bound::AtMost(bound) => write!(f, "  at most {bound}: ")?,
                     Bound::None => {}
                 }
-                match line.kept() {
-                    Some(true) => writeln!(f, "within")?,
-                    Some(false) => writeln!(f, "OUTSIDE")?,
-                    None => writeln!(f)?,
-                }
+                writeln!(f, "{}", line.verdict().map_or("", Verdict::words))?;
             }
         }
         writeln!(f, "\n{}", if self.kept() { "every bound is kept" } else { "NOT every bound is kept" })
@@ -164,19 +188,22 @@ mod tests {
     }
 
     #[test]
-    fn the_median_decides_whether_a_bound_is_kept() {
-        for (bound, figures, kept, word) in [
-            (Bound::AtLeast(0.98), &[0.5, 0.98, 2.0][..], true, " within"),
-            (Bound::AtLeast(0.98), &[0.979, 0.9, 2.0], false, " OUTSIDE"),
-            (Bound::AtMost(1.05), &[1.05], true, " within"),
-            (Bound::AtMost(1.05), &[1.0501], false, " OUTSIDE"),
-            (Bound::AtMost(1.05), &[], false, " OUTSIDE"),
-            (Bound::None, &[9.0], true, "9.000"),
+    fn the_interval_of_the_median_decides_whether_a_bound_is_kept() {
+        for (bound, figures, verdict) in [
+            (Bound::AtLeast(0.98), &[0.98, 0.99, 2.0][..], Some(Verdict::Within)),
+            (Bound::AtLeast(0.98), &[0.5, 0.99, 2.0], Some(Verdict::NotSettled)),
+            (Bound::AtLeast(0.98), &[0.979, 0.9], Some(Verdict::Outside)),
+            (Bound::AtMost(1.05), &[1.05], Some(Verdict::Within)),
+            (Bound::AtMost(1.05), &[1.0501], Some(Verdict::Outside)),
+            (Bound::AtMost(1.05), &[1.0, 1.0, 1.1], Some(Verdict::NotSettled)),
+            (Bound::AtMost(1.05), &[], Some(Verdict::Outside)),
+            (Bound::None, &[9.0], None),
         ] {
             let table = table(bound, figures);
-            assert_eq!(table.kept(), kept, "{table}");
-            assert_eq!(table.json()["kept"], kept);
-            assert!(table.to_string().contains(word), "{table}");
+            assert_eq!(table.lines().next().unwrap().verdict(), verdict, "{table}");
+            let kept = matches!(verdict, None | Some(Verdict::Within));
+            assert_eq!((table.kept(), &table.json()["kept"]), (kept, &kept.into()), "{table}");
+            assert!(verdict.is_none_or(|verdict| table.to_string().contains(verdict.words())), "{table}");
         }
     }
 }

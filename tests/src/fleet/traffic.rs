@@ -50,6 +50,14 @@ impl Traffic {
         Self::of([Config { rate: Some(PACE), ..Config::new(fleet.addresses(), mode) }])
     }
 
+    /// Keep-alive and one connection for each request, paced: a load that programs of slower languages keep up with.
+    #[must_use]
+    pub fn paced(fleet: &Fleet) -> Self {
+        let modes = [Mode::KeepAlive { connections: CLIENTS }, Mode::OnePerRequest { workers: CLIENTS }];
+        let rate = Some(PACE / 2);
+        Self::of(modes.map(|mode| Config { rate, ..Config::new(fleet.addresses(), mode) }))
+    }
+
     fn of(configs: impl IntoIterator<Item = Config>) -> Self {
         let traffic = Self { runs: configs.into_iter().map(Load::start).collect() };
         traffic.go_on_until(50);

@@ -6,6 +6,7 @@ mod bundles;
 mod crashes;
 mod deployments;
 mod drains;
+mod examples;
 mod failures;
 mod refusals;
 mod workers;

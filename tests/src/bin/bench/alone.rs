@@ -26,8 +26,6 @@ pub(crate) fn flags(version: &str) -> [String; 4] {
 /// One that runs until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Alone {
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
     /// From exec to its first good answer on its readiness path.
     pub(crate) ready_after: Duration,
     process: Running,
@@ -64,6 +62,6 @@ impl Alone {
             }
             thread::sleep(ASKED);
         }
-        Ok(Self { address, ready_after: began.elapsed(), process })
+        Ok(Self { ready_after: began.elapsed(), process })
     }
 }

@@ -59,7 +59,9 @@ fn set(task: Pid, core: usize) -> Result<(), Failed> {
 impl fmt::Display for Cores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(Pair { program, clients }) => write!(f, "program on core {program}, clients on core {clients}"),
+            Some(Pair { program, clients }) => {
+                write!(f, "program on core {program}, clients on core {clients}")
+            }
             None => f.write_str("program and clients share the only core"),
         }
     }

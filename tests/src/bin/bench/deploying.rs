@@ -14,7 +14,7 @@ use handover_tests::{
 use serde_json::Value;
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -59,7 +59,7 @@ impl<'a> Bench<'a> {
         let mut beside = fleet.addresses()[0];
         beside.set_port(8090);
         let mut bench = Self { fleet, address: beside, number: 0 };
-        bench.deploy()?;
+        bench.deploy(&[])?;
         Ok(bench)
     }
 
@@ -69,7 +69,7 @@ impl<'a> Bench<'a> {
             interrupt.check()?;
             let folder = self.fleet.path("own-time");
             let own = Alone::timed(&folder, &format!("own-{number}"), self.address)?;
-            let (ended, instance) = self.deploy()?;
+            let (ended, instance) = self.deploy(&[])?;
             let log = self.fleet.agents[0].log();
             all.push(Deployment {
                 own: own.as_secs_f64() * 1e3,
@@ -83,12 +83,19 @@ impl<'a> Bench<'a> {
         Ok(Deployments { all, bundle: bundle.round() as u64 })
     }
 
-    /// An instance that has just begun: where it is reached, and its processes. The one before it has ended.
-    pub(crate) fn fresh_instance(&mut self) -> Result<(SocketAddr, Vec<i32>), Failed> {
-        self.deploy()?;
+    /// An instance that has just begun and listens on these addresses as well: where it is reached through the gate, and its
+    /// processes. The one before it has ended.
+    pub(crate) fn fresh_instance(&mut self, own: &[SocketAddr]) -> Result<(SocketAddr, Vec<i32>), Failed> {
+        self.deploy(own)?;
         let agent = &self.fleet.agents[0];
         wait_until(UP, "the instance before to end", || agent.pids().len() == 1);
         Ok((self.fleet.addresses()[0], agent.processes()))
+    }
+
+    /// The service's port at another address of the host's block.
+    pub(crate) fn beside(&self, last: u8) -> SocketAddr {
+        let [a, b, c, _] = self.fleet.agents[0].address.octets();
+        SocketAddr::new(Ipv4Addr::new(a, b, c, last).into(), self.fleet.addresses()[0].port())
     }
 
     /// A folder for what runs beside the fleet.
@@ -96,12 +103,12 @@ impl<'a> Bench<'a> {
         self.fleet.path(name)
     }
 
-    /// Pushes and deploys the next version; its end, and its instance.
-    fn deploy(&mut self) -> Result<(Value, Value), Failed> {
+    /// Pushes and deploys the next version, which listens on `own` as well; its end, and its instance.
+    fn deploy(&mut self, own: &[SocketAddr]) -> Result<(Value, Value), Failed> {
         self.number += 1;
         let version = format!("1.0.{}", self.number);
         let folder = self.fleet.path(format!("release-{version}"));
-        write(&folder, &version)?;
+        write(&folder, &version, own)?;
         let path = folder.display().to_string();
         self.fleet.cli().run(["release", "push", &path, "--version", &version]).expect(0);
         let ended = self.fleet.begin(&version).end().expect(0).last();
@@ -114,11 +121,13 @@ impl<'a> Bench<'a> {
 }
 
 /// A release of two small files; the program itself lies outside, so that its size does not count.
-fn write(folder: &Path, version: &str) -> Result<(), Failed> {
+fn write(folder: &Path, version: &str, own: &[SocketAddr]) -> Result<(), Failed> {
     let program = binary("sample-service").display().to_string();
+    let own: String = own.iter().map(|address| format!(" --listen {address}")).collect();
     let sample = Sample::new(version)
         .command(&program)
         .flag(&alone::flags(version).join(" "))
+        .flag(&own)
         .readiness("kind = \"http\"\npath = \"/ready\"\ninterval = \"10ms\"\ndeadline = \"20s\"")
         .rollout("bake = \"0s\"");
     fs::create_dir_all(folder)?;

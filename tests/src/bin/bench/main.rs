@@ -45,7 +45,7 @@ struct Flags {
 struct Effort {
     /// Of the load: processes started anew.
     trials: usize,
-    /// Of a trial, in each mode: a turn for each of the three processes. A multiple of six gives each every place.
+    /// Of a trial, in each mode: a turn for each target. A multiple of four gives each every place.
     rounds: usize,
     turn_millis: u64,
     deployments: usize,
@@ -54,9 +54,9 @@ struct Effort {
 
 impl Effort {
     /// About six minutes in all.
-    const WHOLE: Self = Self { trials: 16, rounds: 18, turn_millis: 150, deployments: 20, flips: 1000 };
+    const WHOLE: Self = Self { trials: 16, rounds: 24, turn_millis: 100, deployments: 20, flips: 1000 };
     /// About ten seconds.
-    const QUICK: Self = Self { trials: 3, rounds: 6, turn_millis: 50, deployments: 3, flips: 50 };
+    const QUICK: Self = Self { trials: 3, rounds: 4, turn_millis: 50, deployments: 3, flips: 50 };
 }
 
 fn run(flags: &Flags) -> Result<Table, Failed> {

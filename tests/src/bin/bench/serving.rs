@@ -1,10 +1,12 @@
 //! Load on the program behind the gate and on the same program listening by itself, in turns.
 //!
-//! Two things make such a comparison lie on a machine that is not quiet. Its speed drifts: so the turns are a fifth of a
-//! second long, each program has each place in the order equally often, and only sums over many turns are compared. And two
-//! processes of the same program differ by where their memory and threads happened to come to lie: so all of them are
-//! started anew for each of many trials, and a figure is the median over the trials, with its interval. A further process
-//! by itself tells what this machine makes of two that do not differ at all.
+//! Two things make such a comparison lie on a machine that is not quiet. Its speed drifts, and jumps: so the turns are a tenth of
+//! a second long, each target has each place in the order equally often, only turns of the same round are compared, and of a
+//! trial's rounds the median counts. And two processes of the same program differ by some hundredths, by where their memory
+//! and threads happened to come to lie: so the program that is behind the gate listens by itself as well, on sockets of its own,
+//! and the bounds are on the ratio within that process. It is started anew for each trial, and a figure is the median over the
+//! trials, with its interval. Its two own sockets tell what this machine makes of two that do not differ at all, and a process
+//! without an agent what two processes make.
 
 use crate::{
     Effort, Failed,
@@ -12,13 +14,11 @@ use crate::{
     cores::Cores,
     deploying::Bench,
     interrupt::Interrupt,
+    spread::Spread,
     table::{Bound, Table},
 };
 use handover_tests::load::{Config, Load, Mode, Report};
-use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 /// Clients of each run.
 const CLIENTS: usize = 16;
@@ -27,24 +27,42 @@ const THROUGHPUT: f64 = 0.98;
 /// Most p99, behind the gate to by itself.
 const P99: f64 = 1.05;
 
-/// In which order the three are loaded: each place as often as the others, each before each other as often as after it.
-const ORDERS: [[usize; 3]; 6] = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]];
+/// In which order the four are loaded: a balanced Latin square, in which each has each place and each other before it once.
+const ORDERS: [[usize; 4]; 4] = [[0, 1, 3, 2], [1, 2, 0, 3], [2, 3, 1, 0], [3, 0, 2, 1]];
+/// The listener of the gate.
 const GATE: usize = 0;
-const ALONE: usize = 1;
-const AGAIN: usize = 2;
+/// A socket of the same process's own.
+const OWN: usize = 1;
+/// Another one.
+const TWIN: usize = 2;
+/// A process that no agent started.
+const ALONE: usize = 3;
 
-/// What all turns of one process in one trial found.
-#[derive(Clone, Copy, Debug, Default)]
+/// What one turn of load on one process found.
+#[derive(Clone, Copy, Debug)]
 struct Seen {
     per_second: f64,
     p99_us: f64,
 }
 
+/// A turn of each target, close together.
+type Round = [Seen; 4];
+/// One of the figures of a turn.
+type Figure = fn(&Seen) -> f64;
+
 /// All trials of one way of using connections.
 #[derive(Debug)]
 struct Trials {
     mode: Mode,
-    trials: Vec<[Seen; 3]>,
+    trials: Vec<Vec<Round>>,
+}
+
+impl Trials {
+    /// A figure of each trial: the median over its rounds.
+    fn figures(&self, of: impl Fn(&Round) -> f64) -> Vec<f64> {
+        let median = |rounds: &Vec<Round>| Spread::of(rounds.iter().map(&of)).map(|spread| spread.median);
+        self.trials.iter().filter_map(median).collect()
+    }
 }
 
 /// What was found.
@@ -56,8 +74,12 @@ pub(crate) struct Serving {
     requests: u64,
 }
 
-/// Loads the program of the fleet's only host and two by themselves.
-pub(crate) fn measure(bench: &mut Bench<'_>, effort: Effort, interrupt: &Interrupt) -> Result<Serving, Failed> {
+/// Loads the program of the fleet's only host on all its sockets, and one by itself.
+pub(crate) fn measure(
+    bench: &mut Bench<'_>,
+    effort: Effort,
+    interrupt: &Interrupt,
+) -> Result<Serving, Failed> {
     let cores = Cores::choose()?;
     let modes = [Mode::KeepAlive { connections: CLIENTS }, Mode::OnePerRequest { workers: CLIENTS }];
     let mut serving = Serving {
@@ -76,48 +98,36 @@ pub(crate) fn measure(bench: &mut Bench<'_>, effort: Effort, interrupt: &Interru
     Ok(serving)
 }
 
-/// Processes of one trial.
+/// What is loaded in one trial.
 struct Fresh {
-    targets: [SocketAddr; 3],
-    _alone: [Alone; 2],
+    targets: [SocketAddr; 4],
+    _alone: Alone,
 }
 
 impl Fresh {
-    /// Deploys another instance, starts the two by themselves, and keeps all of them on the program's core.
+    /// Deploys another instance, starts one process by itself, and keeps both on the program's core.
     fn start(bench: &mut Bench<'_>, cores: Cores, trial: usize) -> Result<Self, Failed> {
-        let (gate, pids) = bench.fresh_instance()?;
-        let folder = bench.folder("alone");
-        let start = |name: &str, last| Alone::start(&folder, &format!("{name}-{trial}"), beside(gate, last));
-        let alone = [start("alone", 101)?, start("again", 102)?];
-        let targets = [gate, alone[0].address, alone[1].address];
-        for pid in pids.into_iter().chain(alone.iter().map(Alone::pid)) {
+        // The instance before may still have its own.
+        let last = 100 + u8::try_from(trial % 50)? * 3;
+        let [own, twin, alone] = [last, last + 1, last + 2].map(|last| bench.beside(last));
+        let (gate, pids) = bench.fresh_instance(&[own, twin])?;
+        let process = Alone::start(&bench.folder("alone"), &format!("alone-{trial}"), alone)?;
+        for pid in pids.into_iter().chain([process.pid()]) {
             cores.keep_program(pid)?;
         }
-        Ok(Self { targets, _alone: alone })
+        Ok(Self { targets: [gate, own, twin, alone], _alone: process })
     }
 }
 
-/// The same port at another address of the same block.
-fn beside(gate: SocketAddr, last: u8) -> SocketAddr {
-    let ip = match gate.ip() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, _] = ip.octets();
-            IpAddr::V4(Ipv4Addr::new(a, b, c, last))
-        }
-        other @ IpAddr::V6(_) => other,
-    };
-    SocketAddr::new(ip, gate.port())
-}
-
 impl Serving {
-    /// All turns of one trial in one mode.
+    /// One trial in one mode.
     fn trial(
         &mut self,
         fresh: &Fresh,
         mode: Mode,
         effort: Effort,
         interrupt: &Interrupt,
-    ) -> Result<[Seen; 3], Failed> {
+    ) -> Result<Vec<Round>, Failed> {
         let duration = Duration::from_millis(effort.turn_millis);
         let load = |target: usize| {
             let config = Config { duration, ..Config::new(vec![fresh.targets[target]], mode) };
@@ -125,55 +135,56 @@ impl Serving {
             Ok::<_, Failed>(Load::try_start(config)?.wait())
         };
         // Caches, lazily made buffers and a processor that had slept.
-        for target in [GATE, ALONE, AGAIN] {
+        for target in [GATE, OWN, TWIN, ALONE] {
             load(target)?;
         }
-        let mut turns: [Vec<Report>; 3] = Default::default();
+        let mut rounds = Vec::with_capacity(effort.rounds);
         for order in ORDERS.iter().cycle().take(effort.rounds) {
+            let mut round = [Seen { per_second: 0.0, p99_us: 0.0 }; 4];
             for &target in order {
                 interrupt.check()?;
-                turns[target].push(load(target)?);
+                let report = load(target)?;
+                round[target] = Seen::of(&report)?;
+                self.failed += report.failed();
+                self.requests += report.requests();
             }
+            rounds.push(round);
         }
-        for report in turns.iter().flatten() {
-            self.failed += report.failed();
-            self.requests += report.requests();
-        }
-        let [gate, alone, again] = turns.map(|turns| Seen::of(&turns));
-        Ok([gate?, alone?, again?])
+        Ok(rounds)
     }
 
     pub(crate) fn lines(&self, table: &mut Table) {
-        for Trials { mode, trials } in &self.modes {
-            let figures = |of: &dyn Fn(&[Seen; 3]) -> f64| trials.iter().map(of).collect::<Vec<_>>();
-            table.section(format!(
-                "{}, as fast as it goes, {CLIENTS} clients, {}",
-                mode.words(),
-                self.cores
-            ));
-            let ratios: [(&str, fn(&Seen) -> f64, Bound); 2] = [
+        for trials in &self.modes {
+            let mode = trials.mode.words();
+            table.section(format!("{mode}, as fast as it goes, {CLIENTS} clients, {}", self.cores));
+            let ratios: [(&str, Figure, Bound); 2] = [
                 ("requests/s", |seen| seen.per_second, Bound::AtLeast(THROUGHPUT)),
                 ("p99", |seen| seen.p99_us, Bound::AtMost(P99)),
             ];
             for (name, of, bound) in ratios {
-                // Both that run by themselves are the same thing: their mean is a steadier measure than either.
+                // Both own sockets are the same thing: their mean is a steadier measure than either.
+                let own = move |seen: &Round| f64::midpoint(of(&seen[OWN]), of(&seen[TWIN]));
+                let line = format!("{name}, behind the gate to the same process by itself");
+                table.line(line, "ratio", bound, trials.figures(|seen| of(&seen[GATE]) / own(seen)));
+                let line = format!("for comparison: {name}, the same process by itself twice");
                 table.line(
-                    format!("{name}, behind the gate to by itself"),
-                    "ratio",
-                    bound,
-                    figures(&|seen| of(&seen[GATE]) / f64::midpoint(of(&seen[ALONE]), of(&seen[AGAIN]))),
-                );
-                table.line(
-                    format!("for comparison: {name}, by itself twice"),
+                    line,
                     "ratio",
                     Bound::None,
-                    figures(&|seen| of(&seen[AGAIN]) / of(&seen[ALONE])),
+                    trials.figures(|seen| of(&seen[TWIN]) / of(&seen[OWN])),
+                );
+                let line = format!("for comparison: {name}, behind the gate to another process");
+                table.line(
+                    line,
+                    "ratio",
+                    Bound::None,
+                    trials.figures(|seen| of(&seen[GATE]) / of(&seen[ALONE])),
                 );
             }
-            for (which, words) in [(GATE, "behind the gate"), (ALONE, "by itself")] {
-                let per_second = figures(&|seen| seen[which].per_second);
+            for (which, words) in [(GATE, "behind the gate"), (OWN, "by itself")] {
+                let per_second = trials.figures(|seen| seen[which].per_second);
                 table.line(format!("requests/s {words}"), "/s", Bound::None, per_second);
-                let p99 = figures(&|seen| seen[which].p99_us);
+                let p99 = trials.figures(|seen| seen[which].p99_us);
                 table.line(format!("p99 {words}"), "us", Bound::None, p99);
             }
         }
@@ -183,16 +194,10 @@ impl Serving {
 }
 
 impl Seen {
-    /// The sum of some turns.
-    fn of(turns: &[Report]) -> Result<Self, Failed> {
-        let (first, rest) = turns.split_first().ok_or("no turn")?;
-        let mut latency = first.latency.clone();
-        rest.iter().for_each(|turn| latency.merge(&turn.latency));
-        let answered: u64 = turns.iter().map(|turn| turn.counts.ok).sum();
-        let millis: u64 = turns.iter().map(|turn| turn.elapsed_ms).sum();
-        if answered == 0 || millis == 0 {
-            return Err(format!("no request was answered\n{first}").into());
+    fn of(report: &Report) -> Result<Self, Failed> {
+        if report.counts.ok == 0 {
+            return Err(format!("no request was answered\n{report}").into());
         }
-        Ok(Self { per_second: answered as f64 * 1e3 / millis as f64, p99_us: latency.p99_us as f64 })
+        Ok(Self { per_second: report.per_second(), p99_us: report.latency.p99_us as f64 })
     }
 }

@@ -57,7 +57,9 @@ mod tests {
     /// The ranks of the usual tables of the sign test: of 20 figures the 6th to the 15th, of 16 the 4th to the 13th.
     #[test]
     fn an_interval_has_the_ranks_of_the_sign_test() {
-        for (runs, from, to) in [(1, 1, 1), (5, 1, 5), (6, 1, 6), (9, 2, 8), (12, 3, 10), (16, 4, 13), (20, 6, 15)] {
+        for (runs, from, to) in
+            [(1, 1, 1), (5, 1, 5), (6, 1, 6), (9, 2, 8), (12, 3, 10), (16, 4, 13), (20, 6, 15)]
+        {
             let spread = Spread::of((1..=runs).map(f64::from)).unwrap();
             assert_eq!(spread.interval, (f64::from(from), f64::from(to)), "of {runs}");
         }

@@ -149,7 +149,11 @@ impl fmt::Display for Table {
         }
         let wide = self.lines().map(|line| line.name.chars().count()).max().unwrap_or(0) + 2;
         let (median, interval, min, max) = ("median", "its 95 % interval", "min", "max");
-        writeln!(f, "\n{:wide$}{median:>9}{interval:>20}{min:>9}{max:>9}  {:<6}{:>5}  bound", "", "", "runs")?;
+        writeln!(
+            f,
+            "\n{:wide$}{median:>9}{interval:>20}{min:>9}{max:>9}  {:<6}{:>5}  bound",
+            "", "", "runs"
+        )?;
         for (title, lines) in &self.sections {
             writeln!(f, "{title}")?;
             for line in lines {

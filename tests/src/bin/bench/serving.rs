@@ -90,8 +90,8 @@ pub(crate) fn measure(
     };
     for trial in 0..effort.trials {
         let fresh = Fresh::start(bench, cores, trial)?;
-        for which in 0..modes.len() {
-            let seen = serving.trial(&fresh, modes[which], effort, interrupt)?;
+        for (which, mode) in modes.into_iter().enumerate() {
+            let seen = serving.trial(&fresh, mode, effort, interrupt)?;
             serving.modes[which].trials.push(seen);
         }
     }

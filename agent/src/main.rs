@@ -1,6 +1,6 @@
 //! The agent's binary.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use handover_agent::{config::AgentConfig, daemon, instance::launch, join::Joining};
 use handover_identity::JoinToken;
 use handover_model::{HostName, Label};
@@ -34,6 +34,16 @@ enum Command {
         /// The configuration that `join` wrote.
         #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = "/etc/handover/agent.toml")]
         config: PathBuf,
+    },
+    /// Write the manual's pages into a folder.
+    Man {
+        /// An existing folder, such as /usr/local/share/man/man8.
+        folder: PathBuf,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
     },
 }
 
@@ -85,6 +95,12 @@ fn main() -> ExitCode {
         Command::Join(args) => with_runtime(join(args)),
         Command::Run { config } => with_runtime(run(config)),
         Command::Stop { config } => with_runtime(stop(config)),
+        Command::Man { folder } => clap_mangen::generate_to(Cli::command(), &folder)
+            .map_err(|error| format!("cannot write the manual's pages into {}: {error}", folder.display()).into()),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "handover-agent", &mut std::io::stdout());
+            Ok(())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,6 +12,7 @@ mod history;
 mod hosts;
 mod json;
 mod live;
+mod manual;
 mod operator;
 mod outcome;
 mod pipe;
@@ -91,6 +92,10 @@ enum Command {
     Abort(deploy::AbortArgs),
     /// Run the main job on this machine: a server, three agents, a service in three versions, load all the time.
     Demo(demo::DemoArgs),
+    /// Write the manual's pages into a folder.
+    Man(manual::ManArgs),
+    /// Print completions for a shell.
+    Completions(manual::CompletionsArgs),
 }
 
 /// Runs the command line of this process.
@@ -126,6 +131,8 @@ fn run(cli: Cli) -> Result<exit::Exit, CliError> {
     let ended = runtime.block_on(async {
         match command {
             Command::Demo(args) => demo::run(args).await,
+            Command::Man(args) => manual::man(&args),
+            Command::Completions(args) => Ok(manual::completions(&args)),
             command => {
                 let connection = Connection::open(&global).await?;
                 speak(command, connection, global.json).await
@@ -148,7 +155,7 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Rollback(args) => deploy::rollback(args, connection, json).await,
         Command::History(args) => history::run(args, connection, json).await,
         Command::Abort(args) => deploy::abort(args, connection, json).await,
-        Command::Server(_) | Command::Demo(_) => Ok(exit::DONE),
+        Command::Server(_) | Command::Demo(_) | Command::Man(_) | Command::Completions(_) => Ok(exit::DONE),
     }
 }
 

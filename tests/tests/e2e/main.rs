@@ -5,6 +5,7 @@
 mod bundles;
 mod crashes;
 mod deployments;
+mod documents;
 mod drains;
 mod examples;
 mod failures;

@@ -62,7 +62,7 @@ impl Operators {
     /// What a watch of this operator's needs.
     fn watching<T>(&self, request: &Request<T>) -> Result<Watching, Status> {
         let Context { fleet, limits, stop, .. } = &self.0;
-        let place = limits.watch(request::operator(request))?;
+        let place = limits.watch(&request::operator(request))?;
         Ok(Watching { changes: fleet.changes(), place, counters: limits.counters(), stop: stop.clone() })
     }
 
@@ -205,7 +205,7 @@ impl OperatorService for Operators {
         request: Request<Streaming<v1::UploadBundleRequest>>,
     ) -> Answer<v1::Upload> {
         let by = request::operator(&request);
-        Ok(Response::new(uploads::receive(&self.0, by, request.into_inner()).await?))
+        Ok(Response::new(uploads::receive(&self.0, &by, request.into_inner()).await?))
     }
 
     async fn create_release(&self, request: Request<v1::CreateReleaseRequest>) -> Answer<v1::ReleaseInfo> {

@@ -44,7 +44,7 @@ pub(super) fn refused(error: &BlobError) -> Status {
 /// Takes an upload to its end. One that breaks off can be gone on with.
 pub(super) async fn receive(
     context: &Context,
-    operator: String,
+    operator: &str,
     mut parts: Streaming<UploadBundleRequest>,
 ) -> Result<Upload, Status> {
     let Context { bundles, limits, .. } = context;

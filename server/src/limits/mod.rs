@@ -170,9 +170,9 @@ impl Limits {
     ///
     /// # Errors
     /// `TOO_MANY`.
-    pub fn upload(&self, operator: String) -> Result<Place<String>, Status> {
+    pub fn upload(&self, operator: &str) -> Result<Place<String>, Status> {
         let hint = "wait until one has ended and push again";
-        self.uploads.take(operator.clone()).map_err(|full| {
+        self.uploads.take(operator.to_owned()).map_err(|full| {
             count(&self.counters.uploads_refused_total);
             match full {
                 Full::OfOne(most) => {
@@ -187,9 +187,9 @@ impl Limits {
     ///
     /// # Errors
     /// `TOO_MANY`.
-    pub fn watch(&self, operator: String) -> Result<Place<String>, Status> {
+    pub fn watch(&self, operator: &str) -> Result<Place<String>, Status> {
         let hint = "end one that nobody looks at; one watch can show all services";
-        self.watches.take(operator.clone()).map_err(|full| {
+        self.watches.take(operator.to_owned()).map_err(|full| {
             count(&self.counters.watches_refused_total);
             match full {
                 Full::OfOne(most) => {

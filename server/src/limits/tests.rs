@@ -57,10 +57,10 @@ fn every_limit_on_a_number_says_who_and_how_many_and_counts() {
         limits.download(host.clone()).map_or_else(|status| refusals.push(status), |place| kept.push(place));
     }
     let mut kept = Vec::new();
-    let call: fn(&Limits, String) -> _ = |limits, name| limits.call(CallsOf::Operator(&name));
+    let call: fn(&Limits, &str) -> _ = |limits, name| limits.call(CallsOf::Operator(name));
     for take in [Limits::upload, Limits::watch, call] {
         for _ in 0..=CALLS.0 {
-            match take(&limits, "ada".into()) {
+            match take(&limits, "ada") {
                 Ok(place) => kept.push(place),
                 Err(status) => {
                     refusals.push(status);

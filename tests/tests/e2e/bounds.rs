@@ -19,8 +19,16 @@ const MOST_GROWTH: u64 = 64 << 20;
 /// An operator is answered within that time, the start of the command line included.
 const MOST_ANSWER: Duration = Duration::from_secs(1);
 
+/// Agents send a heartbeat every 5 s, and the server notes once a second whom it heard: in milliseconds.
+const MOST_SILENCE: u64 = 7500;
 /// How often one asks.
 const ASKED: Duration = Duration::from_millis(500);
+
+/// The wall clock, in Unix milliseconds.
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
 
 struct Crowd(Running);
 
@@ -53,13 +61,11 @@ fn twenty_thousand_silent_connections_disturb_no_agent_and_burn_no_core() {
     let before = resident(server);
     let crowds: Vec<Crowd> = (1..=CROWDS).map(|network| Crowd::start(&fleet, network)).collect();
     let began = Instant::now();
-    wait_until(Duration::from_secs(60), "all connections to be open", || {
-        sum(&crowds, "open") >= CONNECTIONS
-    });
+    wait_until(Duration::from_secs(60), "all connections to be open", || sum(&crowds, "open") >= CONNECTIONS);
     let filled = began.elapsed();
 
     let (cpu, opened, window) = (cpu_time(server), sum(&crowds, "opened"), Instant::now());
-    let mut answers = Vec::new();
+    let (mut answers, mut silences) = (Vec::new(), Vec::new());
     wait_until(WINDOW * 2, "the window to pass", || {
         // Not all the time: what operators cost is not what is measured.
         if window.elapsed() >= ASKED * u32::try_from(answers.len()).unwrap() {
@@ -67,6 +73,9 @@ fn twenty_thousand_silent_connections_disturb_no_agent_and_burn_no_core() {
             let hosts = fleet.cli().run(["hosts", "--json"]).expect(0).json();
             answers.push(asked.elapsed());
             assert!(hosts.iter().all(|host| host["online"] == true), "{hosts:?}");
+            let silence =
+                hosts.iter().map(|host| now().saturating_sub(host["last_contact"].as_u64().unwrap())).max();
+            silences.push(silence.unwrap());
         }
         window.elapsed() >= WINDOW
     });
@@ -74,6 +83,7 @@ fn twenty_thousand_silent_connections_disturb_no_agent_and_burn_no_core() {
     let reopened = sum(&crowds, "opened") - opened;
     let held = sum(&crowds, "opened") - sum(&crowds, "closed");
     answers.sort_unstable();
+    let silence = silences.into_iter().max().unwrap();
     let (median, slowest) = (answers[answers.len() / 2], answers[answers.len() - 1]);
     let growth = resident(server).saturating_sub(before);
 
@@ -84,7 +94,7 @@ fn twenty_thousand_silent_connections_disturb_no_agent_and_burn_no_core() {
     println!(
         "{CONNECTIONS} connections open after {filled:.1?}, {held} of them held by the server; then {:.0} a second \
          again: {:.1} % of a core, {} KiB more memory, {} operators answered in {median:.0?} (slowest {slowest:.0?}); \
-         a new host joined in {joined:.1?}",
+         an agent was not heard for at most {silence} ms; a new host joined in {joined:.1?}",
         reopened as f64 / WINDOW.as_secs_f64(),
         used * 100.0,
         growth / 1024,
@@ -94,6 +104,7 @@ fn twenty_thousand_silent_connections_disturb_no_agent_and_burn_no_core() {
     assert!(used < MOST_CPU, "{used:.2} of a core");
     assert!(growth < MOST_GROWTH, "{growth} bytes more");
     assert!(median < MOST_ANSWER, "operators were answered in {answers:?}");
+    assert!(silence < MOST_SILENCE, "an agent was not heard for {silence} ms");
     assert!(joined < Duration::from_secs(10), "a new host took {joined:?}");
     let log = fleet.server.log();
     assert!(!log.contains("session ends"), "an agent lost its session:\n{log}");

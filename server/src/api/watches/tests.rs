@@ -19,7 +19,7 @@ impl Watched {
         let (changed, changes) = watch::channel(0);
         let watching = Watching {
             changes,
-            place: limits.watch("ada".into()).unwrap(),
+            place: limits.watch("ada").unwrap(),
             counters: limits.counters(),
             stop: stop.clone(),
         };
@@ -87,9 +87,9 @@ async fn a_late_reader_is_told_that_the_server_stops() {
 #[tokio::test]
 async fn a_place_is_taken_for_as_long_as_the_stream_lives() {
     let Watched { limits, stream, .. } = Watched::start();
-    let others: Vec<_> = (1..crate::limits::WATCHES.0).map(|_| limits.watch("ada".into()).unwrap()).collect();
-    assert!(limits.watch("ada".into()).is_err());
+    let others: Vec<_> = (1..crate::limits::WATCHES.0).map(|_| limits.watch("ada").unwrap()).collect();
+    assert!(limits.watch("ada").is_err());
     drop(stream);
-    assert!(limits.watch("ada".into()).is_ok());
+    assert!(limits.watch("ada").is_ok());
     drop(others);
 }

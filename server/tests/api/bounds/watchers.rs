@@ -64,7 +64,7 @@ async fn change(server: &Server, changes: u32, last: bool) {
         operator.update_host(request).await.unwrap();
     };
     for number in 0..changes {
-        set(number % HOSTS, number / HOSTS % 2 == 0).await;
+        set(number % HOSTS, (number / HOSTS).is_multiple_of(2)).await;
     }
     for host in 0..HOSTS {
         set(host, last && LAST.contains(&format!("h-{host}").as_str())).await;

@@ -23,8 +23,8 @@ mod tls;
 mod token;
 
 pub use accept::{
-    AcceptCounters, AcceptLimits, LocalPeer, LocalStream, Peer, PeerCertificate, PeerStream, TlsIncoming,
-    UnixIncoming, UnixListenError, http2_server,
+    AcceptCounters, AcceptLimits, LocalPeer, LocalStream, Peer, PeerCertificate, PeerStream, Source,
+    TlsIncoming, UnixIncoming, UnixListenError, http2_server,
 };
 pub use address::{AddressError, ServerAddress};
 pub use ca::{Ca, CaError, IssuedCertificate, MAX_CSR_BYTES, MAX_VALIDITY, ServerCertificate, SignError};

@@ -3,7 +3,9 @@
 pub mod api;
 pub mod blobs;
 pub mod cli;
+mod descriptors;
 pub mod fleet;
+pub mod limits;
 pub mod server;
 pub mod server_command;
 pub mod sessions;

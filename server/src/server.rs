@@ -1,9 +1,11 @@
 //! The server from its start to its end: CA, store, fleet, the two listeners, and an orderly shutdown.
 
 use crate::{
-    api::{Agents, AuthoriseLayer, Context, Enrolments, MAX_MESSAGE, Operators},
+    api::{Agents, AuthoriseLayer, CallsLayer, Context, Enrolments, MAX_ENROLMENT, MAX_MESSAGE, Operators},
     blobs::{BlobError, Bundles},
+    descriptors,
     fleet::{Fleet, FleetError, LoadError},
+    limits::{self, Limits},
     server_command::ServerArgs,
     store::{OpenError, SledStore, Store},
 };
@@ -142,6 +144,8 @@ struct Running {
 
 impl Running {
     async fn start(arguments: &ServerArgs) -> Result<Self, ServerError> {
+        let limits = AcceptLimits::default();
+        descriptors::provide(&limits);
         let data = &arguments.data;
         let make = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
         make.map_err(|source| ServerError::Data { path: data.clone(), source })?;
@@ -166,7 +170,7 @@ impl Running {
         let bundles = Bundles::open(data, handover_bundle::Limits::default()).await?;
 
         let listen = |source| ServerError::Listen { address: arguments.listen, source };
-        let incoming = TlsIncoming::bind(arguments.listen, &tls, AcceptLimits::default()).map_err(listen)?;
+        let incoming = TlsIncoming::bind(arguments.listen, &tls, limits).map_err(listen)?;
         let bound = incoming.local_address();
         if let Some(folder) = arguments.unix.parent() {
             std::fs::create_dir_all(folder)
@@ -184,9 +188,11 @@ impl Running {
             ca: Arc::clone(&ca),
             fleet_name: fleet_name.to_string(),
             address: arguments.address.clone().unwrap_or_else(|| own_address(bound)),
+            limits: Arc::new(Limits::default()),
             started: now,
             stop: stop.clone(),
         };
+        tokio::spawn(limits::report(incoming.counters(), context.limits.counters(), stop.clone()));
         let running = Self {
             fleet: task,
             tls: tokio::spawn(
@@ -206,14 +212,22 @@ impl Running {
     }
 }
 
+/// Who may call what, and then how much.
+type Bounds = Stack<CallsLayer, Stack<AuthoriseLayer, Identity>>;
+
 /// Every service behind the table of who may call what.
-fn router(context: &Context) -> tonic::transport::server::Router<Stack<AuthoriseLayer, Identity>> {
+fn router(context: &Context) -> tonic::transport::server::Router<Bounds> {
     let agents = AgentServiceServer::new(Agents(context.clone())).max_decoding_message_size(MAX_MESSAGE);
     let enrolments =
-        EnrolmentServiceServer::new(Enrolments(context.clone())).max_decoding_message_size(MAX_MESSAGE);
+        EnrolmentServiceServer::new(Enrolments(context.clone())).max_decoding_message_size(MAX_ENROLMENT);
     let operators =
         OperatorServiceServer::new(Operators(context.clone())).max_decoding_message_size(MAX_MESSAGE);
-    http2_server().layer(AuthoriseLayer).add_service(agents).add_service(enrolments).add_service(operators)
+    http2_server()
+        .layer(AuthoriseLayer)
+        .layer(CallsLayer(Arc::clone(&context.limits)))
+        .add_service(agents)
+        .add_service(enrolments)
+        .add_service(operators)
 }
 
 /// Where agents reach the server if nobody says: the address that it listens on, or this machine's name where that

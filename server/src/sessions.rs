@@ -1,9 +1,12 @@
 //! One agent's session: what it says goes to the fleet, what the fleet wants of it goes out.
 //!
-//! Bounded on both sides: of targets and of reports only the latest waits; a peer that is silent, or does not read,
+//! Bounded on both sides: of targets and of reports only the latest waits; an agent is read at a pace; a peer that is silent, or does not read,
 //! for [`SILENCE`] has lost its session, and gets everything anew in the next one.
 
-use crate::fleet::{Fleet, Introduction, Link, Refusal};
+use crate::{
+    fleet::{Fleet, Introduction, Link, Refusal},
+    limits::{Bucket, LimitCounters, MESSAGE_WEIGHT, MESSAGES},
+};
 use handover_model::{HostName, HostReport};
 use handover_proto::{
     status::{Reason, refuse},
@@ -13,6 +16,7 @@ use handover_proto::{
     },
     version,
 };
+use prost::Message as _;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -40,6 +44,17 @@ struct Session {
     outgoing: mpsc::Sender<Result<ServerMessage, Status>>,
     target: watch::Receiver<Option<Arc<handover_proto::v1::Target>>>,
     end: oneshot::Receiver<Refusal>,
+    pace: Pace,
+}
+
+/// How fast an agent is read. What comes faster stays in HTTP/2's window and then at the agent, which cannot do more
+/// than wait: nothing is lost, no other agent notices, and its session goes on.
+struct Pace {
+    began: Instant,
+    used: Bucket,
+    /// Nothing is read before this moment.
+    open: Instant,
+    counters: Arc<LimitCounters>,
 }
 
 /// Takes an agent's first words and opens its session, which then runs by itself until it is lost, replaced, or
@@ -53,6 +68,7 @@ pub async fn open(
     host: HostName,
     serial: String,
     mut incoming: Streaming<AgentMessage>,
+    counters: Arc<LimitCounters>,
     stop: CancellationToken,
 ) -> Result<ReceiverStream<Result<ServerMessage, Status>>, Status> {
     let hello = introduction(&mut incoming).await?;
@@ -87,9 +103,24 @@ pub async fn open(
     // There is room: nothing else was sent yet.
     let _ = outgoing.try_send(Ok(ServerMessage { message: Some(FromServer::Welcome(welcome)) }));
     tracing::info!(%host, session = number, "session begins");
-    let session = Session { fleet, host, number, incoming, outgoing, target, end };
+    let now = Instant::now();
+    let pace = Pace { began: now, used: Bucket::default(), open: now, counters };
+    let session = Session { fleet, host, number, incoming, outgoing, target, end, pace };
     tokio::spawn(session.run(stop));
     Ok(ReceiverStream::new(messages))
+}
+
+impl Pace {
+    /// A message was read; the next one may have to wait.
+    fn read(&mut self, message: &AgentMessage) {
+        let now = Instant::now();
+        let cost = u32::try_from(1 + message.encoded_len() / MESSAGE_WEIGHT).unwrap_or(u32::MAX);
+        let wait = self.used.charge(MESSAGES, cost, now - self.began);
+        self.open = now + wait;
+        if !wait.is_zero() {
+            self.counters.session_paused();
+        }
+    }
 }
 
 async fn introduction(incoming: &mut Streaming<AgentMessage>) -> Result<Hello, Status> {
@@ -125,16 +156,24 @@ impl Session {
         let mut sequence = 0;
         let mut heard = Instant::now();
         loop {
+            let (incoming, open) = (&mut self.incoming, self.pace.open);
+            let next = async {
+                tokio::time::sleep_until(open).await;
+                incoming.message().await
+            };
             let message = tokio::select! {
                 () = stop.cancelled() => return Refusal::Stopping.into(),
                 ended = &mut self.end => return ended.unwrap_or(Refusal::Stopping).into(),
-                said = self.incoming.message() => {
+                said = next => {
                     heard = Instant::now();
                     match said {
-                        Ok(Some(message)) => match self.take(message).await {
-                            Ok(()) => continue,
-                            Err(status) => return status,
-                        },
+                        Ok(Some(message)) => {
+                            self.pace.read(&message);
+                            match self.take(message).await {
+                                Ok(()) => continue,
+                                Err(status) => return status,
+                            }
+                        }
                         Ok(None) => return Status::ok("the agent closed the session"),
                         Err(status) => return status,
                     }

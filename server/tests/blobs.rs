@@ -231,3 +231,24 @@ async fn a_full_disk_is_said_plainly() {
     assert!(error.to_string().contains("make room and push again"), "{error}");
     assert_eq!(upload.received(), 0);
 }
+
+#[tokio::test]
+async fn an_upload_that_would_fill_the_disk_is_refused_before_it_begins_and_others_count_too() {
+    let data = tempfile::tempdir().unwrap();
+    let bundles =
+        Bundles::open(data.path(), Limits { archive: u64::MAX, ..Limits::default() }).await.unwrap();
+    let (descriptor, archive) = bundle(100);
+    let declaring =
+        |name: &[u8], size| BundleDescriptor { digest: Digest::of(name), size, ..descriptor.clone() };
+    let refused = bundles.upload(&declaring(b"huge", 1 << 60)).await.unwrap_err();
+    let BlobError::NoRoom { free, reserve, .. } = refused else { panic!("{refused}") };
+    assert!(free > reserve, "this machine's disk is full");
+    // Each fits alone, both together do not.
+    let most = declaring(b"most", (free - reserve) / 4 * 3);
+    let first = bundles.upload(&most).await.unwrap();
+    let second = bundles.upload(&declaring(b"second", most.size)).await.unwrap_err();
+    assert!(matches!(second, BlobError::NoRoom { .. }), "{second}");
+    drop(first);
+    bundles.upload(&declaring(b"second", most.size)).await.unwrap();
+    push(&bundles, &descriptor, &archive).await.unwrap();
+}

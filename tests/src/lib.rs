@@ -1,7 +1,7 @@
 //! What Handover's tests and benchmarks stand on: a load generator that counts each failure by its kind, processes
 //! that end with the test that started them, and a fleet made of both.
 //!
-//! The programs `sample-service` and `load` are binaries of this crate.
+//! The programs `sample-service`, `load` and `crowd` are binaries of this crate.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

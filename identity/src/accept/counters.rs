@@ -22,6 +22,11 @@ macro_rules! counters {
                     self.$name.fetch_add(1, Relaxed);
                 }
             )*
+
+            /// All of them, by name.
+            pub fn all(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+                [$((stringify!($name), self.$name())),*].into_iter()
+            }
         }
     };
 }
@@ -35,12 +40,14 @@ counters! {
     handshakes_failed_total / handshake_failed,
     /// Handshakes that were not done at their deadline.
     handshakes_late_total / handshake_late,
-    /// Handshakes that were given up for newer ones because all places were taken; silent ones go first.
+    /// Handshakes that were given up for newer ones because all places were taken; those of crowded sources go first.
     handshakes_displaced_total / handshake_displaced,
     /// Connections closed because their kind had no place left.
     refused_full_total / refused_full,
     /// Connections without a certificate that were closed at the end of their time.
     anonymous_late_total / anonymous_late,
+    /// Connections with a certificate that said nothing after their handshake.
+    greetings_late_total / greeting_late,
     /// Pauses because accept(2) failed, mostly for lack of descriptors.
     pauses_total / paused,
 }

@@ -1,6 +1,6 @@
 //! A connection whose peer is known.
 
-use super::{admission::Place, counters::AcceptCounters, peer::Peer};
+use super::{admission::Place, counters::AcceptCounters, end::End, peer::Peer};
 use std::{
     io,
     pin::Pin,
@@ -10,7 +10,6 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::Sleep,
 };
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
@@ -20,8 +19,7 @@ use tonic::transport::server::Connected;
 pub struct PeerStream {
     pub(super) tls: TlsStream<TcpStream>,
     pub(super) peer: Peer,
-    /// Only a peer without a certificate has an end: enrolment is one short call.
-    pub(super) end: Option<Pin<Box<Sleep>>>,
+    pub(super) end: End,
     pub(super) counters: Arc<AcceptCounters>,
     pub(super) _place: Place,
 }
@@ -31,20 +29,6 @@ impl PeerStream {
     #[must_use]
     pub const fn peer(&self) -> &Peer {
         &self.peer
-    }
-
-    fn check_end(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let Some(end) = &mut self.end else { return Ok(()) };
-        if end.as_mut().poll(context).is_pending() {
-            return Ok(());
-        }
-        // Once only: what is still polled afterwards gets the connection's own errors.
-        self.end = None;
-        self.counters.anonymous_late();
-        Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            "a connection without a certificate came to the end of its time",
-        ))
     }
 }
 
@@ -58,41 +42,42 @@ impl Connected for PeerStream {
 
 impl AsyncRead for PeerStream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check_end(context)?;
-        Pin::new(&mut self.tls).poll_read(context, buf)
+        let this = self.get_mut();
+        this.end.check(context, &this.counters)?;
+        let tls = Pin::new(&mut this.tls);
+        this.end.reading(buf, |buf| tls.poll_read(context, buf))
     }
 }
 
 impl AsyncWrite for PeerStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.check_end(context)?;
-        Pin::new(&mut self.tls).poll_write(context, buf)
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.end.check(context, &this.counters)?;
+        Pin::new(&mut this.tls).poll_write(context, buf)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check_end(context)?;
-        Pin::new(&mut self.tls).poll_write_vectored(context, bufs)
+        let this = self.get_mut();
+        this.end.check(context, &this.counters)?;
+        Pin::new(&mut this.tls).poll_write_vectored(context, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.tls.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check_end(context)?;
-        Pin::new(&mut self.tls).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.end.check(context, &this.counters)?;
+        Pin::new(&mut this.tls).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

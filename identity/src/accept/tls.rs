@@ -4,6 +4,8 @@ use super::{
     admission::Admission,
     backoff::Backoff,
     counters::AcceptCounters,
+    end::End,
+    handshakes::Handshakes,
     peer::{Peer, PeerCertificate},
     stream::PeerStream,
 };
@@ -11,7 +13,6 @@ use crate::{certificate::CertificateFacts, tls::ServerTls};
 use futures_util::Stream;
 use handover_model::Duration;
 use std::{
-    collections::VecDeque,
     future::Future,
     io,
     net::SocketAddr,
@@ -26,24 +27,31 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::mpsc,
     task::{AbortHandle, JoinSet},
-    time::{Instant, sleep, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_rustls::TlsAcceptor;
 
 /// How many connections there may be, and how long what is unauthenticated may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AcceptLimits {
-    /// Connections in the middle of their handshake. When all places are taken the oldest that has sent nothing is closed
-    /// for the new one, else the oldest: silent connections cannot keep an agent out.
+    /// Connections in the middle of their handshake. When all places are taken one is closed for the new one: of the
+    /// sources that have the most, the oldest that has sent nothing, else the oldest. Silent connections cannot keep an
+    /// agent out, and a crowd from some addresses no agent from another.
     pub handshakes: usize,
     /// From accept(2) to the end of the handshake.
     pub handshake_deadline: Duration,
+    /// From the end of the handshake to the first byte of HTTP/2, for those with a certificate.
+    pub greeting_deadline: Duration,
     /// Connections with a verified certificate. Each needs a descriptor.
     pub identified: usize,
-    /// Connections of one and the same identity.
-    pub of_one_identity: usize,
+    /// Connections of one and the same agent, which needs one, and another one where the first is lost.
+    pub of_one_agent: usize,
+    /// Connections of one and the same operator: each command has one.
+    pub of_one_operator: usize,
     /// Connections without a certificate.
     pub anonymous: usize,
+    /// Those of one [`Source`](super::Source).
+    pub anonymous_of_one_source: usize,
     /// How long a connection without a certificate may live.
     pub anonymous_deadline: Duration,
 }
@@ -53,9 +61,12 @@ impl Default for AcceptLimits {
         Self {
             handshakes: 512,
             handshake_deadline: Duration::from_secs(10),
+            greeting_deadline: Duration::from_secs(10),
             identified: 20_000,
-            of_one_identity: 64,
+            of_one_agent: 8,
+            of_one_operator: 128,
             anonymous: 256,
+            anonymous_of_one_source: 32,
             anonymous_deadline: Duration::from_secs(60),
         }
     }
@@ -106,7 +117,7 @@ impl TlsIncoming {
         let counters = Arc::new(AcceptCounters::default());
         let shared = Arc::new(Shared {
             acceptor: TlsAcceptor::from(tls.config()),
-            admission: Admission::new(limits.anonymous, limits.identified, limits.of_one_identity),
+            admission: Admission::new(limits),
             counters: Arc::clone(&counters),
             limits,
             ready: sender,
@@ -161,16 +172,10 @@ struct Shared {
     ready: mpsc::Sender<PeerStream>,
 }
 
-/// A handshake that runs.
-struct Running {
-    task: AbortHandle,
-    spoke: Arc<AtomicBool>,
-}
-
 async fn accept_for_ever(listener: impl Listener, shared: Arc<Shared>) {
     let mut backoff = Backoff::new();
-    let mut handshakes = JoinSet::new();
-    let mut running: VecDeque<Running> = VecDeque::new();
+    let mut tasks = JoinSet::new();
+    let mut handshakes: Handshakes<AbortHandle> = Handshakes::new();
     loop {
         let until = backoff.until();
         let next = async {
@@ -179,8 +184,9 @@ async fn accept_for_ever(listener: impl Listener, shared: Arc<Shared>) {
         };
         let accepted = tokio::select! {
             accepted = next => accepted,
-            Some(_) = handshakes.join_next() => {
-                running.retain(|handshake| !handshake.task.is_finished());
+            Some(ended) = tasks.join_next_with_id() => {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                handshakes.ended(|task| task.id() == id);
                 continue;
             }
         };
@@ -193,21 +199,15 @@ async fn accept_for_ever(listener: impl Listener, shared: Arc<Shared>) {
         };
         backoff.succeeded();
         shared.counters.accepted();
-        if running.len() >= shared.limits.handshakes.max(1) {
-            displace_one(&mut running, &shared.counters);
+        if handshakes.len() >= shared.limits.handshakes.max(1)
+            && let Some(displaced) = handshakes.displace()
+        {
+            displaced.abort();
+            shared.counters.handshake_displaced();
         }
         let spoke = Arc::new(AtomicBool::new(false));
-        let task = handshakes.spawn(handshake(stream, address, Arc::clone(&shared), Arc::clone(&spoke)));
-        running.push_back(Running { task, spoke });
-    }
-}
-
-/// Gives up the oldest handshake whose client has sent nothing, else the oldest.
-fn displace_one(running: &mut VecDeque<Running>, counters: &AcceptCounters) {
-    let silent = running.iter().position(|handshake| !handshake.spoke.load(Relaxed));
-    if let Some(displaced) = running.remove(silent.unwrap_or(0)) {
-        displaced.task.abort();
-        counters.handshake_displaced();
+        let task = tasks.spawn(handshake(stream, address, Arc::clone(&shared), Arc::clone(&spoke)));
+        handshakes.began(address.into(), spoke, task);
     }
 }
 
@@ -240,11 +240,14 @@ async fn handshake(stream: TcpStream, address: SocketAddr, shared: Arc<Shared>, 
         Err(_) => return counters.handshake_failed(),
     };
     let peer = Peer { address, certificate };
-    let Some(place) = shared.admission.admit(peer.identity()) else {
+    let Some(place) = shared.admission.admit(&peer) else {
         tracing::debug!(%address, identity = ?peer.identity(), "no place left for this connection");
         return counters.refused_full();
     };
-    let end = peer.certificate.is_none().then(|| Box::pin(sleep(shared.limits.anonymous_deadline)));
+    let end = match peer.certificate {
+        None => End::of_anonymous(shared.limits.anonymous_deadline),
+        Some(_) => End::unless_heard(shared.limits.greeting_deadline),
+    };
     let stream = PeerStream { tls, peer, end, counters: Arc::clone(counters), _place: place };
     match timeout_at(deadline, shared.ready.send(stream)).await {
         Ok(Ok(())) => counters.admitted(),

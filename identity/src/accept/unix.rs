@@ -1,6 +1,6 @@
 //! The operator's socket on the server's machine. Whoever may open it is an operator; the kernel says who it is.
 
-use super::{backoff::Backoff, counters::AcceptCounters, peer::LocalPeer};
+use super::{backoff::Backoff, counters::AcceptCounters, end::End, peer::LocalPeer};
 use futures_util::Stream;
 use handover_model::Duration;
 use std::{
@@ -23,6 +23,8 @@ use tonic::transport::server::Connected;
 /// Connections at once: CLIs on one machine. Further ones wait in the socket's queue.
 const CONNECTIONS: usize = 512;
 const BACKLOG: u32 = 128;
+/// From accept(2) to the first byte.
+const GREETING_DEADLINE: Duration = Duration::from_secs(10);
 /// A living server accepts a connection at once.
 const PROBE_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -148,7 +150,9 @@ async fn accept_for_ever(
         backoff.succeeded();
         counters.accepted();
         let peer = LocalPeer { uid: credentials.uid(), gid: credentials.gid(), pid: credentials.pid() };
-        if ready.send(LocalStream { stream, peer, _place: place }).await.is_err() {
+        let end = End::unless_heard(GREETING_DEADLINE);
+        let stream = LocalStream { stream, peer, end, counters: Arc::clone(&counters), _place: place };
+        if ready.send(stream).await.is_err() {
             return;
         }
         counters.admitted();
@@ -160,6 +164,8 @@ async fn accept_for_ever(
 pub struct LocalStream {
     stream: UnixStream,
     peer: LocalPeer,
+    end: End,
+    counters: Arc<AcceptCounters>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -181,37 +187,42 @@ impl Connected for LocalStream {
 
 impl AsyncRead for LocalStream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buf)
+        let this = self.get_mut();
+        this.end.check(context, &this.counters)?;
+        let stream = Pin::new(&mut this.stream);
+        this.end.reading(buf, |buf| stream.poll_read(context, buf))
     }
 }
 
 impl AsyncWrite for LocalStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, buf)
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.end.check(context, &this.counters)?;
+        Pin::new(&mut this.stream).poll_write(context, buf)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bufs)
+        let this = self.get_mut();
+        this.end.check(context, &this.counters)?;
+        Pin::new(&mut this.stream).poll_write_vectored(context, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.end.check(context, &this.counters)?;
+        Pin::new(&mut this.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

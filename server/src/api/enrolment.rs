@@ -2,7 +2,7 @@
 
 use super::{Context, request};
 use crate::fleet::{Enrolment, Refusal};
-use handover_identity::{TokenClaim, wall_clock};
+use handover_identity::{Peer, TokenClaim, wall_clock};
 use handover_model::{Duration, HostName};
 use handover_proto::{
     status::{Reason, refuse},
@@ -21,6 +21,8 @@ pub struct Enrolments(pub Context);
 #[tonic::async_trait]
 impl EnrolmentService for Enrolments {
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
+        let source = request.extensions().get::<Peer>().map(|peer| peer.address.into());
+        let tried = self.0.limits.enrolment(source)?;
         let EnrolRequest { secret, host, csr_pem, address, labels, agent_version } = request.into_inner();
         version::skew(&agent_version)
             .map_err(|error| refuse(Reason::VersionSkew, error.to_string(), "upgrade the older side"))?;
@@ -38,6 +40,7 @@ impl EnrolmentService for Enrolments {
             .fleet
             .ask(move |desk| desk.state.enrol(enrolment, serial, expires, desk.now, desk.effects))
             .await?;
+        tried.succeeded();
         tracing::info!(%host, "host enrolled");
         Ok(Response::new(EnrolResponse {
             certificate_pem: issued.chain_pem,

@@ -3,7 +3,9 @@
 mod agents;
 mod authorise;
 mod caller;
+mod calls;
 mod enrolment;
+mod held;
 mod operators;
 mod request;
 mod uploads;
@@ -13,10 +15,11 @@ mod watches;
 pub use agents::Agents;
 pub use authorise::{AuthoriseLayer, TABLE, Who, authorise};
 pub use caller::Caller;
+pub use calls::CallsLayer;
 pub use enrolment::Enrolments;
 pub use operators::Operators;
 
-use crate::{blobs::Bundles, fleet::Fleet};
+use crate::{blobs::Bundles, fleet::Fleet, limits::Limits};
 use handover_identity::Ca;
 use handover_model::Timestamp;
 use std::sync::Arc;
@@ -24,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Longest message that a caller may send, in bytes.
 pub const MAX_MESSAGE: usize = 1024 * 1024;
+/// Longest message of a caller without a certificate, in bytes.
+pub const MAX_ENROLMENT: usize = 16 * 1024;
 
 /// What every call needs.
 #[derive(Clone, Debug)]
@@ -38,6 +43,8 @@ pub struct Context {
     pub fleet_name: String,
     /// Where agents reach the server, where nothing else is said: put into tokens.
     pub address: String,
+    /// What callers may use.
+    pub limits: Arc<Limits>,
     /// When the server began.
     pub started: Timestamp,
     /// Cancelled when the server stops: ends sessions and watches.

@@ -1,6 +1,11 @@
 //! What operators call. Each call: convert, ask the fleet, convert back.
 
-use super::{Context, request, uploads, views, watches};
+use super::{
+    Context,
+    held::Held,
+    request, uploads, views,
+    watches::{self, Watching},
+};
 use crate::fleet::{DeploymentRecord, HostChange, Refusal};
 use handover_identity::{JoinToken, OperatorName, ServerAddress, TokenId, wall_clock};
 use handover_model::{DeploymentId, Digest, Duration, HostName, Release, ReleaseRef, ServiceName};
@@ -9,7 +14,6 @@ use handover_proto::{
     v1::{self, operator_service_server::OperatorService},
     version::ProgramVersion,
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 /// How long an operator's certificate is good where nothing is said, in days.
@@ -55,6 +59,13 @@ impl Operators {
         }
     }
 
+    /// What a watch of this operator's needs.
+    fn watching<T>(&self, request: &Request<T>) -> Result<Watching, Status> {
+        let Context { fleet, limits, stop, .. } = &self.0;
+        let place = limits.watch(&request::operator(request))?;
+        Ok(Watching { changes: fleet.changes(), place, counters: limits.counters(), stop: stop.clone() })
+    }
+
     async fn host(&self, name: HostName) -> Answer<v1::Host> {
         let host =
             self.0.fleet.ask(move |desk| Ok(views::host(desk.state, &name, desk.state.host(&name)?))).await?;
@@ -64,8 +75,8 @@ impl Operators {
 
 #[tonic::async_trait]
 impl OperatorService for Operators {
-    type WatchServicesStream = ReceiverStream<Result<v1::ListServicesResponse, Status>>;
-    type WatchDeploymentStream = ReceiverStream<Result<v1::Deployment, Status>>;
+    type WatchServicesStream = Held<v1::ListServicesResponse, String>;
+    type WatchDeploymentStream = Held<v1::Deployment, String>;
 
     async fn get_server(&self, _: Request<v1::GetServerRequest>) -> Answer<v1::ServerInfo> {
         Ok(Response::new(v1::ServerInfo {
@@ -193,7 +204,8 @@ impl OperatorService for Operators {
         &self,
         request: Request<Streaming<v1::UploadBundleRequest>>,
     ) -> Answer<v1::Upload> {
-        Ok(Response::new(uploads::receive(&self.0.bundles, request.into_inner()).await?))
+        let by = request::operator(&request);
+        Ok(Response::new(uploads::receive(&self.0, &by, request.into_inner()).await?))
     }
 
     async fn create_release(&self, request: Request<v1::CreateReleaseRequest>) -> Answer<v1::ReleaseInfo> {
@@ -253,9 +265,10 @@ impl OperatorService for Operators {
         &self,
         request: Request<v1::ListServicesRequest>,
     ) -> Answer<Self::WatchServicesStream> {
+        let watching = self.watching(&request)?;
         let service: Option<ServiceName> = request::parse_optional("service", &request.into_inner().service)?;
         let fleet = self.0.fleet.clone();
-        let stream = watches::watch(&self.0.fleet, self.0.stop.clone(), move || {
+        let stream = watches::watch(watching, move || {
             let (fleet, service) = (fleet.clone(), service.clone());
             async move { fleet.ask(move |desk| Ok(views::services(desk.state, service.as_ref()))).await }
         });
@@ -309,10 +322,11 @@ impl OperatorService for Operators {
         &self,
         request: Request<v1::GetDeploymentRequest>,
     ) -> Answer<Self::WatchDeploymentStream> {
+        let watching = self.watching(&request)?;
         let v1::GetDeploymentRequest { id, service } = request.into_inner();
         let id = self.find(id, &service).await?;
         let context = self.0.clone();
-        let stream = watches::watch(&self.0.fleet, self.0.stop.clone(), move || {
+        let stream = watches::watch(watching, move || {
             let context = context.clone();
             async move { Self::deployment(&context, id).await }
         });

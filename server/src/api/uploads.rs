@@ -1,20 +1,28 @@
 //! Bundles on their way in from operators and out to agents.
 
-use crate::blobs::{BlobError, Bundles, Reading};
+use super::Context;
+use crate::blobs::{BlobError, Reading};
 use handover_model::BundleDescriptor;
 use handover_proto::{
     status::{Reason, refuse},
     v1::{BundleChunk, Upload, UploadBundleRequest, upload_bundle_request::Part},
 };
 use std::time::Duration;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 /// An upload in which nothing arrives, or a download of which nothing is read, for so long is over. What has arrived
 /// stays.
-const STALLED: Duration = Duration::from_secs(60);
+const STALLED: Duration = Duration::from_secs(30);
+/// An upload may take so long, and [`SLOWEST`] for its size.
+const GRACE: Duration = Duration::from_secs(600);
+/// Bytes a second of the slowest upload.
+const SLOWEST: u64 = 32 * 1024;
 /// Chunks on their way to an agent.
 const CHUNKS: usize = 2;
 
@@ -27,7 +35,7 @@ pub(super) fn refused(error: &BlobError) -> Status {
         BlobError::WrongOffset { .. } => Reason::WrongOffset,
         BlobError::Busy(_) => Reason::Busy,
         BlobError::Complete(_) => Reason::InvalidRequest,
-        BlobError::DiskFull { .. } => Reason::DiskFull,
+        BlobError::NoRoom { .. } | BlobError::DiskFull { .. } => Reason::DiskFull,
         BlobError::Io { .. } | BlobError::Interrupted(_) => Reason::Internal,
     };
     refuse(reason, handover_model::chain(error), "")
@@ -35,10 +43,14 @@ pub(super) fn refused(error: &BlobError) -> Status {
 
 /// Takes an upload to its end. One that breaks off can be gone on with.
 pub(super) async fn receive(
-    bundles: &Bundles,
+    context: &Context,
+    operator: &str,
     mut parts: Streaming<UploadBundleRequest>,
 ) -> Result<Upload, Status> {
-    let first = next(&mut parts).await?.and_then(|message| message.part);
+    let Context { bundles, limits, .. } = context;
+    let _place = limits.upload(operator)?;
+    let began = Instant::now();
+    let first = next(&mut parts, began + GRACE).await?.and_then(|message| message.part);
     let Some(Part::Header(header)) = first else {
         return Err(refuse(Reason::Protocol, "an upload begins with a header", ""));
     };
@@ -50,10 +62,18 @@ pub(super) async fn receive(
     }
     let mut upload = bundles.upload(&descriptor).await.map_err(|error| refused(&error))?;
     let mut offset = header.offset;
-    while let Some(message) = next(&mut parts).await? {
+    let deadline = began + longest(descriptor.size);
+    while let Some(message) = next(&mut parts, deadline).await.inspect_err(|_| {
+        if Instant::now() >= deadline {
+            limits.upload_late();
+        }
+    })? {
         let Some(Part::Data(data)) = message.part else {
             return Err(refuse(Reason::Protocol, "behind the header an upload has data only", ""));
         };
+        if data.is_empty() {
+            return Err(refuse(Reason::Protocol, "a piece of an upload is empty", ""));
+        }
         let length = data.len() as u64;
         upload.append(offset, data).await.map_err(|error| refused(&error))?;
         offset += length;
@@ -62,9 +82,23 @@ pub(super) async fn receive(
     Ok(Upload { received: descriptor.size, complete: true })
 }
 
-async fn next(parts: &mut Streaming<UploadBundleRequest>) -> Result<Option<UploadBundleRequest>, Status> {
-    timeout(STALLED, parts.message()).await.map_err(|_| {
-        refuse(Reason::Protocol, format!("nothing arrived of the upload for {STALLED:?}"), "push again")
+/// How long an upload of so many bytes may take in all: one that trickles must not keep its place for ever.
+fn longest(bytes: u64) -> Duration {
+    GRACE + Duration::from_secs(bytes / SLOWEST)
+}
+
+async fn next(
+    parts: &mut Streaming<UploadBundleRequest>,
+    deadline: Instant,
+) -> Result<Option<UploadBundleRequest>, Status> {
+    let stalled = Instant::now() + STALLED;
+    timeout_at(stalled.min(deadline), parts.message()).await.map_err(|_| {
+        let what = if stalled < deadline {
+            format!("nothing arrived of the upload for {STALLED:?}")
+        } else {
+            format!("the upload was slower than {SLOWEST} bytes a second")
+        };
+        refuse(Reason::Protocol, what, "push again: what has arrived is kept")
     })?
 }
 

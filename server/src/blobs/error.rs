@@ -71,6 +71,20 @@ pub enum BlobError {
         #[source]
         source: BundleError,
     },
+    /// It would not leave enough room.
+    #[error(
+        "the server's disk has {free} bytes free, and {needed} are needed for bundle {digest} and the uploads that go on, beside {reserve} that are kept for the server's state; make room, or wait for the uploads, and push again"
+    )]
+    NoRoom {
+        /// Which bundle.
+        digest: Digest,
+        /// Bytes that may still arrive.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that stay free.
+        reserve: u64,
+    },
     /// No room.
     #[error("the server's disk is full (at {path}); make room and push again, what has arrived is kept")]
     DiskFull {

@@ -40,6 +40,13 @@ impl Files {
         Ok(())
     }
 
+    /// Bytes that are free on the disk of the uploads.
+    pub(super) fn free(&self) -> Result<u64, BlobError> {
+        let found = nix::sys::statvfs::statvfs(&self.uploads).map_err(io::Error::from);
+        let found = found.map_err(failed("look at the disk of", &self.uploads))?;
+        Ok(found.blocks_available().saturating_mul(found.fragment_size()))
+    }
+
     pub(super) fn received(&self, digest: &Digest) -> Result<Received, BlobError> {
         let bundle = self.bundle(digest);
         if let Some(bytes) = length(&bundle)? {

@@ -32,13 +32,16 @@ pub const STALE_UPLOAD: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A bundle that arrived or was asked for so recently is not pruned: the release that needs it may be on its way.
 pub const PRUNE_GRACE: Duration = Duration::from_secs(3600);
 
+/// Bytes of the disk that uploads leave free: the store must always be able to write.
+pub const RESERVE: u64 = 256 << 20;
+
 /// The bundles of a server. A clone is the same store.
 #[derive(Clone, Debug)]
 pub struct Bundles {
     files: Arc<Files>,
     limits: Limits,
-    /// Who is uploading what: an entry that can be upgraded is taken.
-    claims: Arc<Mutex<BTreeMap<Digest, Weak<()>>>>,
+    /// Who is uploading what, and its size in bytes: an entry that can be upgraded is taken.
+    claims: Arc<Mutex<BTreeMap<Digest, Weak<u64>>>>,
 }
 
 /// What is there of a bundle.
@@ -81,7 +84,8 @@ impl Bundles {
     ///
     /// # Errors
     /// [`BlobError::Busy`] while somebody else uploads the same bundle; [`BlobError::TooLarge`] where the descriptor
-    /// declares more than this server takes; [`BlobError::Complete`] where the bundle is there.
+    /// declares more than this server takes; [`BlobError::NoRoom`] where the disk has no room for it, for the other
+    /// uploads and for [`RESERVE`]; [`BlobError::Complete`] where the bundle is there.
     pub async fn upload(&self, descriptor: &BundleDescriptor) -> Result<Upload, BlobError> {
         let digest = descriptor.digest;
         for (what, declared, most) in [
@@ -93,17 +97,30 @@ impl Bundles {
                 return Err(BlobError::TooLarge { digest, what, declared, most });
             }
         }
-        let claim = self.claim(digest)?;
+        let claim = self.claim(digest, descriptor.size)?;
+        let files = Arc::clone(&self.files);
+        let (free, there) = blocking(move || Ok((files.free()?, files.received(&digest)?.bytes))).await?;
+        // What has arrived of the others is counted twice, which errs to the safe side.
+        let needed = self.promised().saturating_sub(there);
+        if free < needed.saturating_add(RESERVE) {
+            return Err(BlobError::NoRoom { digest, needed, free, reserve: RESERVE });
+        }
         Upload::begin(Arc::clone(&self.files), self.limits, descriptor.clone(), claim).await
     }
 
-    fn claim(&self, digest: Digest) -> Result<Arc<()>, BlobError> {
+    /// Bytes of all uploads that go on.
+    fn promised(&self) -> u64 {
+        let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.values().filter_map(Weak::upgrade).fold(0, |sum, bytes| sum.saturating_add(*bytes))
+    }
+
+    fn claim(&self, digest: Digest, bytes: u64) -> Result<Arc<u64>, BlobError> {
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         claims.retain(|_, claim| claim.strong_count() > 0);
         if claims.contains_key(&digest) {
             return Err(BlobError::Busy(digest));
         }
-        let claim = Arc::new(());
+        let claim = Arc::new(bytes);
         claims.insert(digest, Arc::downgrade(&claim));
         Ok(claim)
     }

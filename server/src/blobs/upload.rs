@@ -19,7 +19,7 @@ pub struct Upload {
     part: Arc<File>,
     received: u64,
     /// Once its last copy is gone, somebody else may upload the same bundle.
-    claim: Arc<()>,
+    claim: Arc<u64>,
 }
 
 impl Upload {
@@ -27,7 +27,7 @@ impl Upload {
         files: Arc<Files>,
         limits: Limits,
         descriptor: BundleDescriptor,
-        claim: Arc<()>,
+        claim: Arc<u64>,
     ) -> Result<Self, BlobError> {
         blocking(move || {
             let digest = descriptor.digest;

@@ -172,7 +172,7 @@ impl Refusal {
             Self::NoDeployment(_) => Reason::UnknownDeployment,
             Self::DeploymentEnded(_) => Reason::DeploymentEnded,
             Self::NotYourHost { .. } => Reason::NotYourHost,
-            Self::TooMany(_) => Reason::TooLarge,
+            Self::TooMany(_) => Reason::TooMany,
             Self::SessionReplaced(_) => Reason::SessionReplaced,
             Self::Stopping => Reason::ShuttingDown,
             Self::Store(_) => Reason::StoreUnavailable,

@@ -161,36 +161,3 @@ async fn an_agent_that_says_nothing_is_taken_for_lost_and_one_without_a_name_is_
     })
     .await;
 }
-
-#[tokio::test]
-async fn of_a_flood_of_reports_the_last_one_counts_and_others_are_answered() {
-    let server = Server::start();
-    let (flooding, calm) = (Agent::enrol(&server, "flooding").await, Agent::enrol(&server, "calm").await);
-    let (out, _stream) = flooding.session(hello()).await.unwrap();
-    let report = |number: u64| v1::InstanceReport {
-        instance: "web-d1".into(),
-        service: "web".into(),
-        version: "1".into(),
-        phase: v1::InstancePhase::Ready.into(),
-        detail: format!("report {number}"),
-        ..v1::InstanceReport::default()
-    };
-    let last = 20_000;
-    let flood = tokio::spawn(async move {
-        for number in 1..=last {
-            let report = v1::HostReport { revision: 0, instances: vec![report(number)] };
-            out.send(AgentMessage { message: Some(FromAgent::Report(report)) }).await.unwrap();
-        }
-        out
-    });
-    let (_calm_out, mut stream) =
-        timeout(Duration::from_secs(5), calm.session(hello())).await.unwrap().unwrap();
-    timeout(Duration::from_secs(5), stream.message()).await.unwrap().unwrap().unwrap();
-    let _out = flood.await.unwrap();
-    until("the last report is shown", async || {
-        let request = v1::GetHostRequest { name: "flooding".into() };
-        let host = server.operator().await.get_host(request).await.unwrap().into_inner();
-        host.instances.first().is_some_and(|instance| instance.detail == format!("report {last}"))
-    })
-    .await;
-}

@@ -73,6 +73,13 @@ impl Server {
         (child, part("TLS on ", ","), part("CA ", ","))
     }
 
+    /// Memory that its process has resident, in bytes (proc(5)).
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     pub(crate) fn unix(&self) -> PathBuf {
         self.folder.path().join("handover.sock")
     }
@@ -258,7 +265,7 @@ impl Agent {
         Ok(())
     }
 
-    fn report(&self, target: &Target) -> HostReport {
+    pub(crate) fn report(&self, target: &Target) -> HostReport {
         let broken = self.broken.lock().unwrap();
         let mut instances = BTreeMap::new();
         for (service, service_target) in &target.services {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail as the test does")]
 
 mod agents;
+mod bounds;
 mod deployments;
 mod enrolment;
 mod fixture;

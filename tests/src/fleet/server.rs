@@ -67,6 +67,15 @@ impl Server {
         self.process = Some(process);
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().pid()
+    }
+
     /// Everything that it wrote to standard error since it was started last.
     #[must_use]
     pub fn log(&self) -> String {

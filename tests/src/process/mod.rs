@@ -3,8 +3,10 @@
 mod running;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use running::Running;
+pub use usage::{cpu_time, resident};
 
 use std::{
     env,

@@ -144,6 +144,7 @@ echo "--- the end"
 systemctl stop handover-server handover-agent
 same "the server's end" success "$(property handover-server Result)"
 same "the agent's end" success "$(property handover-agent Result)"
+same "sockets that could not be taken over" 0 "$(journalctl --quiet --unit handover-agent --output cat | grep -c 'cannot be taken out' || true)"
 same "complaints of the server's sandbox" 0 "$(journalctl --quiet --unit handover-server --output cat | grep -c 'ermission\|EPERM' || true)"
 journalctl --no-pager --quiet --unit handover-server --unit handover-agent --lines 20
 echo DONE

@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test lint bench soak needs build
+.PHONY: demo test lint bench soak systemd needs build
 
 ## Runs the main job on this machine: a server, three agents, a service in three versions, load all the time.
 demo: needs
@@ -36,6 +36,11 @@ bench: needs
 soak: needs
 	$(CARGO) build --workspace --bins
 	PROPTEST_CASES=2000 $(CARGO) nextest run --workspace --run-ignored all
+
+## The units on a host with a systemd of its own: restarts, kills and a watchdog under load. Makes a small Debian the first time.
+systemd: needs
+	$(CARGO) build --workspace --bins
+	./tests/systemd/try.sh target/debug
 
 needs:
 	@./.ci/needs

@@ -1,13 +1,14 @@
 //! `handover-agent run`: what runs is taken over, then the server is dialled, for as long as the agent lives.
 
 use crate::{
-    bundles::Bundles, config::AgentConfig, instance::process::boot_id, session::Session,
+    bundles::Bundles, config::AgentConfig, instance::process::boot_id, session::Session, status,
     supervisor::Supervisor,
 };
+use handover_daemon::{Heart, ServiceManager};
 use handover_identity::{ClientTls, Credentials, ServerAddress};
 use handover_model::HostReport;
 use handover_proto::v1::Hello;
-use std::{error::Error, fs::File, sync::Arc};
+use std::{error::Error, fs::File, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -15,6 +16,11 @@ use tokio::{
 
 /// Targets on their way to the supervisor: the latest is the one that counts.
 const OFFERS: usize = 4;
+/// After that long without a turn of the supervisor the agent is not well. It turns once a second, and writes to a
+/// disk that may be slow.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Longest wait for the supervisor's last turn.
+const END: Duration = Duration::from_secs(2);
 
 /// Runs the agent until it is told to stop. What runs on the host then stays.
 ///
@@ -30,6 +36,7 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
     let (reports, seen) = watch::channel(HostReport::default());
     let (server, channel) = watch::channel(None);
     let (offers, offered) = mpsc::channel(OFFERS);
+    let (told, connected) = (seen.clone(), channel.clone());
     let bundles = Bundles::new(config.releases(), config.fetching(), channel);
     bundles.sweep()?;
     let supervisor = Supervisor::adopt(Arc::clone(&config), bundles, reports).await?;
@@ -43,42 +50,34 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
     };
     let session = Session { hello, reports: seen, offers, server };
 
-    let supervising = tokio::spawn(supervisor.run(offered));
+    let (heart, pulse) = Heart::new("the supervisor", PATIENCE);
+    // A thread of its own: it writes to the disk in its turn, and a disk that hangs must not stop the session as well.
+    let here = tokio::runtime::Handle::current();
+    let mut supervising = tokio::task::spawn_blocking(move || here.block_on(supervisor.run(offered, heart)));
     let speaking = tokio::spawn({
         let server = config.server.clone();
         async move { session.keep(&server, || handover_identity::connect(&address, tls.config())).await }
     });
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    if let Err(error) = notify("READY=1\n") {
-        tracing::warn!(error = &error as &dyn Error, "systemd cannot be told that the agent is ready");
-    }
+    let server = config.server.clone();
+    let status = move || status::line(&told.borrow(), &server, connected.borrow().is_some());
+    let mut manager = ServiceManager::of_this_process();
+    manager.ready(status()).await;
+    let watching = tokio::spawn(manager.watch(pulse, status));
     eprintln!("handover-agent ready: host {}, server {}", config.name, config.server);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        ended = supervising => ended?,
+        ended = &mut supervising => return Ok(ended?),
     }
     tracing::info!("the agent stops; what it runs goes on");
-    // Best effort: systemd sees the end itself.
-    let _ = notify("STOPPING=1\n");
+    watching.abort();
+    ServiceManager::of_this_process().stopping().await;
+    // The supervisor ends with the session that brings its targets. One that is stuck is left behind.
     speaking.abort();
+    let _ = tokio::time::timeout(END, supervising).await;
     Ok(())
-}
-
-/// Tells the service manager, as sd_notify(3) describes it; does nothing where there is none.
-fn notify(state: &str) -> std::io::Result<()> {
-    use std::os::{
-        linux::net::SocketAddrExt as _,
-        unix::ffi::OsStrExt as _,
-        unix::net::{SocketAddr, UnixDatagram},
-    };
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
-    let address = match path.as_bytes().strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(&path)?,
-    };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
 }
 
 /// Two agents with one state would fight over the sockets.

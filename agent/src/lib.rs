@@ -15,5 +15,6 @@ pub mod journal;
 pub mod reconcile;
 pub mod session;
 pub mod state;
+pub mod status;
 pub mod stop;
 pub mod supervisor;

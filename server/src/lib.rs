@@ -6,6 +6,7 @@ pub mod cli;
 mod descriptors;
 pub mod fleet;
 pub mod limits;
+pub mod heart;
 pub mod server;
 pub mod server_command;
 pub mod sessions;

@@ -6,9 +6,11 @@ use crate::{
     descriptors,
     fleet::{Fleet, FleetError, LoadError},
     limits::{self, Limits},
+    heart::{Felt, feel},
     server_command::ServerArgs,
     store::{OpenError, SledStore, Store},
 };
+use handover_daemon::ServiceManager;
 use handover_identity::{
     AcceptLimits, AddressError, Ca, CaError, FleetName, IdentityNameError, ServerAddress, ServerTls,
     SignError, TlsError, TlsIncoming, UnixIncoming, UnixListenError, http2_server, wall_clock,
@@ -104,7 +106,10 @@ pub async fn serve(arguments: &ServerArgs) -> Result<(), ServerError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Signals)?;
     let running = Running::start(arguments).await?;
-    let Running { stop, mut fleet, mut tls, mut unix } = running;
+    let Running { stop, felt: Felt { pulse, vitals }, mut fleet, mut tls, mut unix } = running;
+    let mut manager = ServiceManager::of_this_process();
+    manager.ready(vitals.borrow().to_string()).await;
+    let watching = tokio::spawn(manager.watch(pulse, move || vitals.borrow().to_string()));
     let ended = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -113,6 +118,8 @@ pub async fn serve(arguments: &ServerArgs) -> Result<(), ServerError> {
         ended = &mut unix => joined(ended).and_then(|ended| ended.map_err(ServerError::Serve)),
     };
     tracing::info!("the server stops; what the agents run goes on");
+    watching.abort();
+    ServiceManager::of_this_process().stopping().await;
     stop.cancel();
     // Sessions and watches end by the token. A peer that reads nothing must not hold the end up.
     let drained = async {
@@ -137,6 +144,7 @@ type Listener = tokio::task::JoinHandle<Result<(), tonic::transport::Error>>;
 /// A server that runs.
 struct Running {
     stop: CancellationToken,
+    felt: Felt,
     fleet: tokio::task::JoinHandle<Result<(), FleetError>>,
     tls: Listener,
     unix: Listener,
@@ -193,7 +201,9 @@ impl Running {
             stop: stop.clone(),
         };
         tokio::spawn(limits::report(incoming.counters(), context.limits.counters(), stop.clone()));
+        let felt = feel(context.fleet.clone()).await.map_err(FleetError)?;
         let running = Self {
+            felt,
             fleet: task,
             tls: tokio::spawn(
                 router(&context).serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()),

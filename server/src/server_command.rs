@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf};
 #[derive(Args, Clone, Debug)]
 pub struct ServerArgs {
     /// Folder of everything durable: the store, bundles, the fleet's CA
-    #[arg(long, value_name = "DIR", env = "HANDOVER_DATA", default_value = "/var/lib/handover")]
+    #[arg(long, value_name = "DIR", env = "HANDOVER_DATA", default_value = "/var/lib/handover-server")]
     pub data: PathBuf,
     /// Address that agents, and operators from elsewhere, reach the server at; port 0 takes a free one
     #[arg(long, value_name = "ADDR", env = "HANDOVER_LISTEN", default_value = "0.0.0.0:7443")]

@@ -12,4 +12,5 @@ pub mod duration;
 pub mod fleet;
 pub mod http;
 pub mod load;
+pub mod manager;
 pub mod process;

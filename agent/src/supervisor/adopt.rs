@@ -123,7 +123,11 @@ impl Supervisor {
         let instances = &self.instances;
         let socket = |id: &InstanceId, inode| {
             let group = instances.get(id)?.state.group()?;
-            group.take_socket(inode).ok().flatten()
+            let taken = group.take_socket(inode).inspect_err(|error| {
+                // Mostly a container that forbids pidfd_getfd(2). It goes on, with less to hold it up by.
+                tracing::warn!(instance = %id, error = error as &dyn Error, "its listening socket cannot be taken out of it: its queues are not seen, and a crash of it refuses clients");
+            });
+            taken.ok().flatten()
         };
         self.gates.restore(gates, socket);
         let mut changed = Vec::new();

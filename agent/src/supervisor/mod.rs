@@ -23,6 +23,7 @@ use crate::{
     session::Offer,
     state::{InstanceRecord, Run, State},
 };
+use handover_daemon::Heart;
 use handover_model::{
     HostReport, InstanceId, InstancePhase, InstanceReport, Release, ServiceName, Share, Target, Timestamp,
     config::HostManifest,
@@ -183,13 +184,15 @@ fn held(action: &Action) -> Held {
 }
 
 impl Supervisor {
-    /// Runs until `offers` is closed: what runs on the host then stays.
-    pub async fn run(mut self, mut offers: mpsc::Receiver<Offer>) {
+    /// Runs until `offers` is closed: what runs on the host then stays. Each turn, at least one a second, is a beat of
+    /// `heart`.
+    pub async fn run(mut self, mut offers: mpsc::Receiver<Offer>, heart: Heart) {
         let mut count = tokio::time::interval(COUNT_STEP);
         count.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.settle();
             self.publish();
+            heart.beat();
             let wake = self.wake();
             tokio::select! {
                 offer = offers.recv() => match offer {

@@ -150,9 +150,10 @@ async fn systemd_is_told_once_everything_is_taken_over() {
     let systemd = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     systemd.set_read_timeout(Some(crate::host::DEADLINE)).unwrap();
     host.start_agent_with(&[("NOTIFY_SOCKET", path.to_str().unwrap())]);
-    let mut said = [0; 64];
+    let mut said = [0; 512];
     let length = systemd.recv(&mut said).unwrap();
-    assert_eq!(&said[..length], b"READY=1\n");
+    let said = String::from_utf8_lossy(&said[..length]);
+    assert!(said.starts_with("READY=1\nSTATUS=instances: 1 (1 ready, 0 given up); "), "{said}");
     assert_eq!(host.log().matches("taken over instance=web-1").count(), 1);
 }
 

@@ -1,7 +1,10 @@
 //! The loop around the fleet's state: collects what is asked, decides, writes one commit, waits for it, acts.
 
-use super::{effects::Effects, persist, refusal::Refusal, reports::Reports, state::State};
-use crate::{blobs::Bundles, store::Store};
+use super::{effects::Effects, persist, refusal::Refusal, reports::Reports, state::State, vitals::Vitals};
+use crate::{
+    blobs::Bundles,
+    store::{Keyspace, Store},
+};
 use handover_model::{DeploymentId, HostName, HostReport, Timestamp};
 use handover_proto::v1;
 use handover_rollout::Deployment;
@@ -122,6 +125,17 @@ impl Fleet {
         });
         self.questions.send(question).await.map_err(|_| Refusal::Stopping)?;
         answer.await.map_err(|_| Refusal::Stopping)?
+    }
+
+    /// How much there is, from a fleet that still decides and a store that still takes what it decides.
+    ///
+    /// # Errors
+    /// When the store has failed, or the server stops.
+    pub async fn vitals(&self) -> Result<Vitals, Refusal> {
+        let vitals = self.ask(|desk| Ok(desk.state.vitals())).await?;
+        // A store that has failed refuses to be read as well. The key need not be there.
+        self.store.get(Keyspace::Fleet, b"pulse").map_err(|error| Refusal::Store(error.to_string()))?;
+        Ok(vitals)
     }
 
     /// A host says what it runs. Never waits.

@@ -16,6 +16,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod vitals;
 
 pub use actor::{Desk, Fleet, FleetError, Link};
 pub use contact::Introduction;
@@ -29,3 +30,4 @@ pub use records::{
 pub use refusal::Refusal;
 pub use services::CATCH_UP;
 pub use state::{Host, State, StoredRelease};
+pub use vitals::Vitals;

@@ -3,16 +3,20 @@
 //! What a person reads goes to standard output as plain lines or a live view; `--json` gives programs one value for
 //! each thing that is printed. Every command ends with one of the exit codes of [`exit`].
 
+mod check;
 mod connection;
 mod demo;
 mod deploy;
+mod diagnostics;
 mod error;
 pub mod exit;
+mod here;
 mod history;
 mod hosts;
 mod json;
 mod live;
 mod manual;
+mod manifest_file;
 mod operator;
 mod outcome;
 mod pipe;
@@ -69,6 +73,8 @@ struct Global {
 enum Command {
     /// Run the server.
     Server(ServerArgs),
+    #[command(flatten)]
+    Here(here::Command),
     /// Join tokens for agents.
     #[command(subcommand)]
     Token(token::Command),
@@ -123,6 +129,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<exit::Exit, CliError> {
+    if let Command::Here(command) = &cli.command {
+        return here::run(command, cli.global.json);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -155,7 +164,11 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Rollback(args) => deploy::rollback(args, connection, json).await,
         Command::History(args) => history::run(args, connection, json).await,
         Command::Abort(args) => deploy::abort(args, connection, json).await,
-        Command::Server(_) | Command::Demo(_) | Command::Man(_) | Command::Completions(_) => Ok(exit::DONE),
+        Command::Server(_)
+        | Command::Demo(_)
+        | Command::Here(_)
+        | Command::Man(_)
+        | Command::Completions(_) => Ok(exit::DONE),
     }
 }
 

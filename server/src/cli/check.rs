@@ -10,7 +10,9 @@ use handover_model::config::Manifest;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Check a manifest: all mistakes at once, each with its place. Exit code 0: it is good; 1: it has mistakes.
+/// Check a manifest, without a server: all mistakes at once, each with its place.
+///
+/// Exit code 0: it is good. 1: it has mistakes, or cannot be read.
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArgs {
     /// A folder with a handover.toml, or the manifest itself.

@@ -5,6 +5,7 @@
 
 mod check;
 mod connection;
+mod context;
 mod demo;
 mod deploy;
 mod diagnostics;
@@ -13,6 +14,7 @@ pub mod exit;
 mod here;
 mod history;
 mod hosts;
+mod init;
 mod json;
 mod live;
 mod manual;
@@ -22,6 +24,7 @@ mod outcome;
 mod pipe;
 mod plan;
 mod release;
+mod schema;
 mod status;
 mod table;
 mod time;
@@ -48,25 +51,31 @@ pub struct Cli {
 
 /// What every command takes.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Every command")]
 struct Global {
-    /// The server's Unix socket, on the server's own machine.
-    #[arg(
-        long,
-        global = true,
-        env = "HANDOVER_SOCKET",
-        value_name = "PATH",
-        default_value = "/run/handover/handover.sock"
-    )]
-    socket: PathBuf,
-    /// The server's address, from another machine; needs --identity.
-    #[arg(long, global = true, env = "HANDOVER_SERVER", value_name = "HOST:PORT", requires = "identity")]
+    /// The server's Unix socket, on the server's own machine [env: HANDOVER_SOCKET] [default: /run/handover/handover.sock]
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "server")]
+    socket: Option<PathBuf>,
+    /// The server's address, from another machine; needs --identity [env: HANDOVER_SERVER]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
     server: Option<String>,
-    /// The folder with this operator's key.pem, cert.pem and ca.pem.
-    #[arg(long, global = true, env = "HANDOVER_IDENTITY", value_name = "DIR")]
+    /// The folder with this operator's key.pem, cert.pem and ca.pem [env: HANDOVER_IDENTITY]
+    #[arg(long, global = true, value_name = "DIR")]
     identity: Option<PathBuf>,
+    /// A named way to a server, of `handover context`; the flags above come before it [env: HANDOVER_CONTEXT]
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
     /// Print JSON, one value a line, for programs.
     #[arg(long, global = true)]
     json: bool,
+}
+
+impl Global {
+    /// What the flags say of the way to the server.
+    fn said(&self) -> context::Said {
+        let Self { socket, server, identity, context, json: _ } = self.clone();
+        context::Said { socket, server, identity, context }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -130,7 +139,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<exit::Exit, CliError> {
     if let Command::Here(command) = &cli.command {
-        return here::run(command, cli.global.json);
+        return here::run(command, &cli.global);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -3,4 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends")]
 
 mod check;
+mod contexts;
+mod help;
+mod init;
 mod program;
+mod schema;

@@ -87,7 +87,7 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ManifestErrors> {
         // What the parser made up to go on would only give mistakes that nobody made.
         return Err(problems.into_errors());
     }
-    let manifest = Reader { problems: &mut problems }.manifest(Section::root(document.get_ref()));
+    let manifest = Reader { problems: &mut problems }.manifest(&Section::root(document.get_ref()));
     match manifest {
         Some(manifest) if problems.is_empty() => Ok(manifest),
         _ => Err(problems.into_errors()),
@@ -99,7 +99,7 @@ struct Reader<'p, 't> {
 }
 
 impl Reader<'_, '_> {
-    fn manifest(&mut self, root: Section<'_>) -> Option<Manifest> {
+    fn manifest(&mut self, root: &Section<'_>) -> Option<Manifest> {
         let service = root.required(&keys::SERVICE, self.problems);
         let service = service.and_then(|value| value.parsed(self.problems, str::parse));
         let command = root.required(&keys::COMMAND, self.problems).and_then(|value| self.command(&value));

@@ -33,7 +33,7 @@ impl Mistakes {
             json!({
                 "line": error.line, "column": error.column, "end_line": end_line, "end_column": end_column,
                 "key": error.key, "message": error.message, "hint": error.hint,
-                "source": source(&self.text, error).map(|line| printable(line)),
+                "source": source(&self.text, error).map(printable),
             })
         };
         json!({

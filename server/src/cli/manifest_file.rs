@@ -83,7 +83,7 @@ pub(super) fn read_bounded(path: &Path, most: usize) -> Result<Vec<u8>, CliError
 
 fn regular_length(file: &File) -> io::Result<Option<u64>> {
     let metadata = file.metadata()?;
-    Ok(metadata.is_file().then(|| metadata.len()))
+    Ok(metadata.is_file().then_some(metadata.len()))
 }
 
 fn what(kind: FileType) -> &'static str {

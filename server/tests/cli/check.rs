@@ -1,7 +1,7 @@
 //! `handover check`.
 
 use crate::program::{Here, is_as_in};
-use std::{os::unix::net::UnixListener, process::Command};
+use std::{os::unix::net::UnixListener, path::Path, process::Command};
 
 const GOOD: &str = "service = \"web\"\ncommand = [\"bin/web\"]\n";
 
@@ -49,6 +49,20 @@ fn a_good_manifest_is_good() {
     let json = here.run(&["check", ".", "--json"]).expect(0).json();
     assert_eq!((&json["valid"], &json["service"]), (&true.into(), &"web".into()));
     assert_eq!(json["mistakes"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn the_manifests_of_the_examples_are_good() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut checked = 0;
+    for example in std::fs::read_dir(examples).unwrap() {
+        let manifest = example.unwrap().path().join("handover.toml");
+        if manifest.is_file() {
+            Here::new().run(&["check", manifest.to_str().unwrap()]).expect(0);
+            checked += 1;
+        }
+    }
+    assert!(checked > 0, "there are no examples");
 }
 
 #[test]

@@ -124,10 +124,10 @@ pub(super) fn resolve(
         Some(setting) => file.get(&setting.value)?.clone(),
         None => Context::default(),
     };
-    Ok(decide(flags, environment, context, chosen))
+    Ok(decide(flags, environment, context, &chosen))
 }
 
-fn decide(flags: &Said, environment: &Said, context: Option<Setting<String>>, chosen: Context) -> Settings {
+fn decide(flags: &Said, environment: &Said, context: Option<Setting<String>>, chosen: &Context) -> Settings {
     fn first<T: Clone>(levels: [(Option<&T>, Source); 3]) -> Option<Setting<T>> {
         levels
             .into_iter()

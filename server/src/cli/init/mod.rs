@@ -80,7 +80,7 @@ fn propose(folder: &Folder) -> Result<(String, Proposal), CliError> {
     python::look(folder, &mut proposal);
     go::look(folder, &mut proposal);
     rust::look(folder, &mut proposal);
-    proposal.complete(folder.name());
+    proposal.complete(&folder.name());
     loop {
         let text = writing::manifest(&proposal);
         let Err(errors) = handover_model::config::Manifest::parse(&text) else { return Ok((text, proposal)) };

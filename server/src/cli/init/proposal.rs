@@ -90,8 +90,8 @@ impl Proposal {
     }
 
     /// Fills in what a manifest must have.
-    pub(super) fn complete(&mut self, folder: String) {
-        let name = service_name(&folder);
+    pub(super) fn complete(&mut self, folder: &str) {
+        let name = service_name(folder);
         let from = if name.is_some() { "the folder's name" } else { "a guess; choose one" };
         say(&mut self.service, name.unwrap_or_else(|| "service".to_owned()), from);
         if self.command.is_none() {
@@ -130,7 +130,7 @@ impl Proposal {
         };
         let Some(from) = from else { return false };
         self.note(format!("{key} of {from} is left out: {reason}"));
-        self.complete(String::new());
+        self.complete("");
         true
     }
 

@@ -3,7 +3,6 @@
 use handover_model::config::{Absent, Entry, LANGUAGE, Shape, Table, Text};
 use serde_json::{Map, Value, json};
 
-/// What `{host.name}` and its like look like. A text with one is checked on the host.
 const DURATION: &str = "^[0-9]+(ms|s|m|h)$";
 const SIZE: &str = "^[0-9]+(B|KiB|MiB|GiB|TiB)$";
 const PERCENT: &str = "^[0-9]+%$";
@@ -61,12 +60,10 @@ fn condition(table: &Table, kind: &str, keys: &[&str], of_kinds: &[&str]) -> Val
 fn property(entry: &Entry) -> Value {
     let mut value = shape(&entry.shape);
     if let Value::Object(object) = &mut value {
-        let words = match &entry.shape {
-            Shape::Words(words) => {
-                words.iter().map(|(word, meaning)| format!("\n{word}: {meaning}")).collect()
-            }
-            _ => String::new(),
-        };
+        let mut words = String::new();
+        if let Shape::Words(meanings) = &entry.shape {
+            words = meanings.iter().map(|(word, meaning)| format!("\n{word}: {meaning}")).collect();
+        }
         object.insert("description".to_owned(), json!(format!("{}{words}", entry.meaning)));
         if let Absent::Default(default) = entry.absent
             && let Some(default) = default_value(default)
@@ -142,7 +139,7 @@ mod tests {
     fn shape_agrees(name: &str, shape: &Shape, schema: &Value) {
         match shape {
             Shape::Text(_) | Shape::Duration(..) | Shape::Percent(..) => {
-                assert_eq!(schema["type"], "string", "{name}")
+                assert_eq!(schema["type"], "string", "{name}");
             }
             Shape::Integer(from, to) => {
                 let found = (&schema["type"], schema["minimum"].as_u64(), schema["maximum"].as_u64());

@@ -54,21 +54,25 @@ fn section(page: &mut String, table: &Table) {
 }
 
 fn value(entry: &Entry) -> String {
-    let placeholders = match &entry.shape {
+    if let Shape::Words(_) = entry.shape {
+        return "one of the words below".to_owned();
+    }
+    let suffix = if has_placeholders(&entry.shape) { "; with placeholders" } else { "" };
+    format!("{}{suffix}", entry.shape)
+}
+
+fn has_placeholders(shape: &Shape) -> bool {
+    match shape {
         Shape::Text(text) | Shape::Texts(text, _) => text.placeholders,
-        Shape::Members(_, member, _) => match &**member {
-            Shape::Text(text) => text.placeholders,
-            Shape::Either(shapes) => {
-                shapes.iter().any(|shape| matches!(shape, Shape::Text(text) if text.placeholders))
-            }
-            _ => false,
-        },
-        _ => false,
-    };
-    let suffix = if placeholders { "; with placeholders" } else { "" };
-    match entry.shape {
-        Shape::Words(_) => "one of the words below".to_owned(),
-        _ => format!("{}{suffix}", entry.shape),
+        Shape::Members(_, member, _) => has_placeholders(member),
+        Shape::Either(shapes) => shapes.iter().any(has_placeholders),
+        Shape::Duration(..)
+        | Shape::Integer(..)
+        | Shape::Size(..)
+        | Shape::Percent(..)
+        | Shape::Words(_)
+        | Shape::Range(..)
+        | Shape::Table(_) => false,
     }
 }
 

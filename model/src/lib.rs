@@ -7,6 +7,7 @@ mod chain;
 mod digest;
 mod manifest;
 mod name;
+mod nearest;
 mod release;
 mod report;
 mod share;
@@ -19,6 +20,7 @@ pub use name::{
     DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version,
     VersionError,
 };
+pub use nearest::nearest;
 pub use release::{BundleDescriptor, Release, ReleaseRef};
 pub use report::{DrainLedger, HostReport, InstancePhase, InstanceReport};
 pub use share::{Share, ShareError};

@@ -22,6 +22,54 @@ pub struct ManifestError {
     pub hint: Option<String>,
 }
 
+/// What a mistake's field on the wire begins with.
+const FILE: &str = "handover.toml";
+
+impl ManifestError {
+    /// The mistake as a field and a description, as it goes over the wire: `handover.toml:8:10: drain.signal`, and
+    /// what is wrong with what to write instead in a line of its own.
+    #[must_use]
+    pub fn to_violation(&self) -> (String, String) {
+        let hint = self.hint.as_ref().map(|hint| format!("\n{hint}")).unwrap_or_default();
+        (format!("{FILE}:{}:{}: {}", self.line, self.column, self.key), format!("{}{hint}", self.message))
+    }
+
+    /// The reverse of [`Self::to_violation`]; its span in `text`, which is the manifest, covers the rest of the
+    /// word at its place. `None` for a field that is no place in a manifest.
+    #[must_use]
+    pub fn from_violation(field: &str, description: &str, text: &str) -> Option<Self> {
+        let (place, key) = field.strip_prefix(FILE)?.strip_prefix(':')?.split_once(": ")?;
+        let (line, column) = place.split_once(':')?;
+        let (line, column): (u32, u32) = (line.parse().ok()?, column.parse().ok()?);
+        let start = offset(text, line, column);
+        let rest = text.get(start..).unwrap_or_default();
+        let word = rest
+            .find(|c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}' | '='))
+            .unwrap_or(rest.len());
+        let (message, hint) = match description.split_once('\n') {
+            Some((message, hint)) => (message, Some(hint.to_owned())),
+            None => (description, None),
+        };
+        Some(Self {
+            line,
+            column,
+            span: start..start + word,
+            key: key.to_owned(),
+            message: message.to_owned(),
+            hint,
+        })
+    }
+}
+
+/// Where the character at a place begins; the text's end where it has no such place.
+fn offset(text: &str, line: u32, column: u32) -> usize {
+    let before = |number: u32| usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
+    let lines = text.split_inclusive('\n');
+    let start: usize = lines.clone().take(before(line)).map(str::len).sum();
+    let inside = lines.clone().nth(before(line)).unwrap_or_default();
+    start + inside.char_indices().nth(before(column)).map_or(inside.len(), |(at, _)| at)
+}
+
 impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}: ", self.line, self.column)?;
@@ -100,8 +148,10 @@ impl Place {
         let before = &bytes[..span.start.min(bytes.len())];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let lines = before.iter().filter(|byte| **byte == b'\n').count();
-        // Not at a character's border only if a span is wrong; then the count is a little off, and nothing panics.
-        let characters = String::from_utf8_lossy(&before[line_start..]).chars().count();
+        // A byte order mark is no character of the first line. Not at a character's border only if a span is wrong;
+        // then the count is a little off, and nothing panics.
+        let line = String::from_utf8_lossy(&before[line_start..]);
+        let characters = line.trim_start_matches('\u{feff}').chars().count();
         let counted = |number: usize| u32::try_from(number + 1).unwrap_or(u32::MAX);
         Self { line: counted(lines), column: counted(characters), span }
     }
@@ -124,6 +174,19 @@ impl<'t> Problems<'t> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+
+    /// Where a part of a string stands, given where the string stands with its quotes and what it says. The whole
+    /// string where escapes in it make that impossible to say.
+    pub(super) fn inside(&self, string: Range<usize>, says: &str, part: Range<usize>) -> Range<usize> {
+        let written = self.text.get(string.clone()).unwrap_or_default();
+        let quotes = written.len().saturating_sub(says.len()) / 2;
+        if written.len() != says.len() + 2 * quotes || written.get(quotes..quotes + says.len()) != Some(says)
+        {
+            return string;
+        }
+        let start = string.start + quotes;
+        start + part.start..start + part.end
     }
 
     /// Notes a mistake at `span`.
@@ -162,9 +225,40 @@ impl<'t> Problems<'t> {
     /// The mistakes in the order of the text.
     pub(super) fn into_errors(mut self) -> ManifestErrors {
         self.list.sort_by_key(|error| (error.line, error.column));
+        // The parser may stumble over one place twice.
+        self.list.dedup();
         if self.list.is_empty() {
             return ManifestErrors::whole_file("the manifest cannot be read", None);
         }
         ManifestErrors(self.list)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_survives_the_wire_but_for_the_end_of_its_place() {
+        let text = "# \u{e4}\n[drain]\nsignal = \"TERM\" # \n";
+        let mut problems = Problems::new(text);
+        problems.add_with_hint(22..28, "drain.signal", "is none of them", "did you mean \"SIGTERM\"?");
+        problems.add(13..19, "drain.signal", "is tired");
+        for error in &problems.into_errors() {
+            let (field, description) = error.to_violation();
+            assert_eq!(ManifestError::from_violation(&field, &description, text).as_ref(), Some(error));
+        }
+    }
+
+    #[test]
+    fn fields_of_something_else_are_no_places() {
+        for field in
+            ["", "service", "handover.toml", "handover.toml:1", "handover.toml:a:b: c", "line 1, column 2"]
+        {
+            assert_eq!(ManifestError::from_violation(field, "x", ""), None, "{field}");
+        }
+        let far =
+            ManifestError::from_violation("handover.toml:4294967295:4294967295: x", "y", "ab\n").unwrap();
+        assert_eq!(far.span, 3..3);
     }
 }

@@ -4,10 +4,12 @@
 //! host's own values in and gives a [`HostManifest`], in which nothing is left to be resolved.
 //!
 //! The text is walked as a table with positions instead of being derived with serde, because serde stops at the
-//! first mistake. Which keys are known is what the walk asks for, so the list cannot drift from the code.
+//! first mistake. Names, ranges and words of the keys stand in one table, [`LANGUAGE`], which the walk obeys and from
+//! which the JSON Schema and the reference are made.
 
 mod error;
 mod host;
+mod keys;
 mod listener;
 mod probe;
 mod process;
@@ -19,6 +21,7 @@ mod template;
 
 pub use error::{ManifestError, ManifestErrors};
 pub use host::HostManifest;
+pub use keys::{Absent, Entry, LANGUAGE, Shape, Table, Text};
 pub use listener::{Handoff, Listener, ListenerName, ListenerNameError};
 pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
 pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};

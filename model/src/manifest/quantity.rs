@@ -86,6 +86,34 @@ pub(super) fn percent(text: &str, range: &RangeInclusive<u32>) -> Result<u32, St
         .ok_or_else(|| format!("{} is outside {}% to {}%", quoted(text), range.start(), range.end()))
 }
 
+/// A text that is nearly a duration, as one; `None` where it cannot be guessed.
+pub(super) fn meant_duration(text: &str) -> Option<String> {
+    let (number, unit) = split(text.trim())?;
+    let unit = match unit.trim().to_lowercase().as_str() {
+        "ms" | "msec" | "msecs" | "millis" | "milliseconds" => "ms",
+        "" | "s" | "sec" | "secs" | "second" | "seconds" => "s",
+        "m" | "min" | "mins" | "minute" | "minutes" => "m",
+        "h" | "hr" | "hrs" | "hour" | "hours" => "h",
+        "d" | "day" | "days" => return number.checked_mul(24).map(|hours| format!("{hours}h")),
+        _ => return None,
+    };
+    Some(format!("{number}{unit}"))
+}
+
+/// A text that is nearly a size, as one; `None` where it cannot be guessed.
+pub(super) fn meant_size(text: &str) -> Option<String> {
+    let (number, unit) = split(text.trim())?;
+    let unit = match unit.trim().to_lowercase().as_str() {
+        "" | "b" | "byte" | "bytes" => "B",
+        "k" | "kb" | "ki" | "kib" => "KiB",
+        "m" | "mb" | "mi" | "mib" => "MiB",
+        "g" | "gb" | "gi" | "gib" => "GiB",
+        "t" | "tb" | "ti" | "tib" => "TiB",
+        _ => return None,
+    };
+    Some(format!("{number}{unit}"))
+}
+
 /// A value of the text in quotes, with what a terminal would obey escaped, cut where it is long.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
@@ -127,6 +155,23 @@ mod tests {
         assert_eq!(bytes("0B"), Ok(0));
         for bad in ["512", "512MB", "512 MiB", "MiB", "1.5GiB", "99999999TiB"] {
             assert!(bytes(bad).is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn what_is_nearly_a_quantity_is_understood_only_to_be_proposed() {
+        for (text, meant) in [("30 s", "30s"), ("5min", "5m"), ("2d", "48h"), ("30", "30s"), ("1 Hour", "1h")]
+        {
+            assert_eq!(meant_duration(text).as_deref(), Some(meant), "{text}");
+            assert!(duration(meant, &(Duration::ZERO..=Duration::MAX)).is_ok());
+        }
+        for (text, meant) in [("512MB", "512MiB"), ("1g", "1GiB"), ("10 kb", "10KiB"), ("512", "512B")] {
+            assert_eq!(meant_size(text).as_deref(), Some(meant), "{text}");
+            assert!(bytes(meant).is_ok());
+        }
+        for nonsense in ["soon", "1m30s", "", "5 parsecs"] {
+            assert_eq!(meant_duration(nonsense), None, "{nonsense}");
+            assert_eq!(meant_size(nonsense), None, "{nonsense}");
         }
     }
 

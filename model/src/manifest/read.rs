@@ -7,14 +7,15 @@ use super::{
     Handoff, Listener, MAX_ARGUMENTS, MAX_ENVIRONMENT, MAX_HOST_LABELS, MAX_LISTENERS, MAX_MANIFEST_BYTES,
     MAX_TEXT_BYTES, Manifest, ManifestErrors, Template,
     error::Problems,
+    keys::service as keys,
     listener::socket_address,
     quantity::quoted,
     table::{Section, Value},
+    template::TemplateError,
 };
-use crate::{Label, Labels};
+use crate::{Label, Labels, nearest};
 use std::{
     collections::BTreeMap,
-    ops::Range,
     path::{Component, Path, PathBuf},
 };
 use toml::de::DeTable;
@@ -25,27 +26,44 @@ const RESERVED: &[&str] = &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIF
 /// The bytes as text, or what they are instead.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, ManifestErrors> {
     check_length(bytes.len())?;
-    const SAVE: Option<&str> = Some("save it as UTF-8 without a byte order mark");
-    // ASCII in UTF-16 has a zero in every other byte.
-    let utf16 = match bytes {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
-        [a, b, c, d, ..] => matches!((a, b, c, d), (0, 1.., 0, 1..) | (1.., 0, 1.., 0)),
-        _ => false,
-    };
-    if utf16 {
-        return Err(ManifestErrors::whole_file("the manifest is in UTF-16, not in UTF-8", SAVE));
+    if let Some((kind, hint)) = utf16(bytes) {
+        return Err(ManifestErrors::whole_file(
+            format!("the manifest is in {kind}, not in UTF-8"),
+            Some(hint),
+        ));
     }
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
         let message = format!("this is no text but binary data: byte {at} is zero");
         return Err(ManifestErrors::whole_file(message, Some("is it the right file?")));
     }
     std::str::from_utf8(bytes).map_err(|error| {
-        let at = error.valid_up_to();
-        let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+        let good = error.valid_up_to();
         let message =
-            format!("the manifest is not UTF-8: byte {at}, in line {line}, belongs to no character");
-        ManifestErrors::whole_file(message, SAVE)
+            format!("the manifest is not UTF-8: byte {good} (0x{:02x}) belongs to no character", bytes[good]);
+        let hint = "save it as UTF-8; from Latin-1: iconv -f ISO-8859-1 -t UTF-8 OLD > NEW";
+        let text = String::from_utf8_lossy(bytes);
+        let mut problems = Problems::new(&text);
+        problems.add_with_hint(good..good + char::REPLACEMENT_CHARACTER.len_utf8(), "", message, hint);
+        problems.into_errors()
     })
+}
+
+/// Which UTF-16 the bytes are in, and how to make UTF-8 of it; `None` where they are in something else.
+fn utf16(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some((
+            "UTF-16 (it begins with a byte order mark)",
+            "convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW",
+        )),
+        // ASCII in UTF-16 has a zero in every other byte.
+        [a, 0, b, 0, ..] if *a != 0 && *b != 0 => {
+            Some(("UTF-16 (little endian)", "convert it: iconv -f UTF-16LE -t UTF-8 OLD > NEW"))
+        }
+        [0, a, 0, b, ..] if *a != 0 && *b != 0 => {
+            Some(("UTF-16 (big endian)", "convert it: iconv -f UTF-16BE -t UTF-8 OLD > NEW"))
+        }
+        _ => None,
+    }
 }
 
 fn check_length(length: usize) -> Result<(), ManifestErrors> {
@@ -69,7 +87,7 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ManifestErrors> {
         // What the parser made up to go on would only give mistakes that nobody made.
         return Err(problems.into_errors());
     }
-    let manifest = Reader { problems: &mut problems }.manifest(Section::root(document.get_ref()));
+    let manifest = Reader { problems: &mut problems }.manifest(&Section::root(document.get_ref()));
     match manifest {
         Some(manifest) if problems.is_empty() => Ok(manifest),
         _ => Err(problems.into_errors()),
@@ -81,32 +99,34 @@ struct Reader<'p, 't> {
 }
 
 impl Reader<'_, '_> {
-    fn manifest(&mut self, mut root: Section<'_>) -> Option<Manifest> {
-        let service = root.required("service", self.problems);
+    fn manifest(&mut self, root: &Section<'_>) -> Option<Manifest> {
+        let service = root.required(&keys::SERVICE, self.problems);
         let service = service.and_then(|value| value.parsed(self.problems, str::parse));
-        let command = root.required("command", self.problems).and_then(|value| self.command(&value));
-        let user = root.get("user").and_then(|value| value.parsed(self.problems, account));
-        let group = root.get("group").and_then(|value| value.parsed(self.problems, account));
-        let working_directory = root.get("working_directory");
+        let command = root.required(&keys::COMMAND, self.problems).and_then(|value| self.command(&value));
+        let user = root.get(&keys::USER).and_then(|value| value.parsed(self.problems, account));
+        let group = root.get(&keys::GROUP).and_then(|value| value.parsed(self.problems, account));
+        let working_directory = root.get(&keys::WORKING_DIRECTORY);
         let working_directory = working_directory.and_then(|value| value.parsed(self.problems, directory));
-        let hosts = root.section("hosts", self.problems);
-        let environment = root.section("environment", self.problems);
-        let listeners = root.section("listeners", self.problems);
+        let hosts = root.free(&keys::HOSTS, self.problems);
+        let environment = root.free(&keys::ENVIRONMENT, self.problems);
+        let listeners = root.free(&keys::LISTENERS, self.problems);
         let listeners = self.listeners(&listeners);
-        let readiness = root.section("readiness", self.problems);
-        let liveness = root.section("liveness", self.problems);
-        let (drain, restart) = (root.section("drain", self.problems), root.section("restart", self.problems));
-        let (limits, logs) = (root.section("limits", self.problems), root.section("logs", self.problems));
-        let rollout = root.section("rollout", self.problems);
-        root.finish(self.problems);
+        let readiness = root.section(&keys::READINESS, self.problems);
+        let liveness = root.section(&keys::LIVENESS, self.problems);
+        let drain = root.section(&keys::DRAIN, self.problems);
+        let restart = root.section(&keys::RESTART, self.problems);
+        let limits = root.section(&keys::LIMITS, self.problems);
+        let logs = root.section(&keys::LOGS, self.problems);
+        let rollout = root.section(&keys::ROLLOUT, self.problems);
+        root.refuse_unknown(self.problems);
 
         let hosts = self.hosts(&hosts);
         let environment = self.environment(&environment);
-        let readiness = self.readiness(readiness, &listeners);
-        let liveness = self.liveness(liveness, &listeners);
-        let (drain, restart) = (self.drain(drain), self.restart(restart));
-        let (limits, logs) = (self.limits(limits), self.logs(logs));
-        let rollout = self.rollout(rollout);
+        let readiness = self.readiness(&readiness, &listeners);
+        let liveness = self.liveness(&liveness, &listeners);
+        let (drain, restart) = (self.drain(&drain), self.restart(&restart));
+        let (limits, logs) = (self.limits(&limits), self.logs(&logs));
+        let rollout = self.rollout(&rollout);
         Some(Manifest {
             service: service?,
             command: command?,
@@ -155,8 +175,20 @@ impl Reader<'_, '_> {
                 Some(template)
             }
             Err(error) => {
-                let hint = "known are {host.name}, {host.address} and {label.KEY}; write {{ for a brace";
-                self.problems.add_with_hint(value.span.clone(), &value.path, error.to_string(), hint);
+                let (at, near) = match &error {
+                    TemplateError::Open { at } => (at, None),
+                    TemplateError::Unknown { at, name } => {
+                        (at, nearest(name, &["host.name", "host.address", "label."]))
+                    }
+                };
+                let hint = match near {
+                    Some("label.") => "the label's key goes behind the dot: {label.KEY}".to_owned(),
+                    Some(near) => format!("did you mean {{{near}}}?"),
+                    None => "known are {host.name}, {host.address} and {label.KEY}; write {{ for a brace"
+                        .to_owned(),
+                };
+                let span = self.problems.inside(value.span.clone(), text, at.clone());
+                self.problems.add_with_hint(span, &value.path, error.to_string(), hint);
                 None
             }
         }
@@ -166,7 +198,7 @@ impl Reader<'_, '_> {
         let members = section.members();
         self.at_most(MAX_HOST_LABELS, members.len(), "labels", section);
         let mut labels = Labels::new();
-        for (key, value, _) in members {
+        for (key, value) in members {
             if let Some(label) = value.parsed(self.problems, |text| Label::new(key, text)) {
                 labels.insert(label.key, label.value);
             }
@@ -178,9 +210,9 @@ impl Reader<'_, '_> {
         let members = section.members();
         self.at_most(MAX_ENVIRONMENT, members.len(), "variables", section);
         let mut environment = BTreeMap::new();
-        for (key, value, key_span) in members {
+        for (key, value) in members {
             if let Err(message) = variable(key) {
-                self.problems.add(key_span, &value.path, message);
+                self.problems.add(value.key_span.clone(), &value.path, message);
             }
             if let Some(template) = self.template(&value) {
                 environment.insert(key.to_owned(), template);
@@ -194,9 +226,9 @@ impl Reader<'_, '_> {
         self.at_most(MAX_LISTENERS, members.len(), "listeners", section);
         let mut listeners = Vec::new();
         let mut taken = BTreeMap::new();
-        for (key, value, key_span) in members {
-            let name = key.parse().map_err(|error| self.bad_key(key_span, &value.path, &error)).ok();
-            let Some(listener) = self.listener(&value) else { continue };
+        for (key, value) in members {
+            let name = key.parse().map_err(|error| self.bad_key(&value, &error)).ok();
+            let Some(listener) = self.listener(&value).or_else(stand_in) else { continue };
             let literal = listener.address.literal().and_then(|text| socket_address(text).ok());
             if let Some(other) = literal.and_then(|address| taken.insert(address, key)) {
                 let message = format!("has the same address as listener {other}");
@@ -222,12 +254,12 @@ impl Reader<'_, '_> {
                 handoff: Handoff::Inherit,
             });
         }
-        let mut section = value.section(self.problems)?;
-        let address = section.required("address", self.problems).and_then(|value| self.address(&value));
-        let backlog = section.integer("backlog", 1..=65_535, self.problems).unwrap_or(DEFAULT_BACKLOG);
+        let section = value.section(Some(&keys::LISTENER), self.problems)?;
+        let address = section.required(&keys::ADDRESS, self.problems).and_then(|value| self.address(&value));
+        let backlog = section.integer(&keys::BACKLOG, self.problems).unwrap_or(DEFAULT_BACKLOG);
         let handoff =
-            section.get("handoff").and_then(|value| self.handoff(&value)).unwrap_or(Handoff::Inherit);
-        section.finish(self.problems);
+            section.get(&keys::HANDOFF).and_then(|value| self.handoff(&value)).unwrap_or(Handoff::Inherit);
+        section.refuse_unknown(self.problems);
         Some(Listener { name: unnamed, address: address?, backlog, handoff })
     }
 
@@ -238,7 +270,7 @@ impl Reader<'_, '_> {
             self.problems.add_with_hint(value.span.clone(), &value.path, message, hint);
             return None;
         }
-        value.choice(&[("inherit", Handoff::Inherit)], self.problems)
+        value.choice(keys::HANDOFF.value, self.problems)
     }
 
     fn address(&mut self, value: &Value<'_>) -> Option<Template> {
@@ -257,9 +289,15 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn bad_key(&mut self, span: Range<usize>, path: &str, error: &dyn std::error::Error) {
-        self.problems.add(span, path, error.to_string());
+    fn bad_key(&mut self, value: &Value<'_>, error: &dyn std::error::Error) {
+        self.problems.add(value.key_span.clone(), &value.path, error.to_string());
     }
+}
+
+/// Takes the place of a listener with mistakes, so that what names it is not called wrong as well.
+fn stand_in() -> Option<Listener<Template>> {
+    let address = Template::parse("").ok()?;
+    Some(Listener { name: "unnamed".parse().ok()?, address, backlog: 1, handoff: Handoff::Inherit })
 }
 
 /// Checks a text that goes to execve(2).

@@ -1,10 +1,16 @@
-//! A TOML table that notes each mistake and goes on, and knows which keys were asked for.
+//! A TOML table that notes each mistake and goes on, and knows its keys from the language's table.
 
 use super::{
     error::Problems,
+    keys::{Durations, Integers, Key, LANGUAGE, Members, Percents, Sizes, Table, Words},
     quantity::{self, quoted},
 };
-use std::{fmt::Display, ops::Range, ops::RangeInclusive, time::Duration};
+use crate::nearest;
+use std::{
+    fmt::Display,
+    ops::{Range, RangeInclusive},
+    time::Duration,
+};
 use toml::de::{DeTable, DeValue};
 
 /// A table of the manifest, or an absent one, in which nothing stands.
@@ -12,7 +18,8 @@ pub(super) struct Section<'a> {
     table: Option<&'a DeTable<'a>>,
     path: String,
     span: Range<usize>,
-    known: Vec<&'static str>,
+    /// What may stand in it; `None` where the operator chooses the keys.
+    keys: Option<&'static Table>,
 }
 
 /// A value of the manifest with its place.
@@ -22,12 +29,14 @@ pub(super) struct Value<'a> {
     pub(super) path: String,
     /// Its bytes in the text.
     pub(super) span: Range<usize>,
+    /// Its key's bytes in the text.
+    pub(super) key_span: Range<usize>,
 }
 
 impl<'a> Section<'a> {
     /// The whole file.
     pub(super) fn root(table: &'a DeTable<'a>) -> Self {
-        Self { table: Some(table), path: String::new(), span: 0..0, known: Vec::new() }
+        Self { table: Some(table), path: String::new(), span: 0..0, keys: Some(LANGUAGE) }
     }
 
     /// Whether the table stands in the file.
@@ -45,108 +54,126 @@ impl<'a> Section<'a> {
         self.span.clone()
     }
 
-    /// The value under `key`, which is known from now on.
-    pub(super) fn get(&mut self, key: &'static str) -> Option<Value<'a>> {
-        if !self.known.contains(&key) {
-            self.known.push(key);
-        }
-        let value = self.table?.get(key)?;
-        Some(Value { value: value.get_ref(), path: joined(&self.path, key), span: value.span() })
+    /// The value under a key.
+    pub(super) fn get<V>(&self, key: &Key<V>) -> Option<Value<'a>> {
+        self.named(key.name)
     }
 
-    /// The value under `key`; a mistake where there is none.
-    pub(super) fn required(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Option<Value<'a>> {
+    fn named(&self, name: &str) -> Option<Value<'a>> {
+        let (key, value) = self.table?.get_key_value(name)?;
+        let path = joined(&self.path, name);
+        Some(Value { value: value.get_ref(), path, span: value.span(), key_span: key.span() })
+    }
+
+    /// The value under a key; a mistake where there is none.
+    pub(super) fn required<V>(&self, key: &Key<V>, problems: &mut Problems<'_>) -> Option<Value<'a>> {
         let value = self.get(key);
         if value.is_none() {
-            problems.add(self.span.start..self.span.start, &joined(&self.path, key), "is missing");
+            self.missing(key, problems);
         }
         value
     }
 
-    /// The table under `key`, an absent one where there is none.
-    pub(super) fn section(&mut self, key: &'static str, problems: &mut Problems<'_>) -> Section<'a> {
-        let absent = Section {
-            table: None,
-            path: joined(&self.path, key),
-            span: self.span.clone(),
-            known: Vec::new(),
-        };
-        self.get(key).and_then(|value| value.section(problems)).unwrap_or(absent)
-    }
-
-    /// The duration under `key`, `default` where there is none.
-    pub(super) fn duration(
-        &mut self,
-        key: &'static str,
-        range: RangeInclusive<Duration>,
-        default: Duration,
-        problems: &mut Problems<'_>,
-    ) -> Duration {
-        self.get(key).and_then(|value| value.duration(&range, problems)).unwrap_or(default)
-    }
-
-    /// The whole number under `key`.
-    pub(super) fn integer<N>(
-        &mut self,
-        key: &'static str,
-        range: RangeInclusive<N>,
-        problems: &mut Problems<'_>,
-    ) -> Option<N>
-    where
-        N: TryFrom<i128> + PartialOrd + Display,
-    {
-        self.get(key)?.integer(&range, problems)
-    }
-
-    /// One of the words under `key`.
-    pub(super) fn choice<T: Copy>(
-        &mut self,
-        key: &'static str,
-        choices: &[(&str, T)],
-        problems: &mut Problems<'_>,
-    ) -> Option<T> {
-        self.get(key)?.choice(choices, problems)
-    }
-
-    /// Refuses keys that exist but mean nothing here.
-    pub(super) fn meaningless(&mut self, keys: &[&'static str], reason: &str, problems: &mut Problems<'_>) {
-        for key in keys {
-            if let Some(value) = self.get(key) {
-                problems.add(value.span, &value.path, reason);
+    fn missing<V>(&self, key: &Key<V>, problems: &mut Problems<'_>) {
+        let (path, message) = (joined(&self.path, key.name), "is missing");
+        match key.example() {
+            Some(example) => {
+                let hint = format!("write it like this: {example}");
+                problems.add_with_hint(self.span.clone(), &path, message, hint);
             }
+            None => problems.add(self.span.clone(), &path, message),
         }
     }
 
-    /// Takes keys as known without reading them.
-    pub(super) fn know(&mut self, keys: &[&'static str]) {
-        self.known.extend(keys);
+    /// The table under a key, an absent one where there is none.
+    pub(super) fn section(&self, key: &Key<&'static Table>, problems: &mut Problems<'_>) -> Section<'a> {
+        self.below(key, Some(key.value), problems)
     }
 
-    /// Refuses every key that nobody asked for.
-    pub(super) fn finish(self, problems: &mut Problems<'_>) {
-        let Some(table) = self.table else { return };
+    /// The table under a key whose own keys the operator chooses, an absent one where there is none.
+    pub(super) fn free<V>(&self, key: &Key<Members<V>>, problems: &mut Problems<'_>) -> Section<'a> {
+        self.below(key, None, problems)
+    }
+
+    fn below<V>(
+        &self,
+        key: &Key<V>,
+        keys: Option<&'static Table>,
+        problems: &mut Problems<'_>,
+    ) -> Section<'a> {
+        let absent =
+            Section { table: None, path: joined(&self.path, key.name), span: self.span.clone(), keys };
+        self.get(key).and_then(|value| value.section(keys, problems)).unwrap_or(absent)
+    }
+
+    /// The duration under a key, `default` where there is none.
+    pub(super) fn duration(
+        &self,
+        key: &Key<Durations>,
+        default: Duration,
+        problems: &mut Problems<'_>,
+    ) -> Duration {
+        let Durations(from, to) = key.value;
+        self.get(key).and_then(|value| value.duration(&(from..=to), problems)).unwrap_or(default)
+    }
+
+    /// The whole number under a key.
+    pub(super) fn integer<N>(&self, key: &Key<Integers<N>>, problems: &mut Problems<'_>) -> Option<N>
+    where
+        N: TryFrom<i128> + PartialOrd + Display + Copy,
+    {
+        let Integers(from, to) = key.value;
+        self.get(key)?.integer(&(from..=to), problems)
+    }
+
+    /// The size under a key, in bytes.
+    pub(super) fn bytes(&self, key: &Key<Sizes>, problems: &mut Problems<'_>) -> Option<u64> {
+        let Sizes(from, to) = key.value;
+        self.get(key)?.bytes(&(from..=to), problems)
+    }
+
+    /// The percentage under a key.
+    pub(super) fn percent(&self, key: &Key<Percents>, problems: &mut Problems<'_>) -> Option<u32> {
+        let Percents(from, to) = key.value;
+        self.get(key)?.percent(&(from..=to), problems)
+    }
+
+    /// One of the words under a key.
+    pub(super) fn choice<T: Copy>(&self, key: &Key<Words<T>>, problems: &mut Problems<'_>) -> Option<T> {
+        self.get(key)?.choice(key.value, problems)
+    }
+
+    /// Refuses keys that exist but mean nothing here.
+    pub(super) fn meaningless<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k str>,
+        reason: &str,
+        problems: &mut Problems<'_>,
+    ) {
+        for value in keys.into_iter().filter_map(|key| self.named(key)) {
+            problems.add(value.key_span, &value.path, reason);
+        }
+    }
+
+    /// Refuses every key that the language does not have here.
+    pub(super) fn refuse_unknown(&self, problems: &mut Problems<'_>) {
+        let (Some(table), Some(keys)) = (self.table, self.keys) else { return };
+        let known = keys.names();
         for key in table.keys() {
             let name = key.get_ref().as_ref();
-            if self.known.contains(&name) {
+            if known.contains(&name) {
                 continue;
             }
             let path = joined(&self.path, name);
-            match nearest(name, &self.known) {
-                Some(near) => {
-                    problems.add_with_hint(
-                        key.span(),
-                        &path,
-                        "unknown key",
-                        format!("did you mean {near:?}?"),
-                    );
-                }
+            match meant(name, keys, &known) {
+                Some(hint) => problems.add_with_hint(key.span(), &path, "unknown key", hint),
                 None => problems.add(key.span(), &path, "unknown key"),
             }
         }
     }
 
-    /// Keys of the user's own choice with their values, in the order of the text; the key's place comes third.
-    pub(super) fn members(&self) -> Vec<(&'a str, Value<'a>, Range<usize>)> {
+    /// Keys of the operator's own choice with their values, in the order of the text.
+    pub(super) fn members(&self) -> Vec<(&'a str, Value<'a>)> {
         let mut members: Vec<_> = self
             .table
             .into_iter()
@@ -154,32 +181,53 @@ impl<'a> Section<'a> {
             .map(|(key, value)| {
                 let name = key.get_ref().as_ref();
                 let path = joined(&self.path, name);
-                (name, Value { value: value.get_ref(), path, span: value.span() }, key.span())
+                let value = Value { value: value.get_ref(), path, span: value.span(), key_span: key.span() };
+                (name, value)
             })
             .collect();
-        members.sort_by_key(|(_, _, span)| span.start);
+        members.sort_by_key(|(_, value)| value.key_span.start);
         members
     }
 }
 
 impl<'a> Value<'a> {
     fn wrong_type(&self, expected: &str, problems: &mut Problems<'_>) {
-        let found = self.value.type_str();
-        problems.add(self.span.clone(), &self.path, format!("expected {expected}, found {}", article(found)));
+        self.wrong_type_with_hint(expected, None, problems);
     }
 
-    pub(super) fn section(&self, problems: &mut Problems<'_>) -> Option<Section<'a>> {
+    fn wrong_type_with_hint(&self, expected: &str, meant: Option<String>, problems: &mut Problems<'_>) {
+        let found = self.value.type_str();
+        let message = format!("expected {expected}, found {}", article(found));
+        match meant {
+            Some(meant) => {
+                let hint = format!("did you mean {meant}?");
+                problems.add_with_hint(self.span.clone(), &self.path, message, hint);
+            }
+            None => problems.add(self.span.clone(), &self.path, message),
+        }
+    }
+
+    /// A whole number of the file with a unit behind it.
+    fn with_unit(&self, unit: &str) -> Option<String> {
+        let number = self.value.as_integer()?;
+        number.as_str().bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("\"{number}{unit}\""))
+    }
+
+    pub(super) fn section(
+        &self,
+        keys: Option<&'static Table>,
+        problems: &mut Problems<'_>,
+    ) -> Option<Section<'a>> {
         let table = self.value.as_table();
         if table.is_none() {
             self.wrong_type("a table", problems);
         }
-        let section = |table| Section {
+        table.map(|table| Section {
             table: Some(table),
             path: self.path.clone(),
             span: self.span.clone(),
-            known: Vec::new(),
-        };
-        table.map(section)
+            keys,
+        })
     }
 
     pub(super) fn is_table(&self) -> bool {
@@ -188,6 +236,11 @@ impl<'a> Value<'a> {
 
     pub(super) fn is_integer(&self) -> bool {
         self.value.is_integer()
+    }
+
+    /// Its text, where it is one.
+    pub(super) fn str(&self) -> Option<&'a str> {
+        self.value.as_str()
     }
 
     pub(super) fn text(&self, problems: &mut Problems<'_>) -> Option<&'a str> {
@@ -215,16 +268,36 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A text that `read` makes a quantity of; `meant` proposes another where it cannot.
+    fn measured<T>(
+        &self,
+        meant: fn(&str) -> Option<String>,
+        problems: &mut Problems<'_>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.text(problems)?;
+        match (read(text), meant(text)) {
+            (Ok(value), _) => return Some(value),
+            (Err(message), Some(meant)) if read(&meant).is_ok() => {
+                let hint = format!("did you mean {meant:?}?");
+                problems.add_with_hint(self.span.clone(), &self.path, message, hint);
+            }
+            (Err(message), _) => problems.add(self.span.clone(), &self.path, message),
+        }
+        None
+    }
+
     pub(super) fn duration(
         &self,
         range: &RangeInclusive<Duration>,
         problems: &mut Problems<'_>,
     ) -> Option<Duration> {
         if !self.value.is_str() {
-            self.wrong_type("a duration as a string, like \"5s\"", problems);
+            let expected = "a duration as a string, like \"5s\"";
+            self.wrong_type_with_hint(expected, self.with_unit("s"), problems);
             return None;
         }
-        self.parsed(problems, |text| quantity::duration(text, range))
+        self.measured(quantity::meant_duration, problems, |text| quantity::duration(text, range))
     }
 
     pub(super) fn integer<N>(&self, range: &RangeInclusive<N>, problems: &mut Problems<'_>) -> Option<N>
@@ -232,7 +305,8 @@ impl<'a> Value<'a> {
         N: TryFrom<i128> + PartialOrd + Display,
     {
         let Some(integer) = self.value.as_integer() else {
-            self.wrong_type("a whole number", problems);
+            let digits = self.value.as_str().filter(|text| text.parse::<u32>().is_ok());
+            self.wrong_type_with_hint("a whole number", digits.map(str::to_owned), problems);
             return None;
         };
         let number =
@@ -254,7 +328,7 @@ impl<'a> Value<'a> {
             self.wrong_type("a size: a number of bytes, or a string like \"512MiB\"", problems);
             return None;
         }
-        self.parsed(problems, |text| match quantity::bytes(text) {
+        self.measured(quantity::meant_size, problems, |text| match quantity::bytes(text) {
             Ok(bytes) if !range.contains(&bytes) => {
                 Err(format!("{} is outside {} to {} bytes", quoted(text), range.start(), range.end()))
             }
@@ -262,37 +336,51 @@ impl<'a> Value<'a> {
         })
     }
 
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)], problems: &mut Problems<'_>) -> Option<T> {
+    /// A string of a whole number and `%`, inside `range`.
+    pub(super) fn percent(&self, range: &RangeInclusive<u32>, problems: &mut Problems<'_>) -> Option<u32> {
+        if !self.value.is_str() {
+            let expected = "a percentage as a string, like \"25%\"";
+            self.wrong_type_with_hint(expected, self.with_unit("%"), problems);
+            return None;
+        }
+        self.parsed(problems, |text| quantity::percent(text, range))
+    }
+
+    pub(super) fn choice<T: Copy>(&self, words: Words<T>, problems: &mut Problems<'_>) -> Option<T> {
         let text = self.text(problems)?;
-        if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text) {
+        if let Some((_, value, _)) = words.0.iter().find(|(word, ..)| *word == text) {
             return Some(*value);
         }
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        let message = format!("{} is none of {}", quoted(text), words.join(", "));
-        match nearest(text, &words) {
+        let words: Vec<&str> = words.0.iter().map(|(word, ..)| *word).collect();
+        self.none_of(text, &words, &format!("is none of {}", words.join(", ")), problems);
+        None
+    }
+
+    /// Notes that `text` is not among `words`, with the nearest of them.
+    pub(super) fn none_of(&self, text: &str, words: &[&str], what: &str, problems: &mut Problems<'_>) {
+        let message = format!("{} {what}", quoted(text));
+        match nearest(text, words) {
             Some(near) => {
-                problems.add_with_hint(
-                    self.span.clone(),
-                    &self.path,
-                    message,
-                    format!("did you mean {near:?}?"),
-                );
+                let hint = format!("did you mean {near:?}?");
+                problems.add_with_hint(self.span.clone(), &self.path, message, hint);
             }
             None => problems.add(self.span.clone(), &self.path, message),
         }
-        None
     }
 
     /// The members of a list, `None` where it is no list.
     pub(super) fn list(&self, problems: &mut Problems<'_>) -> Option<Vec<Value<'a>>> {
         let Some(array) = self.value.as_array() else {
-            self.wrong_type("a list", problems);
+            let words: Vec<&str> = self.str().unwrap_or_default().split_whitespace().collect();
+            let meant = (1..=8).contains(&words.len()).then(|| format!("{words:?}"));
+            self.wrong_type_with_hint("a list", meant, problems);
             return None;
         };
         let member = |(index, value): (usize, &'a toml::Spanned<DeValue<'a>>)| Value {
             value: value.get_ref(),
             path: format!("{}[{index}]", self.path),
             span: value.span(),
+            key_span: self.key_span.clone(),
         };
         Some(array.iter().enumerate().map(member).collect())
     }
@@ -312,44 +400,23 @@ fn joined(path: &str, key: &str) -> String {
     if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 
-/// The known word that `text` is most likely meant to be, if any is near.
-fn nearest<'w>(text: &str, words: &[&'w str]) -> Option<&'w str> {
-    if text.len() > 40 {
-        return None;
+/// What an unknown key of a table is most likely meant to be: a near one of the table, or the same of another one.
+fn meant(name: &str, table: &'static Table, known: &[&'static str]) -> Option<String> {
+    if let Some(near) = nearest(name, known) {
+        return Some(format!("did you mean {near:?}?"));
     }
-    let scored = words.iter().map(|word| (distance(text, word), *word));
-    let (distance, word) = scored.min_by_key(|(distance, _)| *distance)?;
-    (distance <= 1 + word.len() / 4).then_some(word)
-}
-
-/// How many characters must be put in, taken out or replaced to make `a` of `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
+    let elsewhere: Vec<_> = LANGUAGE
+        .all()
+        .into_iter()
+        .filter(|other| other.name != table.name && other.names().contains(&name))
+        .map(|other| if other.name.is_empty() { "the top".to_owned() } else { format!("[{}]", other.name) })
+        .collect();
+    (!elsewhere.is_empty()).then(|| format!("it is a key of {}", elsewhere.join(", ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_word_is_found_only_where_it_is_near() {
-        let words = ["listeners", "liveness", "limits", "logs"];
-        assert_eq!(nearest("listener", &words), Some("listeners"));
-        assert_eq!(nearest("log", &words), Some("logs"));
-        assert_eq!(nearest("database", &words), None);
-        assert_eq!(distance("kitten", "sitting"), 3);
-    }
 
     #[test]
     fn a_key_that_is_not_bare_is_quoted_in_its_path() {

@@ -2,7 +2,7 @@
 
 use super::{error::Place, quantity::quoted};
 use crate::{HostValues, Label};
-use std::{fmt, net::Ipv6Addr};
+use std::{fmt, net::Ipv6Addr, ops::Range};
 
 /// A text in which `{host.name}`, `{host.address}` and `{label.KEY}` stand for values of the host.
 /// `{{` stands for one brace; a closing brace outside a placeholder stands for itself.
@@ -26,10 +26,18 @@ enum Part {
 pub enum TemplateError {
     /// A brace is opened and not closed.
     #[error("a placeholder is opened with {{ and not closed")]
-    Open,
+    Open {
+        /// The brace, in bytes of the text.
+        at: Range<usize>,
+    },
     /// A name that stands for nothing.
-    #[error("unknown placeholder {0}")]
-    Unknown(String),
+    #[error("unknown placeholder {}", quoted(name))]
+    Unknown {
+        /// The placeholder with its braces, in bytes of the text.
+        at: Range<usize>,
+        /// The name.
+        name: String,
+    },
 }
 
 /// How a text is written into its surroundings.
@@ -51,6 +59,7 @@ impl Template {
         let mut text = String::new();
         let mut rest = source;
         while let Some(at) = rest.find('{') {
+            let start = source.len() - rest.len() + at;
             text.push_str(&rest[..at]);
             rest = &rest[at + 1..];
             if let Some(after) = rest.strip_prefix('{') {
@@ -58,8 +67,11 @@ impl Template {
                 rest = after;
                 continue;
             }
-            let end = rest.find('}').ok_or(TemplateError::Open)?;
-            let part = placeholder(&rest[..end])?;
+            let end = rest.find('}').ok_or(TemplateError::Open { at: start..start + 1 })?;
+            let part = placeholder(&rest[..end]).ok_or_else(|| TemplateError::Unknown {
+                at: start..start + end + 2,
+                name: rest[..end].to_owned(),
+            })?;
             if !text.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut text)));
             }
@@ -112,13 +124,13 @@ impl Template {
     }
 }
 
-fn placeholder(name: &str) -> Result<Part, TemplateError> {
+fn placeholder(name: &str) -> Option<Part> {
     match name {
-        "host.name" => Ok(Part::HostName),
-        "host.address" => Ok(Part::HostAddress),
+        "host.name" => Some(Part::HostName),
+        "host.address" => Some(Part::HostAddress),
         _ => match name.strip_prefix("label.") {
-            Some(key) if Label::new(key, "").is_ok() => Ok(Part::Label(key.to_owned())),
-            _ => Err(TemplateError::Unknown(quoted(name))),
+            Some(key) if Label::new(key, "").is_ok() => Some(Part::Label(key.to_owned())),
+            _ => None,
         },
     }
 }

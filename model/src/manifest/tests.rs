@@ -5,7 +5,9 @@ use crate::HostValues;
 use proptest::prelude::*;
 use std::net::SocketAddr;
 
+mod language;
 mod mistakes;
+mod places;
 
 const WHOLE: &str = include_str!("tests/whole.toml");
 const SMALL: &str = "service = \"web\"\ncommand = [\"bin/web\"]\n";

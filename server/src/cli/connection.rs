@@ -1,10 +1,14 @@
 //! The way to the server: its Unix socket, or mTLS from another machine.
 
-use super::{Global, error::CliError};
+use super::{
+    Global,
+    context::{self, Way},
+    error::CliError,
+};
 use backon::BackoffBuilder as _;
 use handover_identity::{ClientTls, Credentials, ServerAddress};
 use handover_proto::v1::operator_service_client::OperatorServiceClient;
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 use tonic::{Code, transport::Channel};
 
 /// Longest answer that is read: a status of many hosts.
@@ -17,26 +21,10 @@ pub(super) struct Connection {
     way: Way,
 }
 
-#[derive(Clone, Debug)]
-enum Way {
-    Socket(PathBuf),
-    Network { server: String, identity: PathBuf },
-}
-
 impl Connection {
-    /// Opens the connection that the options choose.
+    /// Opens the connection that flags, environment and contexts choose.
     pub(super) async fn open(global: &Global) -> Result<Self, CliError> {
-        let way = match (&global.server, &global.identity) {
-            (Some(server), Some(identity)) => {
-                Way::Network { server: server.clone(), identity: identity.clone() }
-            }
-            (Some(_), None) => {
-                return Err(CliError::Usage(
-                    "--server needs --identity: `handover operator create` makes one".into(),
-                ));
-            }
-            (None, _) => Way::Socket(global.socket.clone()),
-        };
+        let way = context::way(global)?;
         let client = client(&way).await?;
         Ok(Self { client, way })
     }

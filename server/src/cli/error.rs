@@ -1,6 +1,9 @@
 //! What a command tells when it cannot do what it was asked, and how it then ends.
 
-use super::exit::{self, Exit};
+use super::{
+    diagnostics::Mistakes,
+    exit::{self, Exit},
+};
 use handover_proto::status::{Reason, Refusal};
 use std::{error::Error, io, path::PathBuf};
 use tonic::Code;
@@ -43,6 +46,17 @@ pub(crate) enum CliError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A manifest with mistakes.
+    #[error("{} has {}", .0.path.display(), .0.count())]
+    Manifest(Box<Mistakes>),
+    /// The server found mistakes in a manifest that are none to this command; they are rendered already.
+    #[error("{}\n{shown}", refusal.message)]
+    ManifestRefused {
+        /// What the server said.
+        refusal: Box<Refusal>,
+        /// The mistakes with their lines.
+        shown: String,
+    },
     /// The words of the command line do not go together.
     #[error("{0}")]
     Usage(String),
@@ -63,7 +77,12 @@ impl CliError {
             },
             Self::Status(status) if status.code() == Code::Unavailable => exit::UNREACHABLE,
             Self::Usage(_) => exit::USAGE,
-            Self::Status(_) | Self::System { .. } | Self::File { .. } | Self::Failed(_) => exit::FAILED,
+            Self::Status(_)
+            | Self::System { .. }
+            | Self::File { .. }
+            | Self::Manifest(_)
+            | Self::ManifestRefused { .. }
+            | Self::Failed(_) => exit::FAILED,
         }
     }
 
@@ -75,9 +94,12 @@ impl CliError {
             eprintln!("  because: {error}");
             source = error.source();
         }
+        if let Self::Manifest(mistakes) = self {
+            eprintln!("{mistakes}");
+        }
         if let Self::Refused { refusal } = self {
             for violation in &refusal.violations {
-                eprintln!("  {}: {}", violation.field, violation.description);
+                eprintln!("  {}: {}", violation.field, violation.description.replace('\n', "; "));
             }
             if !refusal.hint.is_empty() {
                 eprintln!("  hint: {}", refusal.hint);

@@ -3,21 +3,28 @@
 //! What a person reads goes to standard output as plain lines or a live view; `--json` gives programs one value for
 //! each thing that is printed. Every command ends with one of the exit codes of [`exit`].
 
+mod check;
 mod connection;
+mod context;
 mod demo;
 mod deploy;
+mod diagnostics;
 mod error;
 pub mod exit;
+mod here;
 mod history;
 mod hosts;
+mod init;
 mod json;
 mod live;
+mod manifest_file;
 mod manual;
 mod operator;
 mod outcome;
 mod pipe;
 mod plan;
 mod release;
+mod schema;
 mod status;
 mod table;
 mod time;
@@ -44,31 +51,39 @@ pub struct Cli {
 
 /// What every command takes.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Every command")]
 struct Global {
-    /// The server's Unix socket, on the server's own machine.
-    #[arg(
-        long,
-        global = true,
-        env = "HANDOVER_SOCKET",
-        value_name = "PATH",
-        default_value = "/run/handover/handover.sock"
-    )]
-    socket: PathBuf,
-    /// The server's address, from another machine; needs --identity.
-    #[arg(long, global = true, env = "HANDOVER_SERVER", value_name = "HOST:PORT", requires = "identity")]
+    /// The server's Unix socket, on the server's own machine [env: HANDOVER_SOCKET] [default: /run/handover/handover.sock]
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "server")]
+    socket: Option<PathBuf>,
+    /// The server's address, from another machine; needs --identity [env: HANDOVER_SERVER]
+    #[arg(long, global = true, value_name = "HOST:PORT")]
     server: Option<String>,
-    /// The folder with this operator's key.pem, cert.pem and ca.pem.
-    #[arg(long, global = true, env = "HANDOVER_IDENTITY", value_name = "DIR")]
+    /// The folder with this operator's key.pem, cert.pem and ca.pem [env: HANDOVER_IDENTITY]
+    #[arg(long, global = true, value_name = "DIR")]
     identity: Option<PathBuf>,
+    /// A named way to a server, of `handover context`; the flags above come before it [env: HANDOVER_CONTEXT]
+    #[arg(long, global = true, value_name = "NAME")]
+    context: Option<String>,
     /// Print JSON, one value a line, for programs.
     #[arg(long, global = true)]
     json: bool,
+}
+
+impl Global {
+    /// What the flags say of the way to the server.
+    fn said(&self) -> context::Said {
+        let Self { socket, server, identity, context, json: _ } = self.clone();
+        context::Said { socket, server, identity, context }
+    }
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server.
     Server(ServerArgs),
+    #[command(flatten)]
+    Here(here::Command),
     /// Join tokens for agents.
     #[command(subcommand)]
     Token(token::Command),
@@ -123,6 +138,9 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<exit::Exit, CliError> {
+    if let Command::Here(command) = &cli.command {
+        return here::run(command, &cli.global);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -155,7 +173,11 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Rollback(args) => deploy::rollback(args, connection, json).await,
         Command::History(args) => history::run(args, connection, json).await,
         Command::Abort(args) => deploy::abort(args, connection, json).await,
-        Command::Server(_) | Command::Demo(_) | Command::Man(_) | Command::Completions(_) => Ok(exit::DONE),
+        Command::Server(_)
+        | Command::Demo(_)
+        | Command::Here(_)
+        | Command::Man(_)
+        | Command::Completions(_) => Ok(exit::DONE),
     }
 }
 

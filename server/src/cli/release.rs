@@ -1,8 +1,10 @@
 //! `handover release`: a folder becomes a release.
 
-use super::{connection::Connection, error::CliError, exit, json, table::Table, time};
+use super::{
+    connection::Connection, diagnostics, error::CliError, exit, json, manifest_file::ManifestFile,
+    table::Table, time,
+};
 use handover_model::chain;
-use handover_model::config::{MAX_MANIFEST_BYTES, Manifest};
 use handover_proto::v1::{
     BundleDescriptor, CreateReleaseRequest, GetReleaseRequest, GetUploadRequest, ListReleasesRequest,
     Release, UploadBundleRequest, UploadHeader, upload_bundle_request::Part,
@@ -106,9 +108,7 @@ async fn push(
     version: String,
     as_json: bool,
 ) -> Result<(), CliError> {
-    let text = read_manifest(manifest_path)?;
-    let manifest = Manifest::parse(&text)
-        .map_err(|error| CliError::File { path: manifest_path.to_owned(), problem: error.to_string() })?;
+    let ManifestFile { text, manifest, .. } = ManifestFile::read(manifest_path)?;
     let bar = progress();
     bar.set_message("packing");
     let (archive, bundle) = pack(folder.to_owned(), bar.clone()).await?;
@@ -117,9 +117,10 @@ async fn push(
     let wire = BundleDescriptor::from(&bundle);
     upload(to, &archive, &wire, &bar).await?;
     bar.finish_and_clear();
-    let release =
-        Release { service: manifest.service.to_string(), version, bundle: Some(wire), manifest: text };
-    let info = to.client.create_release(CreateReleaseRequest { release: Some(release) }).await?.into_inner();
+    let service = manifest.service.to_string();
+    let release = Release { service, version, bundle: Some(wire), manifest: text.clone() };
+    let created = to.client.create_release(CreateReleaseRequest { release: Some(release) }).await;
+    let info = created.map_err(|status| with_lines(status, manifest_path, &text))?.into_inner();
     if as_json {
         println!("{}", json::release(&info));
     } else {
@@ -140,15 +141,15 @@ async fn push(
     Ok(())
 }
 
-fn read_manifest(path: &Path) -> Result<String, CliError> {
-    let failed = |source| CliError::System { what: format!("read the manifest {}", path.display()), source };
-    let mut bytes = Vec::new();
-    // One byte more than may be, so that one that is too long is seen as such and not read whole.
-    let limit = MAX_MANIFEST_BYTES as u64 + 1;
-    File::open(path).map_err(failed)?.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-    let problem = |problem| CliError::File { path: path.to_owned(), problem };
-    Manifest::from_bytes(&bytes).map_err(|error| problem(error.to_string()))?;
-    String::from_utf8(bytes).map_err(|error| problem(error.to_string()))
+/// A server of another version may find mistakes that this command does not: shown like its own.
+fn with_lines(status: tonic::Status, path: &Path, text: &str) -> CliError {
+    match CliError::from(status) {
+        CliError::Refused { refusal } => match diagnostics::of_refusal(&refusal, path, text) {
+            Some(shown) => CliError::ManifestRefused { refusal, shown },
+            None => CliError::Refused { refusal },
+        },
+        other => other,
+    }
 }
 
 fn progress() -> ProgressBar {

@@ -23,13 +23,8 @@ const MAX_RELEASES: usize = 100_000;
 /// # Errors
 /// All mistakes at once.
 pub(super) fn parse(manifest: &str) -> Result<Manifest, Refusal> {
-    Manifest::parse(manifest).map_err(|errors| {
-        let mistake = |error: &ManifestError| {
-            let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            (format!("line {}, column {}", error.line, error.column), format!("{}{hint}", error.message))
-        };
-        Refusal::Manifest(errors.all().iter().map(mistake).collect())
-    })
+    Manifest::parse(manifest)
+        .map_err(|errors| Refusal::Manifest(errors.all().iter().map(ManifestError::to_violation).collect()))
 }
 
 impl State {

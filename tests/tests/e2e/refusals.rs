@@ -89,6 +89,10 @@ fn a_manifest_with_mistakes_is_refused_with_all_of_them() {
     Sample::new("v1").more("[drian]\nsignal = \"SIGTERM\"\n\n[restart]\ninitial = \"soon\"").write(&folder);
     let done = fleet.cli().run(["release", "push", folder.to_str().unwrap(), "--version", "v1"]).expect(1);
     assert!(done.stderr.contains("drian") && done.stderr.contains("soon"), "{}", done.stderr);
+    // What is pushed and what is only checked is judged alike.
+    let checked = fleet.cli().run(["check", folder.to_str().unwrap()]).expect(1);
+    let mistakes = checked.stdout.trim_end().rsplit_once("\n\n").unwrap().0;
+    assert!(done.stderr.contains(mistakes), "{}\nwithout\n{mistakes}", done.stderr);
     assert!(fleet.cli().run(["release", "list", "--json"]).expect(0).json().is_empty());
 }
 

@@ -242,7 +242,7 @@ fn a_file_that_is_no_manifest_is_refused_at_once() {
         Manifest::from_bytes(b"\x7fELF\x02\x01\x01\0\0").unwrap_err().to_string().contains("binary data")
     );
     let latin = Manifest::from_bytes(b"service = \"web\"\nuser = \"m\xfcller\"").unwrap_err();
-    assert!(latin.to_string().contains("not UTF-8: byte 25, in line 2"), "{latin}");
+    assert!(latin.to_string().contains("not UTF-8: byte 25"), "{latin}");
 }
 
 #[test]

@@ -1,0 +1,92 @@
+//! How a new release is carried to the hosts.
+
+use super::{
+    Absent::{Default, Otherwise},
+    Durations, Either, Integers, Key, Percents, Table, Text, Words, key,
+    process::{HOUR, MOMENT},
+};
+use crate::manifest::{MAX_DEADLINE, Offline, OnFailure};
+use std::time::Duration;
+
+const MOST_HOSTS: u32 = 1_000_000;
+const LABEL_KEY: Text =
+    Text { what: "a label's key", pattern: r"^[A-Za-z0-9._-]{1,63}$", placeholders: false };
+
+pub(crate) const BATCH: Key<Either<Integers<u32>, Percents>> = key(
+    "batch",
+    Either(Integers(1, MOST_HOSTS), Percents(1, 100)),
+    Default("1"),
+    "Hosts of one batch, by number or as a part of the service's hosts, rounded up.",
+);
+pub(crate) const ORDER_BY: Key<Text> = key(
+    "order_by",
+    LABEL_KEY,
+    Otherwise("hosts go in the order of their names"),
+    "Batches go through the values of this label one after the other and never mix two.",
+);
+pub(crate) const MAX_IN_FLIGHT: Key<Integers<u32>> = key(
+    "max_in_flight",
+    Integers(1, MOST_HOSTS),
+    Otherwise("the whole batch"),
+    "Hosts of a batch that are changed at once.",
+);
+pub(crate) const FAILURES_ALLOWED: Key<Integers<u32>> = key(
+    "failures_allowed",
+    Integers(0, MOST_HOSTS),
+    Default("0"),
+    "Hosts that may fail before the deployment has failed.",
+);
+pub(crate) const BAKE: Key<Durations> = key(
+    "bake",
+    Durations(Duration::ZERO, MAX_DEADLINE),
+    Default("\"10s\""),
+    "How long each batch must stay healthy before the next. Meanwhile the old instances still run.",
+);
+pub(crate) const ON_FAILURE: Key<Words<OnFailure>> = key(
+    "on_failure",
+    Words(&[
+        ("rollback", OnFailure::Rollback, "every host that was touched goes back to what it ran"),
+        ("pause", OnFailure::Pause, "nothing more is changed until a person says what"),
+    ]),
+    Default("\"rollback\""),
+    "What happens when the deployment has failed.",
+);
+pub(crate) const OFFLINE: Key<Words<Offline>> = key(
+    "offline",
+    Words(&[
+        ("wait", Offline::Wait, "it is waited for until `offline_deadline`; then it has failed"),
+        ("skip", Offline::Skip, "it is left out, and gets the release when it comes back"),
+        ("fail", Offline::Fail, "it counts as failed at once"),
+    ]),
+    Default("\"skip\""),
+    "What happens with a host that is not connected when its turn comes.",
+);
+pub(crate) const OFFLINE_DEADLINE: Key<Durations> = key(
+    "offline_deadline",
+    Durations(Duration::from_secs(1), MAX_DEADLINE),
+    Default("\"10m\""),
+    "How long a host is waited for with `offline = \"wait\"`.",
+);
+pub(crate) const FLIP_DEADLINE: Key<Durations> = key(
+    "flip_deadline",
+    Durations(MOMENT, HOUR),
+    Default("\"30s\""),
+    "From ready until the share must be in the kernel.",
+);
+
+pub(crate) const ROLLOUT: Table = Table {
+    name: "rollout",
+    meaning: "How a new release is carried to the hosts, where the operator says nothing else at the deployment.",
+    keys: &[
+        &BATCH,
+        &ORDER_BY,
+        &MAX_IN_FLIGHT,
+        &FAILURES_ALLOWED,
+        &BAKE,
+        &ON_FAILURE,
+        &OFFLINE,
+        &OFFLINE_DEADLINE,
+        &FLIP_DEADLINE,
+    ],
+    kinds: Vec::new,
+};

@@ -1,0 +1,23 @@
+//! `handover schema`: the language of manifests, for editors and as a reference. Both are made from the table that the
+//! reader obeys.
+
+mod json_schema;
+mod reference;
+
+use super::exit::{self, Exit};
+
+/// Print a JSON Schema of handover.toml, for editors.
+#[derive(Debug, clap::Args)]
+pub(super) struct SchemaArgs {
+    /// Print the reference of every key instead, as Markdown: docs/configuration.md.
+    #[arg(long)]
+    reference: bool,
+}
+
+pub(super) fn run(args: &SchemaArgs) -> Exit {
+    match args.reference {
+        true => print!("{}", reference::markdown()),
+        false => println!("{:#}", json_schema::schema()),
+    }
+    exit::DONE
+}

@@ -1,0 +1,10 @@
+//! The command line without a server, as the real program.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends")]
+
+mod check;
+mod contexts;
+mod help;
+mod init;
+mod program;
+mod schema;

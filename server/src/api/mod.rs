@@ -2,6 +2,7 @@
 
 mod agents;
 mod authorise;
+mod backups;
 mod caller;
 mod enrolment;
 mod operators;
@@ -16,7 +17,7 @@ pub use caller::Caller;
 pub use enrolment::Enrolments;
 pub use operators::Operators;
 
-use crate::{blobs::Bundles, fleet::Fleet};
+use crate::{backup::Backups, blobs::Bundles, fleet::Fleet};
 use handover_identity::Ca;
 use handover_model::Timestamp;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct Context {
     pub fleet: Fleet,
     /// Bundles on the disk.
     pub bundles: Bundles,
+    /// Backups of the store.
+    pub backups: Backups,
     /// Who signs.
     pub ca: Arc<Ca>,
     /// The fleet's name.

@@ -1,6 +1,6 @@
 //! What operators call. Each call: convert, ask the fleet, convert back.
 
-use super::{Context, request, uploads, views, watches};
+use super::{Context, backups, request, uploads, views, watches};
 use crate::fleet::{DeploymentRecord, HostChange, Refusal};
 use handover_identity::{JoinToken, OperatorName, ServerAddress, TokenId, wall_clock};
 use handover_model::{DeploymentId, Digest, Duration, HostName, Release, ReleaseRef, ServiceName};
@@ -65,6 +65,7 @@ impl Operators {
 #[tonic::async_trait]
 impl OperatorService for Operators {
     type WatchServicesStream = ReceiverStream<Result<v1::ListServicesResponse, Status>>;
+    type BackupStream = ReceiverStream<Result<v1::BackupChunk, Status>>;
     type WatchDeploymentStream = ReceiverStream<Result<v1::Deployment, Status>>;
 
     async fn get_server(&self, _: Request<v1::GetServerRequest>) -> Answer<v1::ServerInfo> {
@@ -74,6 +75,13 @@ impl OperatorService for Operators {
             started_unix_millis: self.0.started.unix_millis(),
             ca_digest: self.0.ca.fingerprint().to_string(),
         }))
+    }
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Answer<Self::BackupStream> {
+        let by = request::operator(&request);
+        let spool = self.0.backups.take().await.map_err(|error| backups::refused(&error))?;
+        tracing::info!(by, entries = spool.summary.entries, "a backup was taken");
+        Ok(Response::new(backups::send(spool, self.0.stop.clone())))
     }
 
     async fn create_token(

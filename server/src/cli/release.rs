@@ -151,7 +151,7 @@ fn read_manifest(path: &Path) -> Result<String, CliError> {
     String::from_utf8(bytes).map_err(|error| problem(error.to_string()))
 }
 
-fn progress() -> ProgressBar {
+pub(super) fn progress() -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -118,7 +118,8 @@ impl Folder {
     /// undoes.
     pub(super) fn data_file(&self) -> Result<File, OpenError> {
         let path = self.path.join("db");
-        File::open(&path).map_err(failed("open", &path))
+        // Also written to: room is allocated by it.
+        OpenOptions::new().read(true).write(true).open(&path).map_err(failed("open", &path))
     }
 
     /// Syncs all that the engine made at its start: its configuration, snapshots, the folder.

@@ -15,6 +15,7 @@ pub mod format;
 mod inspect;
 mod json;
 mod memory;
+mod room;
 mod sled_store;
 mod writer;
 

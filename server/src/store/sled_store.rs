@@ -6,7 +6,7 @@
 use super::{
     Batch, Entry, Keyspace, MAX_PAGE, OpenError, Page, Store, StoreError, Visit, envelope,
     folder::Folder,
-    format,
+    format, room,
     writer::{Answer, Failure, Request, Waiting, Writer, engine_error},
 };
 use futures_util::future::BoxFuture;
@@ -81,6 +81,18 @@ impl SledStore {
     /// See [`OpenError`]. Nothing is deleted, and what is foreign or newer is left as it is.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let mut folder = Folder::take(path)?;
+        if folder.path.join("db").exists() {
+            let full = |error: io::Error| match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    OpenError::DiskFull { path: folder.path.clone(), why: error.to_string() }
+                }
+                _ => {
+                    let doing = "allocate room for the store";
+                    OpenError::Folder { doing, path: folder.path.clone(), source: error }
+                }
+            };
+            room::reserve_for_opening(&folder.data_file()?).map_err(full)?;
+        }
         let engine = Engine::open(&folder, &folder.path)?;
         engine.check_values(&folder)?;
         folder.check_commits(engine.commits)?;

@@ -5,7 +5,8 @@
 //! and one fsync for many commits is what makes them cheap.
 
 use super::{
-    Batch, Keyspace, SNAPSHOT_DEADLINE, StoreError, Visit, envelope, folder::Mark, sled_store::COMMITS_KEY,
+    Batch, Keyspace, SNAPSHOT_DEADLINE, StoreError, Visit, envelope, folder::Mark, room,
+    sled_store::COMMITS_KEY,
 };
 use sled::{
     Tree,
@@ -101,6 +102,8 @@ impl Writer {
     }
 
     fn write(&mut self, group: &[Waiting]) -> Result<(), StoreError> {
+        let bytes = group.iter().map(|waiting| waiting.batch.bytes()).sum();
+        room::reserve(&self.data, bytes).map_err(|error| io_error(&error))?;
         for waiting in group {
             self.apply(&waiting.batch)?;
         }

@@ -122,7 +122,7 @@ fn a_full_disk_refuses_changes_and_loses_nothing_and_no_instance_notices() {
             fleet.server.log().contains("the fleet's state cannot be written down any more")
         });
         fleet.server.kill();
-        // A start on the full disk changes nothing, and says what is missing if it cannot be.
+        // A start on the full disk changes nothing and says what is missing.
         let start = Command::new("timeout")
             .args(["--signal=KILL", "5"])
             .arg(binary("handover"))
@@ -131,7 +131,8 @@ fn a_full_disk_refuses_changes_and_loses_nothing_and_no_instance_notices() {
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&start.stderr);
-        assert!(said.contains("handover server ready") || said.contains("full"), "{said}");
+        assert!(said.contains("the disk of the store") && said.contains("is full"), "{said}");
+        assert_eq!(start.status.code(), Some(1));
         fs::remove_file(disk.join("filler")).unwrap();
         fleet.server.restart();
         let found = tokens(&fleet);

@@ -34,7 +34,7 @@ pub struct Reader<R: Read> {
 pub fn verify(from: impl Read) -> Result<(Header, Summary), BackupError> {
     let mut reader = Reader::new(from)?;
     loop {
-        if let Item::End(summary) = reader.next()? {
+        if let Item::End(summary) = reader.piece()? {
             return Ok((reader.header, summary));
         }
     }
@@ -86,7 +86,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// Where it is cut or changed.
-    pub fn next(&mut self) -> Result<Item, BackupError> {
+    pub fn piece(&mut self) -> Result<Item, BackupError> {
         match self.number::<1>()? {
             kind if kind == u64::from(ENTRY) => self.entry(),
             kind if kind == u64::from(FILE) => self.file(),
@@ -200,10 +200,10 @@ mod tests {
         let bytes = backup();
         let mut reader = Reader::new(&*bytes).unwrap();
         assert_eq!((&*reader.header().fleet, reader.header().store_format), ("test", 1));
-        assert_eq!(reader.next().unwrap(), Item::Entry(Keyspace::Hosts, b"alpha".to_vec(), b"{}".to_vec()));
-        assert!(matches!(reader.next().unwrap(), Item::Entry(Keyspace::Journal, ..)));
-        assert_eq!(reader.next().unwrap(), Item::File("ca.pem".into(), b"certificate".to_vec()));
-        let Item::End(summary) = reader.next().unwrap() else { panic!("no end") };
+        assert_eq!(reader.piece().unwrap(), Item::Entry(Keyspace::Hosts, b"alpha".to_vec(), b"{}".to_vec()));
+        assert!(matches!(reader.piece().unwrap(), Item::Entry(Keyspace::Journal, ..)));
+        assert_eq!(reader.piece().unwrap(), Item::File("ca.pem".into(), b"certificate".to_vec()));
+        let Item::End(summary) = reader.piece().unwrap() else { panic!("no end") };
         assert_eq!((summary.entries, summary.files, summary.bytes), (2, 1, bytes.len() as u64));
     }
 

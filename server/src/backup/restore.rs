@@ -84,7 +84,7 @@ async fn fill(
 ) -> Result<(), BackupError> {
     let (mut batch, mut bytes) = (Batch::new(), 0);
     loop {
-        match backup.next()? {
+        match backup.piece()? {
             Item::Entry(keyspace, key, value) => {
                 bytes += key.len() + value.len();
                 batch.put(keyspace, key, value)?;

@@ -161,7 +161,7 @@ fn a_restore_keeps_the_former_store_beside_and_the_server_goes_on_from_the_backu
     let done = place.run(&["server", "restore", text(&file), "--set-aside"]).expect(0);
     assert!(done.stdout.contains("store.aside-1") && done.stdout.contains("next: start"), "{}", done.stdout);
     let server = place.serve();
-    assert_eq!(place.tokens(), [first.clone()]);
+    assert_eq!(place.tokens(), [&*first]);
     let third = place.token();
     server.kill();
     place.run(&["server", "fsck"]).expect(0);

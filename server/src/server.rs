@@ -2,13 +2,14 @@
 
 use crate::{
     api::{Agents, AuthoriseLayer, CallsLayer, Context, Enrolments, MAX_ENROLMENT, MAX_MESSAGE, Operators},
+    backup::{BackupError, Backups},
     blobs::{BlobError, Bundles},
     descriptors,
     fleet::{Fleet, FleetError, LoadError},
     limits::{self, Limits},
     heart::{Felt, feel},
     server_command::ServerArgs,
-    store::{OpenError, SledStore, Store},
+    store::{OpenError, SledStore, Store, StoreError, format},
 };
 use handover_daemon::ServiceManager;
 use handover_identity::{
@@ -57,6 +58,14 @@ pub enum ServerError {
     /// The store does not open.
     #[error("the store cannot be opened")]
     Store(#[from] OpenError),
+    /// The store's records are of a format that is not read, or cannot be brought up to the newest.
+    #[error("the store's format cannot be used")]
+    Format(#[from] StoreError),
+    /// Before its format changes the store is backed up, and could not be.
+    #[error(
+        "the store has an older format, and no backup can be written before that changes; nothing was changed"
+    )]
+    BackupBefore(#[source] BackupError),
     /// The bundles' folder cannot be used.
     #[error("the folder of bundles cannot be used")]
     Bundles(#[from] BlobError),
@@ -166,6 +175,8 @@ impl Running {
         );
         let now = wall_clock();
         let fleet_name: FleetName = arguments.fleet.parse().map_err(ServerError::FleetName)?;
+        let backups = Backups::new(Arc::clone(&store), data, fleet_name.as_str());
+        bring_up(&*store, &backups).await?;
         if let Some(address) = &arguments.address {
             address.parse::<ServerAddress>().map_err(ServerError::Address)?;
         }
@@ -193,6 +204,7 @@ impl Running {
         let context = Context {
             fleet,
             bundles,
+            backups,
             ca: Arc::clone(&ca),
             fleet_name: fleet_name.to_string(),
             address: arguments.address.clone().unwrap_or_else(|| own_address(bound)),
@@ -224,6 +236,15 @@ impl Running {
 
 /// Who may call what, and then how much.
 type Bounds = Stack<CallsLayer, Stack<AuthoriseLayer, Identity>>;
+/// Brings an older store's records to the format that this server writes, after a backup beside it.
+async fn bring_up(store: &dyn Store, backups: &Backups) -> Result<(), ServerError> {
+    if let format::Standing::Older(from) = format::standing(store)? {
+        let to = format::VERSION;
+        let backup = backups.take_before_format(to).await.map_err(ServerError::BackupBefore)?;
+        tracing::info!(from, to, backup = %backup.display(), "the store's format changes; a backup of it as it was lies beside it");
+    }
+    Ok(format::bring_up(store).await?)
+}
 
 /// Every service behind the table of who may call what.
 fn router(context: &Context) -> tonic::transport::server::Router<Bounds> {

@@ -15,6 +15,8 @@ pub enum Who {
     Agents,
     /// Operators: with a certificate, or over the Unix socket.
     Operators,
+    /// Operators on the server's own machine, over the Unix socket: what is given out can speak for the fleet.
+    Local,
 }
 
 /// Every call of the protocol. A test compares it with the protocol's descriptor.
@@ -23,6 +25,7 @@ pub const TABLE: &[(&str, Who)] = &[
     ("/handover.v1.AgentService/Session", Who::Agents),
     ("/handover.v1.AgentService/FetchBundle", Who::Agents),
     ("/handover.v1.OperatorService/GetServer", Who::Operators),
+    ("/handover.v1.OperatorService/Backup", Who::Local),
     ("/handover.v1.OperatorService/CreateToken", Who::Operators),
     ("/handover.v1.OperatorService/ListTokens", Who::Operators),
     ("/handover.v1.OperatorService/RevokeToken", Who::Operators),
@@ -57,13 +60,19 @@ pub fn authorise(path: &str, caller: &Caller) -> Result<(), Status> {
     match (who, caller) {
         (Who::Anyone, _)
         | (Who::Agents, Caller::Agent { .. })
-        | (Who::Operators, Caller::Operator { .. }) => Ok(()),
-        (Who::Agents | Who::Operators, Caller::Nobody) => Err(refuse(
+        | (Who::Operators, Caller::Operator { .. })
+        | (Who::Local, Caller::Operator { local: true, .. }) => Ok(()),
+        (Who::Local, Caller::Operator { local: false, .. }) => Err(refuse(
+            Reason::NotAuthorised,
+            "this is done on the server's own machine only",
+            "log in there and use its Unix socket",
+        )),
+        (Who::Agents | Who::Operators | Who::Local, Caller::Nobody) => Err(refuse(
             Reason::NoCertificate,
             "this call needs a client certificate",
             match who {
                 Who::Agents => "enrol the host first: `handover-agent join`",
-                Who::Anyone | Who::Operators => {
+                Who::Anyone | Who::Operators | Who::Local => {
                     "on the server's machine use its Unix socket; from elsewhere a certificate made with `handover operator`"
                 }
             },
@@ -71,7 +80,7 @@ pub fn authorise(path: &str, caller: &Caller) -> Result<(), Status> {
         (Who::Agents, Caller::Operator { .. }) => {
             Err(refuse(Reason::NotAuthorised, "only agents make this call", ""))
         }
-        (Who::Operators, Caller::Agent { .. }) => {
+        (Who::Operators | Who::Local, Caller::Agent { .. }) => {
             Err(refuse(Reason::NotAuthorised, "an agent may speak for its host only, not as an operator", ""))
         }
     }
@@ -151,12 +160,14 @@ mod tests {
     #[test]
     fn nobody_does_what_is_not_theirs() {
         let agent = Caller::Agent { host: "a".parse().unwrap(), serial: "1".into() };
-        let operator = Caller::Operator { name: "uid:0".into() };
+        let local = Caller::Operator { name: "uid:0".into(), local: true };
+        let operator = Caller::Operator { name: "ada".into(), local: false };
         for (call, who) in TABLE {
             let allowed = |caller| authorise(call, caller).is_ok();
             assert_eq!(allowed(&Caller::Nobody), *who == Who::Anyone, "{call}");
-            assert_eq!(allowed(&agent), *who != Who::Operators, "{call}");
-            assert_eq!(allowed(&operator), *who != Who::Agents, "{call}");
+            assert_eq!(allowed(&agent), matches!(who, Who::Anyone | Who::Agents), "{call}");
+            assert_eq!(allowed(&operator), matches!(who, Who::Anyone | Who::Operators), "{call}");
+            assert_eq!(allowed(&local), *who != Who::Agents, "{call}");
         }
         assert!(authorise("/handover.v1.OperatorService/Unheard", &operator).is_err());
     }

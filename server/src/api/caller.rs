@@ -20,6 +20,8 @@ pub enum Caller {
     Operator {
         /// The name in the certificate, or `uid:0 (root)` over the Unix socket.
         name: String,
+        /// Whether it came over the Unix socket.
+        local: bool,
     },
 }
 
@@ -28,14 +30,16 @@ impl Caller {
     #[must_use]
     pub fn of(extensions: &Extensions) -> Self {
         if let Some(local) = extensions.get::<LocalPeer>() {
-            return Self::Operator { name: local_name(local.uid) };
+            return Self::Operator { name: local_name(local.uid), local: true };
         }
         let certificate = extensions.get::<Peer>().and_then(|peer| peer.certificate.as_ref());
         match certificate.map(|certificate| (&certificate.identity, &certificate.serial)) {
             Some((Identity::Agent { host, .. }, serial)) => {
                 Self::Agent { host: host.clone(), serial: serial.clone() }
             }
-            Some((Identity::Operator { name, .. }, _)) => Self::Operator { name: name.to_string() },
+            Some((Identity::Operator { name, .. }, _)) => {
+                Self::Operator { name: name.to_string(), local: false }
+            }
             // The server's own certificate says nothing as a client.
             Some((Identity::Server { .. }, _)) | None => Self::Nobody,
         }

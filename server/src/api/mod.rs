@@ -2,6 +2,7 @@
 
 mod agents;
 mod authorise;
+mod backups;
 mod caller;
 mod calls;
 mod enrolment;
@@ -19,7 +20,7 @@ pub use calls::CallsLayer;
 pub use enrolment::Enrolments;
 pub use operators::Operators;
 
-use crate::{blobs::Bundles, fleet::Fleet, limits::Limits};
+use crate::{backup::Backups, blobs::Bundles, fleet::Fleet, limits::Limits};
 use handover_identity::Ca;
 use handover_model::Timestamp;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub struct Context {
     pub fleet: Fleet,
     /// Bundles on the disk.
     pub bundles: Bundles,
+    /// Backups of the store.
+    pub backups: Backups,
     /// Who signs.
     pub ca: Arc<Ca>,
     /// The fleet's name.

@@ -1,7 +1,7 @@
 //! What operators call. Each call: convert, ask the fleet, convert back.
 
 use super::{
-    Context,
+    Context, backups,
     held::Held,
     request, uploads, views,
     watches::{self, Watching},
@@ -76,6 +76,7 @@ impl Operators {
 #[tonic::async_trait]
 impl OperatorService for Operators {
     type WatchServicesStream = Held<v1::ListServicesResponse, String>;
+    type BackupStream = tokio_stream::wrappers::ReceiverStream<Result<v1::BackupChunk, Status>>;
     type WatchDeploymentStream = Held<v1::Deployment, String>;
 
     async fn get_server(&self, _: Request<v1::GetServerRequest>) -> Answer<v1::ServerInfo> {
@@ -85,6 +86,13 @@ impl OperatorService for Operators {
             started_unix_millis: self.0.started.unix_millis(),
             ca_digest: self.0.ca.fingerprint().to_string(),
         }))
+    }
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Answer<Self::BackupStream> {
+        let by = request::operator(&request);
+        let spool = self.0.backups.take().await.map_err(|error| backups::refused(&error))?;
+        tracing::info!(by, entries = spool.summary.entries, "a backup was taken");
+        Ok(Response::new(backups::send(spool, self.0.stop.clone())))
     }
 
     async fn create_token(

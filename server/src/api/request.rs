@@ -46,7 +46,7 @@ pub(super) fn deployment(wire: v1::DeploymentRequest) -> Result<crate::fleet::De
 /// The name of the operator who calls.
 pub(super) fn operator<T>(request: &Request<T>) -> String {
     match request.extensions().get::<Caller>() {
-        Some(Caller::Operator { name }) => name.clone(),
+        Some(Caller::Operator { name, .. }) => name.clone(),
         // Kept out by the table.
         Some(Caller::Agent { .. } | Caller::Nobody) | None => String::new(),
     }

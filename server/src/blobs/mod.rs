@@ -144,6 +144,30 @@ impl Bundles {
     }
 }
 
+/// Whether a bundle lies in the folder `data` as it should: why not, or `None` where all is well. Reads it whole. Blocks.
+///
+/// # Errors
+/// When the disk fails.
+pub fn fault(data: &Path, bundle: &BundleDescriptor) -> Result<Option<String>, BlobError> {
+    let path = Files::new(data).bundle(&bundle.digest);
+    let mut file = match std::fs::File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Some("is missing".to_owned()));
+        }
+        other => other.map_err(error::failed("open", &path))?,
+    };
+    let mut hash = sha2::Sha256::default();
+    let size = std::io::copy(&mut file, &mut hash).map_err(error::failed("read", &path))?;
+    let digest: [u8; 32] = sha2::Digest::finalize(hash).into();
+    Ok(if size != bundle.size {
+        Some(format!("has {size} bytes instead of {}", bundle.size))
+    } else if Digest::from_bytes(digest) != bundle.digest {
+        Some("has other content than its digest says".to_owned())
+    } else {
+        None
+    })
+}
+
 /// Runs `work` on a thread that may block.
 async fn blocking<T, F>(work: F) -> Result<T, BlobError>
 where

@@ -29,6 +29,7 @@ mod status;
 mod table;
 mod time;
 mod token;
+mod tools;
 
 use crate::server_command::ServerArgs;
 use clap::{Args, Parser, Subcommand};
@@ -80,8 +81,8 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the server.
-    Server(ServerArgs),
+    /// Run the server; back up, restore, check its store.
+    Server(ServerCommand),
     #[command(flatten)]
     Here(here::Command),
     /// Join tokens for agents.
@@ -113,6 +114,15 @@ enum Command {
     Completions(manual::CompletionsArgs),
 }
 
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct ServerCommand {
+    #[command(flatten)]
+    run: ServerArgs,
+    #[command(subcommand)]
+    tool: Option<tools::Tool>,
+}
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -124,8 +134,8 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { exit::USAGE.report() } else { ExitCode::SUCCESS };
         }
     };
-    if let Command::Server(arguments) = &cli.command {
-        return crate::server_command::run(arguments);
+    if let Command::Server(ServerCommand { run, tool: None }) = &cli.command {
+        return crate::server_command::run(run);
     }
     pipe::end_quietly();
     match run(cli) {
@@ -151,6 +161,7 @@ fn run(cli: Cli) -> Result<exit::Exit, CliError> {
             Command::Demo(args) => demo::run(args).await,
             Command::Man(args) => manual::man(&args),
             Command::Completions(args) => Ok(manual::completions(&args)),
+            Command::Server(ServerCommand { tool: Some(tool), .. }) => tools::run(tool, &global).await,
             command => {
                 let connection = Connection::open(&global).await?;
                 speak(command, connection, global.json).await
@@ -189,5 +200,23 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_server_runs_with_flags_and_has_tools() {
+        let server = |words: &[&str]| {
+            let words = ["handover", "server"].iter().chain(words);
+            match Cli::try_parse_from(words)?.command {
+                Command::Server(server) => Ok::<_, clap::Error>(server),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(server(&["--data", "/x", "--listen", "127.0.0.1:0"]).unwrap().tool.is_none());
+        let tools: [&[&str]; 3] =
+            [&["backup", "/f"], &["restore", "/f", "--data", "/x", "--set-aside"], &["fsck", "--json"]];
+        for tool in tools {
+            assert!(server(tool).unwrap().tool.is_some(), "{tool:?}");
+        }
+        assert!(server(&["--data", "/x", "backup", "/f"]).is_err());
     }
 }

@@ -152,7 +152,7 @@ fn with_lines(status: tonic::Status, path: &Path, text: &str) -> CliError {
     }
 }
 
-fn progress() -> ProgressBar {
+pub(super) fn progress() -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

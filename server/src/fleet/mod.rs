@@ -1,6 +1,7 @@
 //! The fleet: one task owns everything the server knows, decides one thing after the other, writes, then acts.
 
 mod actor;
+pub mod check;
 mod contact;
 mod deployments;
 mod effects;

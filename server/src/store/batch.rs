@@ -70,6 +70,11 @@ impl Batch {
         self.writes.len()
     }
 
+    /// Bytes of its keys and values.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether it writes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

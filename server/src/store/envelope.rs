@@ -6,14 +6,14 @@ use super::{Keyspace, StoreError, error::key_text};
 use sha2::{Digest, Sha256};
 
 /// The version byte that is written.
-pub(super) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 /// Bytes of SHA-256 that are kept.
 const CHECKSUM_BYTES: usize = 8;
 /// What sealing adds to a value, in bytes.
-pub(super) const OVERHEAD: usize = 1 + CHECKSUM_BYTES;
+pub(crate) const OVERHEAD: usize = 1 + CHECKSUM_BYTES;
 
 /// `message` as it is stored under `key`.
-pub(super) fn seal(keyspace: Keyspace, key: &[u8], message: &[u8]) -> Vec<u8> {
+pub(crate) fn seal(keyspace: Keyspace, key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut sealed = Vec::with_capacity(message.len() + OVERHEAD);
     sealed.push(VERSION);
     sealed.extend_from_slice(message);
@@ -25,7 +25,7 @@ pub(super) fn seal(keyspace: Keyspace, key: &[u8], message: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// Where the version is not known, or the checksum is another one.
-pub(super) fn open<'a>(keyspace: Keyspace, key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], StoreError> {
+pub(crate) fn open<'a>(keyspace: Keyspace, key: &[u8], sealed: &'a [u8]) -> Result<&'a [u8], StoreError> {
     let damaged = |why| StoreError::Damaged { keyspace, key: key_text(key), why };
     let (&version, rest) = sealed.split_first().ok_or_else(|| damaged("it is empty"))?;
     if version == 0 {

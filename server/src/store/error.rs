@@ -83,6 +83,18 @@ pub enum StoreError {
         /// Its format.
         version: u8,
     },
+    /// A newer server laid the records out in another way.
+    #[error(
+        "the records have format {found}, and this server reads up to {known}: start handover {oldest_reader} or later"
+    )]
+    NewerFormat {
+        /// The version of their format.
+        found: u32,
+        /// The newest version that is understood.
+        known: u32,
+        /// The oldest program that reads it.
+        oldest_reader: String,
+    },
     /// The queue of commits stayed full.
     #[error("the store has had too many changes waiting for {} seconds: the disk is slow or stuck; nothing was changed, try again", .0.as_secs())]
     Busy(std::time::Duration),
@@ -91,6 +103,9 @@ pub enum StoreError {
         "the store has not answered for {} seconds: the disk is stuck; whether the change was made is unknown", .0.as_secs()
     )]
     Unanswered(std::time::Duration),
+    /// Commits would have waited too long.
+    #[error("the snapshot of the store was given up after {} seconds, as changes wait meanwhile: the disk is slow; nothing was changed, try again", .0.as_secs())]
+    SnapshotTooLong(std::time::Duration),
     /// No room.
     #[error(
         "the disk of the store is full, and the store takes no more changes: make room on it, then start the server again; what was confirmed is safe"
@@ -104,7 +119,7 @@ pub enum StoreError {
 }
 
 /// What to do with a store that does not open. Follows the reason in the message.
-const RESTORE: &str = "nothing was deleted; to go on without it stop the server, move that folder aside and keep it, put a backup in its place and start again; agents and their services run on meanwhile";
+const RESTORE: &str = "nothing was deleted; put a backup in its place with `handover server restore FILE --set-aside`, which keeps this folder beside it; without a backup look at it with `handover server fsck`; agents and their services run on meanwhile";
 
 /// Why the store does not open. Nothing is deleted, ever.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +154,47 @@ pub enum OpenError {
         /// The folder.
         path: PathBuf,
         /// What is there.
+        why: String,
+    },
+    /// A newer server laid its records out in another way.
+    #[error(
+        "the store {path} has format {found}, written by handover {written_by}, and this is handover {own}, which reads up to format {known}: start handover {oldest_reader} or later; the store was left as it is",
+        own = env!("CARGO_PKG_VERSION")
+    )]
+    NewerFormat {
+        /// The store's folder.
+        path: PathBuf,
+        /// The version of its format.
+        found: u32,
+        /// The newest version that is understood.
+        known: u32,
+        /// The oldest program that reads it.
+        oldest_reader: String,
+        /// The program that wrote it.
+        written_by: String,
+    },
+    /// Commits that were confirmed are not in it.
+    #[error(
+        "the store {path} has lost changes that were confirmed: {confirmed} commits were, and it ends after {found}, so its files are damaged, or an older copy; {RESTORE}; if it is an older copy that you put there on purpose, remove {lock}"
+    )]
+    Lost {
+        /// The store's folder.
+        path: PathBuf,
+        /// Where the number of confirmed commits is written down.
+        lock: PathBuf,
+        /// How many commits were confirmed.
+        confirmed: u64,
+        /// How many are there.
+        found: u64,
+    },
+    /// No room.
+    #[error(
+        "the disk of the store {path} is full ({why}): make room on it, then start the server again; nothing was deleted, what was confirmed is safe"
+    )]
+    DiskFull {
+        /// The store's folder.
+        path: PathBuf,
+        /// What the engine says.
         why: String,
     },
     /// A newer server wrote it.

@@ -1,6 +1,6 @@
 //! The twin in memory, for simulation: the same semantics, nothing survives the process.
 
-use super::{Batch, Keyspace, MAX_PAGE, Page, Store, StoreError, envelope};
+use super::{Batch, Keyspace, MAX_PAGE, Page, Store, StoreError, Visit, envelope};
 use futures_util::future::BoxFuture;
 use std::{
     collections::BTreeMap,
@@ -69,6 +69,18 @@ impl Store for MemoryStore {
                     }
                     None => values.remove(&(keyspace, key.to_vec())),
                 };
+            }
+            Ok(())
+        })
+    }
+
+    fn snapshot(&self, mut visit: Visit) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move {
+            let values = self.values.read().unwrap_or_else(PoisonError::into_inner);
+            for ((keyspace, key), sealed) in values.iter() {
+                if visit(*keyspace, key, envelope::open(*keyspace, key, sealed)?).is_break() {
+                    break;
+                }
             }
             Ok(())
         })

@@ -8,23 +8,27 @@
 //! commit, not for the value to appear.
 
 mod batch;
-mod envelope;
+pub(crate) mod envelope;
 mod error;
 mod folder;
+pub mod format;
+mod inspect;
 mod json;
 mod memory;
+mod room;
 mod sled_store;
 mod writer;
 
 pub use batch::Batch;
 pub use error::{OpenError, StoreError};
-pub use folder::set_aside;
+pub use folder::{Place, move_aside, set_aside};
+pub use inspect::Inspection;
 pub use json::{get_json, scan_json};
 pub use memory::MemoryStore;
 pub use sled_store::SledStore;
 
 use futures_util::future::BoxFuture;
-use std::fmt;
+use std::{fmt, ops::ControlFlow, time::Duration};
 
 /// Longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 512;
@@ -36,6 +40,9 @@ pub const MAX_BATCH_WRITES: usize = 16 * 1024;
 pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Most entries that one page of a scan has.
 pub const MAX_PAGE: usize = 1024;
+
+/// Longest snapshot: commits wait while one is taken, and must not wait so long that they fail.
+pub const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(20);
 
 macro_rules! keyspaces {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
@@ -59,6 +66,8 @@ macro_rules! keyspaces {
 }
 
 keyspaces! {
+    /// Facts about the store itself: the format of everything else, see [`format`].
+    Meta = "meta";
     /// Facts about the fleet as a whole: its name, counters.
     Fleet = "fleet";
     /// Hosts, by name.
@@ -79,6 +88,14 @@ keyspaces! {
     Journal = "journal";
 }
 
+impl Keyspace {
+    /// The keyspace with this name on disk.
+    #[must_use]
+    pub fn named(name: &[u8]) -> Option<Self> {
+        Self::ALL.iter().copied().find(|keyspace| keyspace.as_str().as_bytes() == name)
+    }
+}
+
 impl fmt::Display for Keyspace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
@@ -96,6 +113,9 @@ pub struct Page {
     /// Whether there are entries behind the last one.
     pub more: bool,
 }
+
+/// What a snapshot shows its entries to, in the order of keyspaces and keys; `Break` ends it early.
+pub type Visit = Box<dyn FnMut(Keyspace, &[u8], &[u8]) -> ControlFlow<()> + Send>;
 
 /// Where facts are kept. Cheap to call from async code: reads come from memory or a few small pages of a file.
 pub trait Store: Send + Sync + 'static {
@@ -126,6 +146,14 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Unanswered`] leaves open whether the commit was made; after any other error it was not, or the
     /// store is broken and takes nothing more until the server starts again, which shows what is there.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Shows `visit` every entry as it is at one moment between two commits. Commits wait meanwhile, so `visit` must be
+    /// quick (a local file, never a network), and memory stays bounded however much there is.
+    ///
+    /// # Errors
+    /// As [`Store::get`], and [`StoreError::SnapshotTooLong`] after [`SNAPSHOT_DEADLINE`]. The store goes on either
+    /// way.
+    fn snapshot(&self, visit: Visit) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
 /// All entries whose keys begin with `prefix`, page by page: memory stays bounded however many there are.

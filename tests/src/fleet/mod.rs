@@ -64,7 +64,12 @@ impl Fleet {
     /// A server without agents.
     #[must_use]
     pub fn with_server() -> Self {
-        let folder = tempfile::Builder::new().prefix("handover-").tempdir().unwrap();
+        Self::in_folder(tempfile::Builder::new().prefix("handover-").tempdir().unwrap())
+    }
+
+    /// A server without agents, in a folder that the test has prepared: its data lies in `server`.
+    #[must_use]
+    pub fn in_folder(folder: tempfile::TempDir) -> Self {
         let number = FLEETS.fetch_add(1, Ordering::Relaxed);
         let process = u16::try_from(std::process::id() % 30_000).unwrap();
         let name = format!("t{process}-{number}");

@@ -10,5 +10,6 @@ mod documents;
 mod drains;
 mod examples;
 mod failures;
+mod full_disk;
 mod refusals;
 mod workers;

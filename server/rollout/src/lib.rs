@@ -28,6 +28,7 @@
 
 mod apply;
 mod assignment;
+mod control;
 mod decide;
 mod deployment;
 mod event;
@@ -39,15 +40,18 @@ mod plan;
 mod record;
 mod rolling;
 mod rules;
+mod story;
 mod view;
 mod waiting;
 
 pub use assignment::{Assignment, Placement};
-pub use deployment::{Deployment, DeploymentState, Outcome, ReplayError, StagePhase};
+pub use control::MAX_RETRIES;
+pub use deployment::{Deployment, DeploymentState, Outcome, PauseCause, ReplayError, StagePhase};
 pub use event::{Command, Event, Step};
 pub use host::{Former, HostState};
 pub use plan::{OfflinePolicy, OnFailure, Plan, PlanError, PlannedHost, Policy, Stage};
 pub use record::Record;
 pub use rolling::{BatchSize, FleetHost, RollingRequest, rolling};
+pub use story::{Story, Told, sentence};
 pub use view::HostView;
 pub use waiting::WaitingOn;

@@ -3,9 +3,11 @@
 mod agents;
 mod authorise;
 mod caller;
+mod control;
 mod enrolment;
 mod operators;
 mod request;
+mod stories;
 mod uploads;
 mod views;
 mod watches;

@@ -1,7 +1,7 @@
 //! What operators call. Each call: convert, ask the fleet, convert back.
 
-use super::{Context, request, uploads, views, watches};
-use crate::fleet::{DeploymentRecord, HostChange, Refusal};
+use super::{Context, control, request, stories, uploads, views, watches};
+use crate::fleet::{Act, DeploymentRecord, HostChange, Refusal};
 use handover_identity::{JoinToken, OperatorName, ServerAddress, TokenId, wall_clock};
 use handover_model::{DeploymentId, Digest, Duration, HostName, Release, ReleaseRef, ServiceName};
 use handover_proto::{
@@ -25,7 +25,7 @@ const MOST_LISTED: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Operators(pub Context);
 
-type Answer<T> = Result<Response<T>, Status>;
+pub(super) type Answer<T> = Result<Response<T>, Status>;
 
 impl Operators {
     /// The deployment of this number, or the newest of the service.
@@ -38,7 +38,7 @@ impl Operators {
     }
 
     /// A deployment, from memory or from the journal.
-    async fn deployment(context: &Context, id: DeploymentId) -> Result<v1::Deployment, Refusal> {
+    pub(super) async fn deployment(context: &Context, id: DeploymentId) -> Result<v1::Deployment, Refusal> {
         let seen: Result<v1::Deployment, DeploymentRecord> = context
             .fleet
             .ask(move |desk| {
@@ -66,6 +66,7 @@ impl Operators {
 impl OperatorService for Operators {
     type WatchServicesStream = ReceiverStream<Result<v1::ListServicesResponse, Status>>;
     type WatchDeploymentStream = ReceiverStream<Result<v1::Deployment, Status>>;
+    type ExplainDeploymentStream = ReceiverStream<Result<v1::StoryLine, Status>>;
 
     async fn get_server(&self, _: Request<v1::GetServerRequest>) -> Answer<v1::ServerInfo> {
         Ok(Response::new(v1::ServerInfo {
@@ -245,7 +246,7 @@ impl OperatorService for Operators {
     ) -> Answer<v1::ListServicesResponse> {
         let service: Option<ServiceName> = request::parse_optional("service", &request.into_inner().service)?;
         let services =
-            self.0.fleet.ask(move |desk| Ok(views::services(desk.state, service.as_ref()))).await?;
+            self.0.fleet.ask(move |desk| Ok(views::services(desk.state, service.as_ref(), desk.now))).await?;
         Ok(Response::new(services))
     }
 
@@ -257,7 +258,7 @@ impl OperatorService for Operators {
         let fleet = self.0.fleet.clone();
         let stream = watches::watch(&self.0.fleet, self.0.stop.clone(), move || {
             let (fleet, service) = (fleet.clone(), service.clone());
-            async move { fleet.ask(move |desk| Ok(views::services(desk.state, service.as_ref()))).await }
+            async move { fleet.ask(move |desk| Ok(views::services(desk.state, service.as_ref(), desk.now))).await }
         });
         Ok(Response::new(stream))
     }
@@ -320,10 +321,51 @@ impl OperatorService for Operators {
     }
 
     async fn abort_deployment(&self, request: Request<v1::AbortDeploymentRequest>) -> Answer<v1::Deployment> {
-        let by = request::operator(&request);
-        let v1::AbortDeploymentRequest { id, service, reason } = request.into_inner();
-        let id = self.find(id, &service).await?;
-        self.0.fleet.ask(move |desk| desk.state.abort(id, &by, &reason, desk.now, desk.effects)).await?;
-        Ok(Response::new(Self::deployment(&self.0, id).await?))
+        let asked = request::abort(request)?;
+        let act = Act::Abort { reason: asked.reason.clone() };
+        control::deployment(&self.0, asked, act).await
+    }
+
+    async fn pause_deployment(
+        &self,
+        request: Request<v1::ControlDeploymentRequest>,
+    ) -> Answer<v1::Deployment> {
+        let asked = request::control(request)?;
+        let act = Act::Pause { reason: asked.reason.clone() };
+        control::deployment(&self.0, asked, act).await
+    }
+
+    async fn resume_deployment(
+        &self,
+        request: Request<v1::ControlDeploymentRequest>,
+    ) -> Answer<v1::Deployment> {
+        control::deployment(&self.0, request::control(request)?, Act::Resume).await
+    }
+
+    async fn retry_deployment(
+        &self,
+        request: Request<v1::ControlDeploymentRequest>,
+    ) -> Answer<v1::Deployment> {
+        let asked = request::control(request)?;
+        let act = Act::Retry { hosts: asked.hosts.clone() };
+        control::deployment(&self.0, asked, act).await
+    }
+
+    async fn explain_deployment(
+        &self,
+        request: Request<v1::GetDeploymentRequest>,
+    ) -> Answer<Self::ExplainDeploymentStream> {
+        let v1::GetDeploymentRequest { id, service } = request.into_inner();
+        let whose = request::whose(id, &service)?;
+        let id = self.0.fleet.ask(move |desk| desk.state.whose(&whose)).await?;
+        Ok(Response::new(stories::tell(self.0.clone(), id)))
+    }
+
+    async fn lock(&self, request: Request<v1::LockRequest>) -> Answer<v1::LockResponse> {
+        control::lock(&self.0, request).await
+    }
+
+    async fn unlock(&self, request: Request<v1::UnlockRequest>) -> Answer<v1::LockResponse> {
+        control::unlock(&self.0, request).await
     }
 }

@@ -2,15 +2,18 @@
 
 mod actor;
 mod contact;
+mod control;
 mod deployments;
 mod effects;
 mod hosts;
+mod locks;
 mod persist;
 mod queries;
 mod records;
 mod refusal;
 mod releases;
 mod reports;
+mod requests;
 mod services;
 mod state;
 #[cfg(test)]
@@ -19,12 +22,15 @@ mod tokens;
 
 pub use actor::{Desk, Fleet, FleetError, Link};
 pub use contact::Introduction;
+pub use control::{Act, Controlled, Whose};
 pub use deployments::{DeploymentRequest, Live};
 pub use effects::Effects;
 pub use hosts::{Enrolment, HostChange};
+pub use locks::{Asker, LockScope};
 pub use persist::LoadError;
 pub use records::{
-    AssignmentRecord, DeploymentRecord, Ending, HostRecord, Purpose, ServiceRecord, TokenRecord,
+    AssignmentRecord, DeploymentRecord, Ending, HostRecord, LockRecord, Purpose, ServiceRecord, TakenLock,
+    TokenRecord,
 };
 pub use refusal::Refusal;
 pub use services::CATCH_UP;

@@ -325,6 +325,6 @@ fn as_written_now(text: &str) -> String {
     .iter()
     .fold(text.to_owned(), |text, field| {
         let (name, millis) = field.split_once(':').unwrap();
-        text.replace(&format!("{field}"), &format!("{name}:{}", duration(millis.parse().unwrap())))
+        text.replace(*field, &format!("{name}:{}", duration(millis.parse().unwrap())))
     })
 }

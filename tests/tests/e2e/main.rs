@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends")]
 
 mod bundles;
+mod control;
 mod crashes;
 mod deployments;
 mod drains;

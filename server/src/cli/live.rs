@@ -1,6 +1,6 @@
 //! A deployment while it goes on: the tree on a terminal, a plain line for each change elsewhere.
 
-use super::{outcome, screen::Screen, time, tree};
+use super::{outcome, screen::Screen, time, tree, waits};
 use handover_proto::v1::{Deployment, DeploymentHost, Wait};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -65,9 +65,9 @@ impl Told {
     pub(super) fn tell(&mut self, deployment: &Deployment) {
         let name = format!("d{}", deployment.id);
         let key = format!("{} {} {}", outcome::state(deployment), deployment.stage, deployment.reason);
-        self.change(&name, &headline(deployment, tree::waits), &key);
+        self.change(&name, &headline(deployment, waits::in_short), &key);
         for host in &deployment.hosts {
-            self.change(&format!("{name} {}", host.host), &plain(host, tree::waits), &state_key(host));
+            self.change(&format!("{name} {}", host.host), &plain(host, waits::in_short), &state_key(host));
         }
     }
 
@@ -121,12 +121,12 @@ fn plain(host: &DeploymentHost, telling: Telling) -> String {
 pub(super) fn lines(deployment: &Deployment) -> Vec<String> {
     let waits_its_turn = |host: &&DeploymentHost| host.state == "pending" && host.reason.is_empty();
     let hosts = deployment.hosts.iter().filter(|host| !waits_its_turn(host));
-    let hosts = hosts.map(|host| plain(host, tree::waits_in_full));
+    let hosts = hosts.map(|host| plain(host, waits::in_full));
     let pending: Vec<&DeploymentHost> = deployment.hosts.iter().filter(waits_its_turn).collect();
     let others = pending.len().saturating_sub(1);
     let turn = pending.first().map(|host| {
         let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
-        format!("{}{more}", plain(host, tree::waits_in_full))
+        format!("{}{more}", plain(host, waits::in_full))
     });
-    std::iter::once(headline(deployment, tree::waits_in_full)).chain(hosts).chain(turn).collect()
+    std::iter::once(headline(deployment, waits::in_full)).chain(hosts).chain(turn).collect()
 }

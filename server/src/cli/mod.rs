@@ -28,6 +28,7 @@ mod target;
 mod time;
 mod token;
 mod tree;
+mod waits;
 
 use crate::server_command::ServerArgs;
 use clap::{Args, Parser, Subcommand};

@@ -66,7 +66,7 @@ fn until(fleet: &Fleet, what: &str, holds: impl Fn(&Value) -> bool) {
 
 #[test]
 fn a_paused_deployment_begins_nothing_and_goes_on_where_it_was() {
-    let fleet = fleet_with_two_releases(3, "bake = \"2s\"\nbatch = 1");
+    let mut fleet = fleet_with_two_releases(3, "bake = \"2s\"\nbatch = 1");
     let traffic = Traffic::on(&fleet);
     let deploying = fleet.begin("v2");
     fleet.until_version(0, "v2");
@@ -82,6 +82,9 @@ fn a_paused_deployment_begins_nothing_and_goes_on_where_it_was() {
     assert_eq!(wait["until"], 0, "a person has no deadline: {wait}");
     assert!(wait["then"].as_str().unwrap().contains("handover resume web"), "{wait}");
     assert!(before["hosts"].as_array().unwrap().iter().any(|host| host["state"] == "pending"));
+    // The pause is the journal's, not the process's.
+    fleet.server.restart();
+    fleet.online(3);
     // Longer than the bake: nothing moved meanwhile.
     wait_until(UP, "the pause to outlast the bake", || {
         let since = course(&fleet)["waiting"]["since"].as_u64().unwrap();

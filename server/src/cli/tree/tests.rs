@@ -1,7 +1,10 @@
 //! Trees as they are drawn: small and large fleets, narrow and low terminals, with and without colour.
 
 use super::*;
-use handover_proto::v1::{DeploymentState, InstancePhase, Lock, Plan, PlanStage};
+use handover_proto::v1::{
+    DeploymentHost, DeploymentState, InstancePhase, InstanceReport, Lock, Plan, PlanStage, Service,
+    ServiceHost, Wait,
+};
 
 const NOW: u64 = 1_000_000;
 

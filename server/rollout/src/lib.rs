@@ -9,6 +9,8 @@
 //! * Level-triggered: each decision follows from the durable state and the last reports, never from the event alone.
 //!   A journal that was cut after any record goes on.
 //! * Every wait has a deadline, or a person: [`Deployment::waiting_on`] says which.
+//! * What a person asks for twice happens once. What stands still in a pause, and what does not, is told at
+//!   [`DeploymentState::Paused`]; where a retried host has its turn, in the module `control`.
 //!
 //! The driver's part:
 //!

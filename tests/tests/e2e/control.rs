@@ -404,3 +404,25 @@ fn a_terminal_gets_a_tree_that_stays_in_the_scrollback_and_a_dumb_one_gets_lines
     let dumb = on_terminal(&fleet, "watch d1", &[("TERM", "dumb")]);
     assert!(dumb.contains(&format!("host {host}: done")) && !dumb.contains('\u{1b}'), "{dumb}");
 }
+
+#[test]
+fn a_watched_status_is_a_line_for_each_change_where_there_is_no_terminal() {
+    let fleet = Fleet::of(1);
+    fleet.push(&Sample::new("v1").rollout("bake = \"1s\""));
+    let command = fleet.cli().command(["status", "--watch"]);
+    let mut watching = Running::start_command(fleet.folder.path(), "watching", command);
+    wait_until(UP, "the service to be shown", || watching.stdout().contains("service web: nothing yet"));
+    fleet.deploy("v1").expect(0);
+    wait_until(UP, "its release to be shown", || watching.stdout().contains("service web: v1; no rollback"));
+    let shown = watching.stdout();
+    assert!(
+        shown.contains("d1 web v1: running")
+            && shown.contains(&format!("host {}: baking", fleet.agents[0].host)),
+        "{shown}"
+    );
+    assert!(!shown.contains('\u{1b}'), "{shown}");
+    let lines: Vec<&str> = shown.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert!(lines.windows(2).all(|pair| pair[0] != pair[1]), "a line twice:\n{shown}");
+    watching.signal(Signal::SIGINT);
+    assert_eq!(watching.wait(UP).code(), Some(130));
+}

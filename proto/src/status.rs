@@ -68,6 +68,10 @@ reasons! {
     DeploymentInProgress = "DEPLOYMENT_IN_PROGRESS", FailedPrecondition;
     /// The deployment has ended already.
     DeploymentEnded = "DEPLOYMENT_ENDED", FailedPrecondition;
+    /// It cannot be done to the deployment where it is.
+    NotNow = "NOT_NOW", FailedPrecondition;
+    /// Another operator holds a lock.
+    Locked = "LOCKED", FailedPrecondition;
     /// Every host has what was asked for already.
     NothingToDo = "NOTHING_TO_DO", FailedPrecondition;
     /// No host matches the service's labels, or all are cordoned.

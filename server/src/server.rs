@@ -6,8 +6,8 @@ use crate::{
     blobs::{BlobError, Bundles},
     descriptors,
     fleet::{Fleet, FleetError, LoadError},
-    limits::{self, Limits},
     heart::{Felt, feel},
+    limits::{self, Limits},
     server_command::ServerArgs,
     store::{OpenError, SledStore, Store, StoreError, format},
 };

@@ -1,7 +1,8 @@
 //! Applying records: the only place where what is durable changes, live and on replay.
 
 use crate::{
-    Deployment, DeploymentState, HostState, Plan, PlannedHost, Record, ReplayError, Stage, StagePhase,
+    Deployment, DeploymentState, HostState, PauseCause, Plan, PlannedHost, Record, ReplayError, Stage,
+    StagePhase,
     deployment::{Facts, Instances, Track},
     index::Index,
     observed::Observed,
@@ -18,18 +19,21 @@ impl Deployment {
         let name = |suffix: &str| {
             format!("{service}-{id}{suffix}").parse().map_err(|source| ReplayError::Instance { id, source })
         };
-        let instances = Instances { new: name("")?, again: name("-r")? };
+        let first_names = Instances { new: name("")?, again: name("-r")? };
         let plan = Plan { service, release, stages: Vec::new(), policy, skipped: Vec::new() };
         let facts = Facts {
             id,
             by,
             created_at: at,
             plan,
-            instances,
+            first_names,
+            later_names: Vec::new(),
             state: DeploymentState::Planning,
             stage: 0,
             tracks: BTreeMap::new(),
             failures: 0,
+            accepted: 0,
+            planned_stages: 0,
             last_failure: String::new(),
             lifts: 0,
         };
@@ -52,6 +56,7 @@ impl Deployment {
             Record::LeftOut { hosts } => self.facts.plan.skipped.extend(hosts.iter().cloned()),
             Record::Started { at } => {
                 self.facts.plan.check().map_err(|source| ReplayError::Plan { id: self.facts.id, source })?;
+                self.facts.planned_stages = to_u32(self.facts.plan.stages.len());
                 self.enter_stage(0, *at);
             }
             Record::StageEntered { stage, at } => self.enter_stage(*stage, *at),
@@ -64,13 +69,17 @@ impl Deployment {
             }
             Record::HostMoved { host, to, at: _ } => self.move_host(host, to)?,
             Record::HostFailed { host, reason, at: _ } => self.fail_host(host, reason)?,
-            Record::Paused { reason, at } => {
-                self.facts.state = DeploymentState::Paused { reason: reason.clone(), since: *at };
+            Record::Paused { reason, at } => self.pause(reason.clone(), PauseCause::Failures, *at),
+            Record::PausedBy { by, reason, at } => {
+                let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+                self.pause(format!("paused by {by}{why}"), PauseCause::Operator, *at);
             }
+            Record::Resumed { by: _, at } => self.resume(*at),
+            Record::HostRetried { host, by: _, at } => self.retry_host(host, *at)?,
             Record::RollbackStarted { reason, at } => {
                 self.facts.state = DeploymentState::RollingBack { reason: reason.clone(), since: *at };
             }
-            Record::DeadlinesLifted { to, at: _ } => self.lift_deadlines(*to),
+            Record::DeadlinesLifted { to, at } => self.lift_deadlines(*at, *to),
             Record::Ended { outcome, at } => {
                 self.facts.state = DeploymentState::Ended { outcome: outcome.clone(), at: *at };
             }
@@ -83,6 +92,7 @@ impl Deployment {
         let state = &self.facts.state;
         let planning = matches!(state, DeploymentState::Planning);
         let ended = matches!(state, DeploymentState::Ended { .. });
+        let paused = matches!(state, DeploymentState::Paused { .. });
         let in_phase = |wanted: fn(&StagePhase) -> bool| match state {
             DeploymentState::Running { phase, .. } => wanted(phase),
             DeploymentState::Planning
@@ -93,7 +103,7 @@ impl Deployment {
         let fits = match record {
             Record::Created { .. } => false,
             Record::Planned { stage, .. } => {
-                let stages = u32::try_from(self.facts.plan.stages.len()).unwrap_or(u32::MAX);
+                let stages = to_u32(self.facts.plan.stages.len());
                 planning && (*stage == stages || stage.checked_add(1) == Some(stages))
             }
             Record::LeftOut { .. } | Record::Started { .. } => planning,
@@ -107,10 +117,9 @@ impl Deployment {
             Record::HostMoved { .. } | Record::HostFailed { .. } | Record::DeadlinesLifted { .. } => {
                 !planning && !ended
             }
-            Record::Paused { .. } => in_phase(|_| true),
-            Record::RollbackStarted { .. } => {
-                in_phase(|_| true) || matches!(state, DeploymentState::Paused { .. })
-            }
+            Record::Paused { .. } | Record::PausedBy { .. } => in_phase(|_| true),
+            Record::Resumed { .. } => paused,
+            Record::HostRetried { .. } | Record::RollbackStarted { .. } => in_phase(|_| true) || paused,
             Record::Ended { .. } => !ended,
         };
         let out_of_place =
@@ -125,14 +134,23 @@ impl Deployment {
         }
         let Some(stage) = stages.last_mut() else { return };
         for planned in hosts {
-            let position = u32::try_from(stage.hosts.len()).unwrap_or(u32::MAX);
+            let position = to_u32(stage.hosts.len());
             stage.hosts.push(planned.clone());
-            if !self.facts.tracks.contains_key(&planned.host) {
-                let from = planned.from.clone();
-                let track = Track { stage: number, position, from, state: HostState::Pending, failure: None };
-                self.index.insert_anywhere(&planned.host, &track);
-                self.facts.tracks.insert(planned.host.clone(), track);
+            if let Some(track) = self.facts.tracks.get_mut(&planned.host) {
+                track.last_stage = number;
+                continue;
             }
+            let track = Track {
+                stage: number,
+                position,
+                last_stage: number,
+                retries: 0,
+                from: planned.from.clone(),
+                state: HostState::Pending,
+                failure: None,
+            };
+            self.index.insert_anywhere(&planned.host, &track);
+            self.facts.tracks.insert(planned.host.clone(), track);
         }
     }
 
@@ -193,7 +211,7 @@ impl Deployment {
         Ok(())
     }
 
-    fn lift_deadlines(&mut self, to: Timestamp) {
+    fn lift_deadlines(&mut self, at: Timestamp, to: Timestamp) {
         self.facts.lifts = self.facts.lifts.saturating_add(1);
         while let Some((at, host)) = self.index.deadlines.first().cloned()
             && at < to
@@ -204,10 +222,19 @@ impl Deployment {
                 self.index.deadlines.insert((to, host));
             }
         }
-        if let DeploymentState::Running { phase: StagePhase::Baking { deadline, .. }, .. } =
-            &mut self.facts.state
-        {
-            *deadline = to.max(*deadline);
+        match &mut self.facts.state {
+            DeploymentState::Running { phase: StagePhase::Baking { deadline, .. }, .. } => {
+                *deadline = to.max(*deadline);
+            }
+            // It stands still: what counts is how much is left when it goes on.
+            DeploymentState::Paused { phase: StagePhase::Baking { deadline, .. }, since, .. } => {
+                *deadline = (*since + to.since(at)).max(*deadline);
+            }
+            DeploymentState::Planning
+            | DeploymentState::Running { .. }
+            | DeploymentState::Paused { .. }
+            | DeploymentState::RollingBack { .. }
+            | DeploymentState::Ended { .. } => {}
         }
     }
 
@@ -221,6 +248,10 @@ impl Deployment {
     }
 }
 
-fn to_usize(number: u32) -> usize {
+pub(crate) fn to_u32(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+pub(crate) fn to_usize(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

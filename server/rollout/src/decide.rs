@@ -61,6 +61,9 @@ impl Deployment {
             Event::HostDisconnected { host } => self.observe_session(&host, false),
             Event::HostRemoved { host } => self.part_with(draft, &host, now),
             Event::Tick => {}
+            Event::Pause { by, reason } => self.heed_pause(draft, &by, &reason, now),
+            Event::Resume { by } => self.heed_resume(draft, &by, now),
+            Event::Retry { by, hosts } => self.heed_retry(draft, &by, &hosts, now),
             Event::Abort { by, reason } => {
                 if !matches!(self.facts.state, DeploymentState::RollingBack { .. }) {
                     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
@@ -96,7 +99,7 @@ impl Deployment {
     }
 
     /// Applies a record and puts it into the step. False where it does not apply.
-    fn push(&mut self, draft: &mut Draft, record: Record) -> bool {
+    pub(crate) fn push(&mut self, draft: &mut Draft, record: Record) -> bool {
         let before = match &record {
             Record::HostMoved { host, .. } if !draft.before.contains_key(host) => {
                 Some((host.clone(), self.assignment(host)))
@@ -126,7 +129,9 @@ impl Deployment {
             return;
         }
         let to = now + RECONNECT_GRACE;
-        if self.next_deadline().is_some_and(|next| next < to) {
+        let stands =
+            matches!(self.facts.state, DeploymentState::Paused { phase: StagePhase::Baking { .. }, .. });
+        if stands || self.next_deadline().is_some_and(|next| next < to) {
             self.push(draft, Record::DeadlinesLifted { at: now, to });
         }
     }
@@ -213,7 +218,7 @@ impl Deployment {
             }
             DeploymentState::RollingBack { reason, .. } => self.roll_back(draft, &reason, now),
             DeploymentState::Running { phase, .. } => {
-                if self.facts.failures > self.facts.plan.policy.failures_allowed {
+                if self.facts.failures > self.failures_borne() {
                     return self.give_up(draft, now);
                 }
                 match phase {
@@ -228,7 +233,7 @@ impl Deployment {
     /// More hosts failed than are allowed.
     fn give_up(&mut self, draft: &mut Draft, now: Timestamp) -> bool {
         let policy = &self.facts.plan.policy;
-        let reason = match (self.facts.failures, policy.failures_allowed) {
+        let reason = match (self.facts.failures, self.failures_borne()) {
             (1, 0) => self.facts.last_failure.clone(),
             (failed, allowed) => {
                 format!("{failed} hosts failed, {allowed} allowed; the last: {}", self.facts.last_failure)

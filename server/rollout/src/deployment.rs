@@ -30,16 +30,24 @@ pub(crate) struct Facts {
     pub(crate) by: String,
     pub(crate) created_at: Timestamp,
     pub(crate) plan: Plan,
-    pub(crate) instances: Instances,
+    /// Of the first attempt.
+    pub(crate) first_names: Instances,
+    /// Of the second attempt and later ones, as far as a host came to it.
+    pub(crate) later_names: Vec<Instances>,
     pub(crate) state: DeploymentState,
     pub(crate) stage: u32,
     pub(crate) tracks: BTreeMap<HostName, Track>,
+    /// Hosts that failed and were not given another attempt.
     pub(crate) failures: u32,
+    /// Failures that an operator bore by letting the deployment go on.
+    pub(crate) accepted: u32,
+    /// How many stages the plan had when it began; behind them stand those that retries added.
+    pub(crate) planned_stages: u32,
     pub(crate) last_failure: String,
     pub(crate) lifts: u32,
 }
 
-/// The names of the instances that the deployment makes, the same on every host.
+/// The names of the instances that an attempt makes, the same on every host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Instances {
     /// Of the new release.
@@ -55,6 +63,10 @@ pub(crate) struct Track {
     pub(crate) stage: u32,
     /// Its place among the hosts of that stage.
     pub(crate) position: u32,
+    /// The last stage that names it.
+    pub(crate) last_stage: u32,
+    /// How often it was given another attempt.
+    pub(crate) retries: u32,
     pub(crate) from: Option<Placement>,
     pub(crate) state: HostState,
     pub(crate) failure: Option<String>,
@@ -72,12 +84,19 @@ pub enum DeploymentState {
         /// Since when.
         since: Timestamp,
     },
-    /// A person decides.
+    /// A person decides. No host begins a change and no share is raised. A candidate that is starting may get ready,
+    /// and then stays hidden; a shift or a retirement that was ordered comes to its end; what fails goes back alone.
+    /// The time of a bake and the waiting for hosts that are offline stand still; everything else under way keeps its
+    /// deadline, since the pause does not hold it up.
     Paused {
         /// Why.
         reason: String,
         /// Since when.
         since: Timestamp,
+        /// What brought it about.
+        cause: PauseCause,
+        /// Where in the stage it goes on.
+        phase: StagePhase,
     },
     /// Every touched host goes back.
     RollingBack {
@@ -93,6 +112,16 @@ pub enum DeploymentState {
         /// When.
         at: Timestamp,
     },
+}
+
+/// What paused a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseCause {
+    /// More hosts failed than are allowed. Who resumes it bears the failures so far: the next one pauses it again.
+    Failures,
+    /// An operator. Resuming bears nothing: where more hosts failed meanwhile than are allowed, the policy for that
+    /// takes its course as soon as the deployment runs again.
+    Operator,
 }
 
 /// Where a stage is.

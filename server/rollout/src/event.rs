@@ -2,7 +2,7 @@
 
 use crate::{Assignment, Record};
 use handover_model::{HostName, InstanceId, InstanceReport};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What happened. Events about hosts that are not in the plan are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,25 @@ pub enum Event {
     },
     /// Time passed: see [`crate::Deployment::next_deadline`]. Harmless at any moment.
     Tick,
+    /// An operator holds the deployment: see [`crate::DeploymentState::Paused`]. Changes nothing where it does not run.
+    Pause {
+        /// Who.
+        by: String,
+        /// Why, in the operator's words; may be empty.
+        reason: String,
+    },
+    /// An operator lets a paused deployment go on. Changes nothing where it is not paused.
+    Resume {
+        /// Who.
+        by: String,
+    },
+    /// An operator gives hosts another attempt: see [`crate::Deployment::retryable`]. Others are left as they are.
+    Retry {
+        /// Who.
+        by: String,
+        /// Which hosts; empty: all that can be retried.
+        hosts: BTreeSet<HostName>,
+    },
     /// An operator wants every touched host back on its former release.
     Abort {
         /// Who.

@@ -115,7 +115,8 @@ pub(crate) fn wanted_share(track: &Track, plan: &Plan) -> Share {
     if track.from.is_none() && !share.is_hidden() { Share::ALL } else { share }
 }
 
-fn awaits_turn(track: &Track, plan: &Plan) -> bool {
+/// Whether a host of the current stage is still to be changed in it.
+pub(crate) fn awaits_turn(track: &Track, plan: &Plan) -> bool {
     match &track.state {
         HostState::Pending => true,
         HostState::Baking { share, .. } => *share != wanted_share(track, plan),

@@ -9,6 +9,8 @@
 //! * Level-triggered: each decision follows from the durable state and the last reports, never from the event alone.
 //!   A journal that was cut after any record goes on.
 //! * Every wait has a deadline, or a person: [`Deployment::waiting_on`] says which.
+//! * What a person asks for twice happens once. What stands still in a pause, and what does not, is told at
+//!   [`DeploymentState::Paused`]; where a retried host has its turn, in the module `control`.
 //!
 //! The driver's part:
 //!
@@ -28,6 +30,7 @@
 
 mod apply;
 mod assignment;
+mod control;
 mod decide;
 mod deployment;
 mod event;
@@ -39,15 +42,18 @@ mod plan;
 mod record;
 mod rolling;
 mod rules;
+mod story;
 mod view;
 mod waiting;
 
 pub use assignment::{Assignment, Placement};
-pub use deployment::{Deployment, DeploymentState, Outcome, ReplayError, StagePhase};
+pub use control::MAX_RETRIES;
+pub use deployment::{Deployment, DeploymentState, Outcome, PauseCause, ReplayError, StagePhase};
 pub use event::{Command, Event, Step};
 pub use host::{Former, HostState};
 pub use plan::{OfflinePolicy, OnFailure, Plan, PlanError, PlannedHost, Policy, Stage};
 pub use record::Record;
 pub use rolling::{BatchSize, FleetHost, RollingRequest, rolling};
+pub use story::{Story, Told, sentence};
 pub use view::HostView;
 pub use waiting::WaitingOn;

@@ -21,7 +21,7 @@ impl Deployment {
 
     /// What is ordered in a track's state: a pure function of it.
     pub(crate) fn order(&self, track: &Track) -> Option<Assignment> {
-        let new = |share| self.new_placement(share);
+        let new = |share| self.new_placement(track, share);
         let former = |share| self.former_of(track).map(|former| former.with(share));
         let placements = match &track.state {
             HostState::Pending
@@ -46,9 +46,9 @@ impl Deployment {
         Some(Assignment(placements.into_iter().flatten().collect()))
     }
 
-    fn new_placement(&self, share: Share) -> Placement {
+    fn new_placement(&self, track: &Track, share: Share) -> Placement {
         Placement {
-            instance: self.facts.instances.new.clone(),
+            instance: self.names_of(track).new.clone(),
             release: self.facts.plan.release.clone(),
             share,
         }
@@ -76,7 +76,7 @@ impl Deployment {
         Some(match former {
             Former::Kept => from.with(Share::ALL),
             Former::StartedAgain => {
-                let instance = self.facts.instances.again.clone();
+                let instance = self.names_of(track).again.clone();
                 Placement { instance, release: from.release.clone(), share: Share::ALL }
             }
         })

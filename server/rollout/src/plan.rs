@@ -1,4 +1,5 @@
-//! The plan: what every strategy becomes. Immutable once a deployment runs it.
+//! The plan: what every strategy becomes. Immutable once a deployment runs it, but for the stages that retries add
+//! behind the last one.
 
 use crate::Placement;
 use handover_model::{Duration, HostName, Labels, ReleaseRef, ServiceName, Share};

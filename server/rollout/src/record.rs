@@ -92,6 +92,31 @@ pub enum Record {
         /// When.
         at: Timestamp,
     },
+    /// An operator holds the deployment.
+    PausedBy {
+        /// Who.
+        by: String,
+        /// Why, in the operator's words, at most 500 characters; may be empty.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator lets a paused deployment go on.
+    Resumed {
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator gives a host that failed, or was skipped, another attempt: it waits for its turn again.
+    HostRetried {
+        /// Which.
+        host: HostName,
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
     /// Every touched host goes back.
     RollbackStarted {
         /// Why, at most 500 characters.
@@ -129,6 +154,11 @@ pub(crate) fn clip(text: &str) -> String {
     clip_to(text, MAX_REASON)
 }
 
+/// The name of who asked for something.
+pub(crate) fn clip_by(by: &str) -> String {
+    clip_to(by, MAX_BY)
+}
+
 fn clip_to(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),
@@ -138,7 +168,8 @@ fn clip_to(text: &str, most: usize) -> String {
 
 impl Record {
     /// The record's name, for messages.
-    pub(crate) fn name(&self) -> &'static str {
+    #[must_use]
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Created { .. } => "created",
             Self::Planned { .. } => "planned",
@@ -150,6 +181,9 @@ impl Record {
             Self::HostMoved { .. } => "host_moved",
             Self::HostFailed { .. } => "host_failed",
             Self::Paused { .. } => "paused",
+            Self::PausedBy { .. } => "paused_by",
+            Self::Resumed { .. } => "resumed",
+            Self::HostRetried { .. } => "host_retried",
             Self::RollbackStarted { .. } => "rollback_started",
             Self::DeadlinesLifted { .. } => "deadlines_lifted",
             Self::Ended { .. } => "ended",
@@ -163,7 +197,7 @@ pub(crate) fn records_of(id: DeploymentId, plan: &Plan, by: &str, at: Timestamp)
         id,
         service: plan.service.clone(),
         release: plan.release.clone(),
-        by: clip_to(by, MAX_BY),
+        by: clip_by(by),
         policy: plan.policy.clone(),
         at,
     }];

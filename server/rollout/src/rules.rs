@@ -117,7 +117,7 @@ impl Deployment {
     /// Whether the report shows the new instance ready, never restarted, with its ordered share in the kernel, and
     /// the old one with no more than the rest.
     pub(crate) fn new_is_well(&self, track: &Track, seen: &Seen) -> bool {
-        let new = &self.facts.instances.new;
+        let new = &self.names_of(track).new;
         let Some(ordered) = self.order(track) else { return false };
         let Some(share) = ordered.0.iter().find(|placed| placed.instance == *new).map(|placed| placed.share)
         else {
@@ -146,8 +146,9 @@ impl Deployment {
         host: &HostName,
         mut instances: BTreeMap<InstanceId, InstanceReport>,
     ) -> Option<BTreeMap<InstanceId, InstanceReport>> {
-        let from = self.facts.tracks.get(host)?.from.as_ref().map(|from| &from.instance);
-        let Instances { new, again } = &self.facts.instances;
+        let track = self.facts.tracks.get(host)?;
+        let from = track.from.as_ref().map(|from| &from.instance);
+        let Instances { new, again } = self.names_of(track);
         instances.retain(|instance, _| instance == new || instance == again || Some(instance) == from);
         Some(instances)
     }
@@ -155,7 +156,7 @@ impl Deployment {
     /// What a host's last report means for it.
     pub(crate) fn read_report(&self, host: &HostName, now: Timestamp) -> Option<Decision> {
         let (track, seen) = self.facts.tracks.get(host).zip(self.observed.seen(host))?;
-        let new = &self.facts.instances.new;
+        let new = &self.names_of(track).new;
         let policy = &self.facts.plan.policy;
         let failed = || {
             let report = seen.instances.get(new).filter(|report| health(report) == Health::Failed)?;
@@ -225,7 +226,7 @@ impl Deployment {
 
     /// The new instance is ready: it gets its share, but not while a person is asked.
     fn after_start(&self, track: &Track, seen: &Seen, now: Timestamp) -> Option<Decision> {
-        let ready = seen.now(&self.facts.instances.new).is_some_and(|report| health(report) == Health::Ready);
+        let ready = seen.now(&self.names_of(track).new).is_some_and(|report| health(report) == Health::Ready);
         let share = match &self.facts.state {
             DeploymentState::Running { .. } => wanted_share(track, &self.facts.plan),
             DeploymentState::Planning
@@ -244,7 +245,7 @@ impl Deployment {
     /// What it means that a host's deadline passed.
     pub(crate) fn read_deadline(&self, host: &HostName, now: Timestamp) -> Option<Decision> {
         let track = self.facts.tracks.get(host)?;
-        let new = &self.facts.instances.new;
+        let new = &self.names_of(track).new;
         let policy = &self.facts.plan.policy;
         let fail = |what: String| Some(Decision::Fail(format!("{host}: {what}")));
         match &track.state {
@@ -339,7 +340,8 @@ impl Deployment {
 
     /// Why a host failed that was not shown to be well when its bake ended.
     pub(crate) fn silent_at_bake(&self, host: &HostName) -> String {
-        let new = &self.facts.instances.new;
+        let Some(track) = self.facts.tracks.get(host) else { return String::new() };
+        let new = &self.names_of(track).new;
         let what = format!("{host}: {new} was not seen to be well at the end of the bake");
         with_detail(what, &self.obstacle(host, new))
     }

@@ -1,8 +1,8 @@
 //! How a deployment is looked at.
 
 use crate::{
-    Deployment, DeploymentState, HostState, Outcome, Placement, Plan, WaitingOn, deployment::Track,
-    host::Kind,
+    Deployment, DeploymentState, HostState, Outcome, PauseCause, Placement, Plan, WaitingOn,
+    deployment::Track, host::Kind,
 };
 use handover_model::{
     DeploymentId, HostName, InstanceId, InstanceReport, ReleaseRef, ServiceName, Timestamp,
@@ -19,6 +19,8 @@ pub struct HostView<'a> {
     pub from: Option<&'a Placement>,
     /// Where it is.
     pub state: &'a HostState,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
     /// Why it failed; `None` where it did not.
     pub failure: Option<&'a str>,
     /// Whether it has a session; `None` while that is not known, after a restart of the server.
@@ -80,7 +82,7 @@ impl Deployment {
         self.facts.stage
     }
 
-    /// How many hosts failed.
+    /// How many hosts failed, but for those that got another attempt since.
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.facts.failures
@@ -114,6 +116,18 @@ impl Deployment {
         }
     }
 
+    /// Whether a person holds it, and since when; `None` where it is not paused.
+    #[must_use]
+    pub fn paused(&self) -> Option<(PauseCause, Timestamp)> {
+        match &self.facts.state {
+            DeploymentState::Paused { cause, since, .. } => Some((*cause, *since)),
+            DeploymentState::Planning
+            | DeploymentState::Running { .. }
+            | DeploymentState::RollingBack { .. }
+            | DeploymentState::Ended { .. } => None,
+        }
+    }
+
     /// The hosts that could not be shown to be where they should, with what is in the way.
     pub fn stuck(&self) -> impl Iterator<Item = (&HostName, &str)> {
         self.facts.tracks.iter().filter(|(_, track)| track.state.kind() == Kind::Stuck).map(
@@ -143,9 +157,10 @@ impl Deployment {
             stage: track.stage,
             from: track.from.as_ref(),
             state: &track.state,
+            attempt: track.retries.saturating_add(1),
             failure: track.failure.as_deref(),
             online: self.observed.online(host),
-            new_instance: seen(&self.facts.instances.new),
+            new_instance: seen(&self.names_of(track).new),
             old_instance: former.and_then(|former| self.observed.entry(host, &former)),
             waiting: self.waiting_on_host(host),
         }

@@ -1,9 +1,10 @@
 //! Why nothing moves: what is waited for, until when, and what happens then.
 
 use crate::{
-    Deployment, DeploymentState, Former, HostState, OnFailure, StagePhase,
+    Deployment, DeploymentState, Former, HostState, OnFailure, PauseCause, StagePhase,
     deployment::Track,
     host::Kind,
+    index::awaits_turn,
     rules::{phase_name, seconds},
 };
 use handover_model::{HostName, InstanceId, Timestamp};
@@ -33,9 +34,8 @@ impl Deployment {
                 let what = "its plan to be written".to_owned();
                 (what, self.facts.created_at, Some(self.facts.created_at), "it ends untouched".to_owned())
             }
-            DeploymentState::Paused { reason, since } => {
-                let then = "nothing by itself; `handover abort` takes every touched host back".to_owned();
-                (format!("a person: {reason}"), *since, None, then)
+            DeploymentState::Paused { reason, since, cause, .. } => {
+                (format!("a person: {reason}"), *since, None, self.after_a_pause(*cause))
             }
             DeploymentState::RollingBack { reason, since } => {
                 let what = format!("{} to go back: {reason}", hosts(self.index.all.of(Kind::Returning)));
@@ -70,7 +70,7 @@ impl Deployment {
     #[must_use]
     pub fn waiting_on_host(&self, host: &HostName) -> Option<WaitingOn> {
         let track = self.facts.tracks.get(host)?;
-        let new = &self.facts.instances.new;
+        let new = &self.names_of(track).new;
         let old = self.former_of(track).map(|former| former.instance);
         let old_name = old.as_ref().map_or("the service", |old| old.as_str());
         let until = track.state.deadline();
@@ -84,6 +84,12 @@ impl Deployment {
             | HostState::Removed { .. }
             | HostState::Returned { .. }
             | HostState::Stuck { .. } => return None,
+            HostState::Offline { since, .. } if self.paused().is_some() => (
+                "the host to come online, and a person: the deployment is paused".to_owned(),
+                *since,
+                None,
+                "nothing by itself; the time that it is waited for stands still".to_owned(),
+            ),
             HostState::Offline { since, .. } => (
                 "the host to come online".to_owned(),
                 *since,
@@ -102,7 +108,7 @@ impl Deployment {
                 (format!("{old_name} to finish its connections"), *since, until, then)
             }
             HostState::Restarting { since, .. } => {
-                let instance = &self.facts.instances.again;
+                let instance = &self.names_of(track).again;
                 (format!("{instance} to become ready{}", self.now_is(host, instance)), *since, until, sticks)
             }
             HostState::ShiftingBack { since, former, .. } => {
@@ -158,11 +164,39 @@ impl Deployment {
                 let then = "the next step, where every host of the batch is well".to_owned();
                 (self.baking(&batch, until.since(*since)), *since, then)
             }
+            DeploymentState::Running { since, phase: StagePhase::Moving }
+                if track.stage == self.facts.stage && awaits_turn(track, &self.facts.plan) =>
+            {
+                let what = format!(
+                    "its turn to get its share: at most {} may change at once",
+                    hosts(self.in_flight_allowed())
+                );
+                (what, *since, self.at_failure())
+            }
             DeploymentState::Running { .. } => {
                 (format!("the others: {batch}, {}", self.moving()), stands_since, self.at_failure())
             }
         };
         Some(WaitingOn { what, since, until, then })
+    }
+
+    /// What each command does to a paused deployment.
+    fn after_a_pause(&self, cause: PauseCause) -> String {
+        let service = &self.facts.plan.service;
+        let goes_on = match (cause, self.facts.plan.policy.on_failure) {
+            (PauseCause::Operator, on_failure) if self.facts.failures > self.failures_borne() => {
+                let failed = hosts(usize::try_from(self.facts.failures).unwrap_or(usize::MAX));
+                match on_failure {
+                    OnFailure::RollBack => format!("takes every touched host back, since {failed} failed"),
+                    OnFailure::Pause => format!("asks again, since {failed} failed"),
+                }
+            }
+            (PauseCause::Failures, _) => "bears the failures so far and goes on".to_owned(),
+            (PauseCause::Operator, _) => "goes on".to_owned(),
+        };
+        format!(
+            "nothing by itself: `handover resume {service}` {goes_on}, `handover abort {service}` takes every touched host back"
+        )
     }
 
     fn for_a_person(&self, since: Timestamp) -> WaitingOn {
@@ -206,7 +240,7 @@ impl Deployment {
 
     fn at_failure(&self) -> String {
         let policy = &self.facts.plan.policy;
-        if self.facts.failures < policy.failures_allowed {
+        if self.facts.failures < self.failures_borne() {
             return "a host that is late counts as failed and goes back alone".to_owned();
         }
         match policy.on_failure {

@@ -47,6 +47,12 @@ pub const TABLE: &[(&str, Who)] = &[
     ("/handover.v1.OperatorService/ListDeployments", Who::Operators),
     ("/handover.v1.OperatorService/WatchDeployment", Who::Operators),
     ("/handover.v1.OperatorService/AbortDeployment", Who::Operators),
+    ("/handover.v1.OperatorService/PauseDeployment", Who::Operators),
+    ("/handover.v1.OperatorService/ResumeDeployment", Who::Operators),
+    ("/handover.v1.OperatorService/RetryDeployment", Who::Operators),
+    ("/handover.v1.OperatorService/ExplainDeployment", Who::Operators),
+    ("/handover.v1.OperatorService/Lock", Who::Operators),
+    ("/handover.v1.OperatorService/Unlock", Who::Operators),
 ];
 
 /// Whether the caller may make the call with this path.

@@ -1,12 +1,12 @@
 //! What operators call. Each call: convert, ask the fleet, convert back.
 
 use super::{
-    Context, backups,
+    Context, backups, control,
     held::Held,
-    request, uploads, views,
+    request, stories, uploads, views,
     watches::{self, Watching},
 };
-use crate::fleet::{DeploymentRecord, HostChange, Refusal};
+use crate::fleet::{Act, DeploymentRecord, HostChange, Refusal};
 use handover_identity::{JoinToken, OperatorName, ServerAddress, TokenId, wall_clock};
 use handover_model::{DeploymentId, Digest, Duration, HostName, Release, ReleaseRef, ServiceName};
 use handover_proto::{
@@ -14,6 +14,7 @@ use handover_proto::{
     v1::{self, operator_service_server::OperatorService},
     version::ProgramVersion,
 };
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 /// How long an operator's certificate is good where nothing is said, in days.
@@ -29,7 +30,7 @@ const MOST_LISTED: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Operators(pub Context);
 
-type Answer<T> = Result<Response<T>, Status>;
+pub(super) type Answer<T> = Result<Response<T>, Status>;
 
 impl Operators {
     /// The deployment of this number, or the newest of the service.
@@ -42,7 +43,7 @@ impl Operators {
     }
 
     /// A deployment, from memory or from the journal.
-    async fn deployment(context: &Context, id: DeploymentId) -> Result<v1::Deployment, Refusal> {
+    pub(super) async fn deployment(context: &Context, id: DeploymentId) -> Result<v1::Deployment, Refusal> {
         let seen: Result<v1::Deployment, DeploymentRecord> = context
             .fleet
             .ask(move |desk| {
@@ -76,8 +77,9 @@ impl Operators {
 #[tonic::async_trait]
 impl OperatorService for Operators {
     type WatchServicesStream = Held<v1::ListServicesResponse, String>;
-    type BackupStream = tokio_stream::wrappers::ReceiverStream<Result<v1::BackupChunk, Status>>;
+    type BackupStream = ReceiverStream<Result<v1::BackupChunk, Status>>;
     type WatchDeploymentStream = Held<v1::Deployment, String>;
+    type ExplainDeploymentStream = ReceiverStream<Result<v1::StoryLine, Status>>;
 
     async fn get_server(&self, _: Request<v1::GetServerRequest>) -> Answer<v1::ServerInfo> {
         Ok(Response::new(v1::ServerInfo {
@@ -265,7 +267,7 @@ impl OperatorService for Operators {
     ) -> Answer<v1::ListServicesResponse> {
         let service: Option<ServiceName> = request::parse_optional("service", &request.into_inner().service)?;
         let services =
-            self.0.fleet.ask(move |desk| Ok(views::services(desk.state, service.as_ref()))).await?;
+            self.0.fleet.ask(move |desk| Ok(views::services(desk.state, service.as_ref(), desk.now))).await?;
         Ok(Response::new(services))
     }
 
@@ -278,7 +280,7 @@ impl OperatorService for Operators {
         let fleet = self.0.fleet.clone();
         let stream = watches::watch(watching, move || {
             let (fleet, service) = (fleet.clone(), service.clone());
-            async move { fleet.ask(move |desk| Ok(views::services(desk.state, service.as_ref()))).await }
+            async move { fleet.ask(move |desk| Ok(views::services(desk.state, service.as_ref(), desk.now))).await }
         });
         Ok(Response::new(stream))
     }
@@ -342,10 +344,51 @@ impl OperatorService for Operators {
     }
 
     async fn abort_deployment(&self, request: Request<v1::AbortDeploymentRequest>) -> Answer<v1::Deployment> {
-        let by = request::operator(&request);
-        let v1::AbortDeploymentRequest { id, service, reason } = request.into_inner();
-        let id = self.find(id, &service).await?;
-        self.0.fleet.ask(move |desk| desk.state.abort(id, &by, &reason, desk.now, desk.effects)).await?;
-        Ok(Response::new(Self::deployment(&self.0, id).await?))
+        let asked = request::abort(request)?;
+        let act = Act::Abort { reason: asked.reason.clone() };
+        control::deployment(&self.0, asked, act).await
+    }
+
+    async fn pause_deployment(
+        &self,
+        request: Request<v1::ControlDeploymentRequest>,
+    ) -> Answer<v1::Deployment> {
+        let asked = request::control(request)?;
+        let act = Act::Pause { reason: asked.reason.clone() };
+        control::deployment(&self.0, asked, act).await
+    }
+
+    async fn resume_deployment(
+        &self,
+        request: Request<v1::ControlDeploymentRequest>,
+    ) -> Answer<v1::Deployment> {
+        control::deployment(&self.0, request::control(request)?, Act::Resume).await
+    }
+
+    async fn retry_deployment(
+        &self,
+        request: Request<v1::ControlDeploymentRequest>,
+    ) -> Answer<v1::Deployment> {
+        let asked = request::control(request)?;
+        let act = Act::Retry { hosts: asked.hosts.clone() };
+        control::deployment(&self.0, asked, act).await
+    }
+
+    async fn explain_deployment(
+        &self,
+        request: Request<v1::GetDeploymentRequest>,
+    ) -> Answer<Self::ExplainDeploymentStream> {
+        let v1::GetDeploymentRequest { id, service } = request.into_inner();
+        let whose = request::whose(id, &service)?;
+        let id = self.0.fleet.ask(move |desk| desk.state.whose(&whose)).await?;
+        Ok(Response::new(stories::tell(self.0.clone(), id)))
+    }
+
+    async fn lock(&self, request: Request<v1::LockRequest>) -> Answer<v1::LockResponse> {
+        control::lock(&self.0, request).await
+    }
+
+    async fn unlock(&self, request: Request<v1::UnlockRequest>) -> Answer<v1::LockResponse> {
+        control::unlock(&self.0, request).await
     }
 }

@@ -1,8 +1,9 @@
 //! Reading requests: text becomes names, or the caller is told which field is none.
 
 use super::caller::Caller;
+use crate::fleet::{Asker, LockScope, Whose};
 use handover_identity::SignError;
-use handover_model::{HostName, Labels, ServiceName, Version};
+use handover_model::{DeploymentId, HostName, Labels, ServiceName, Version};
 use handover_proto::{
     convert::ConvertError,
     status::{Reason, refuse},
@@ -31,16 +32,67 @@ pub(super) fn labels(labels: std::collections::HashMap<String, String>) -> Label
 
 /// What an operator wants deployed.
 pub(super) fn deployment(wire: v1::DeploymentRequest) -> Result<crate::fleet::DeploymentRequest, Status> {
-    let v1::DeploymentRequest { service, version, request_id, rollback, hosts } = wire;
+    let v1::DeploymentRequest { service, version, request_id, rollback, hosts, take_over, reason } = wire;
+    let service: ServiceName = parse("service", &service)?;
+    let version: Option<Version> = parse_optional("version", &version)?;
+    Ok(crate::fleet::DeploymentRequest {
+        service,
+        version,
+        rollback,
+        hosts: hosts_of(&hosts)?,
+        request: request_id,
+        take_over: take_over.then_some(reason),
+    })
+}
+
+fn hosts_of(hosts: &[String]) -> Result<BTreeSet<HostName>, Status> {
     if hosts.len() > MAX_HOSTS {
         return Err(
             ConvertError::new("hosts", format!("has {} entries, at most {MAX_HOSTS}", hosts.len())).into()
         );
     }
-    let service: ServiceName = parse("service", &service)?;
-    let version: Option<Version> = parse_optional("version", &version)?;
-    let hosts: Result<BTreeSet<HostName>, Status> = hosts.iter().map(|host| parse("hosts", host)).collect();
-    Ok(crate::fleet::DeploymentRequest { service, version, rollback, hosts: hosts?, request: request_id })
+    hosts.iter().map(|host| parse("hosts", host)).collect()
+}
+
+/// A deployment by its number, or the newest of a service.
+pub(super) fn whose(id: u64, service: &str) -> Result<Whose, Status> {
+    match id {
+        0 => Ok(Whose::Newest(parse("service", service)?)),
+        id => Ok(Whose::Deployment(DeploymentId::new(id))),
+    }
+}
+
+/// What an operator wants done to a deployment.
+#[derive(Debug)]
+pub(super) struct Control {
+    /// To which.
+    pub(super) whose: Whose,
+    /// Why; may be empty.
+    pub(super) reason: String,
+    /// Which of its hosts; empty: all that it concerns.
+    pub(super) hosts: BTreeSet<HostName>,
+    /// By whom.
+    pub(super) asker: Asker,
+}
+
+pub(super) fn control(wire: Request<v1::ControlDeploymentRequest>) -> Result<Control, Status> {
+    let by = operator(&wire);
+    let v1::ControlDeploymentRequest { id, service, reason, request_id, take_over, hosts } =
+        wire.into_inner();
+    let asker = Asker { by, request: request_id, take_over: take_over.then(|| reason.clone()) };
+    Ok(Control { whose: whose(id, &service)?, reason, hosts: hosts_of(&hosts)?, asker })
+}
+
+pub(super) fn abort(wire: Request<v1::AbortDeploymentRequest>) -> Result<Control, Status> {
+    let by = operator(&wire);
+    let v1::AbortDeploymentRequest { id, service, reason, request_id, take_over } = wire.into_inner();
+    let asker = Asker { by, request: request_id, take_over: take_over.then(|| reason.clone()) };
+    Ok(Control { whose: whose(id, &service)?, reason, hosts: BTreeSet::new(), asker })
+}
+
+/// What is to be locked: a service, or the fleet where none is named.
+pub(super) fn scope(service: &str) -> Result<LockScope, Status> {
+    Ok(parse_optional("service", service)?.map_or(LockScope::Fleet, LockScope::Service))
 }
 
 /// The name of the operator who calls.

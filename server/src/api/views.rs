@@ -1,7 +1,9 @@
 //! The fleet's state as the protocol shows it.
 
-use crate::fleet::{DeploymentRecord, Ending, Host, Live, State, StoredRelease};
-use handover_model::{DeploymentId, HostName, InstanceId, InstanceReport, ReleaseRef, ServiceName};
+use crate::fleet::{DeploymentRecord, Ending, Host, Live, LockRecord, LockScope, State, StoredRelease};
+use handover_model::{
+    DeploymentId, HostName, InstanceId, InstanceReport, ReleaseRef, ServiceName, Timestamp,
+};
 use handover_proto::v1;
 use handover_rollout::{
     Deployment, DeploymentState, HostView, OfflinePolicy, OnFailure, Outcome, Plan, Policy, WaitingOn,
@@ -59,7 +61,12 @@ pub(super) fn release(stored: &StoredRelease, with_manifest: bool) -> v1::Releas
 }
 
 /// The services, of one name or all.
-pub(super) fn services(state: &State, only: Option<&ServiceName>) -> v1::ListServicesResponse {
+pub(super) fn services(
+    state: &State,
+    only: Option<&ServiceName>,
+    now: Timestamp,
+) -> v1::ListServicesResponse {
+    let lock_on = |scope: LockScope| state.lock_on(&scope, now).map(lock);
     let chosen = state.services().filter(|(name, _)| only.is_none_or(|only| only == *name));
     let services = chosen.map(|(name, record)| v1::Service {
         name: name.to_string(),
@@ -68,8 +75,23 @@ pub(super) fn services(state: &State, only: Option<&ServiceName>) -> v1::ListSer
         no_rollback: state.no_rollback(name).unwrap_or_default(),
         deployment: state.active_deployment(name).map(DeploymentId::number),
         hosts: state.hosts_of(name).map(|(host_name, host)| service_host(name, host_name, host)).collect(),
+        lock: lock_on(LockScope::Service(name.clone())),
     });
-    v1::ListServicesResponse { services: services.collect(), revision: 0 }
+    v1::ListServicesResponse { services: services.collect(), revision: 0, lock: lock_on(LockScope::Fleet) }
+}
+
+/// A lock, as it is shown.
+pub(super) fn lock(lock: &LockRecord) -> v1::Lock {
+    let LockRecord { owner, reason, since, until, taken_from } = lock.clone();
+    let (taken_from, taken_reason) = taken_from.map(|from| (from.owner, from.reason)).unwrap_or_default();
+    v1::Lock {
+        owner,
+        reason,
+        since_unix_millis: since.unix_millis(),
+        until_unix_millis: until.unix_millis(),
+        taken_from,
+        taken_reason,
+    }
 }
 
 fn service_host(service: &ServiceName, name: &HostName, host: &Host) -> v1::ServiceHost {
@@ -160,6 +182,7 @@ pub(super) fn summary(id: DeploymentId, record: &DeploymentRecord, live: Option<
         revision: live.map_or(0, |live| live.revision),
         plan: None,
         hosts: Vec::new(),
+        answer: String::new(),
     }
 }
 
@@ -210,6 +233,7 @@ fn deployment_host(view: &HostView<'_>) -> v1::DeploymentHost {
         new_instance: instance(view.new_instance),
         old_instance: instance(view.old_instance),
         ledger: view.state.ledger().map(Into::into),
+        attempt: view.attempt,
     }
 }
 
@@ -218,7 +242,7 @@ fn wait(waiting: WaitingOn) -> v1::Wait {
     v1::Wait {
         what,
         since_unix_millis: since.unix_millis(),
-        until_unix_millis: until.map_or(0, handover_model::Timestamp::unix_millis),
+        until_unix_millis: until.map_or(0, Timestamp::unix_millis),
         then,
     }
 }

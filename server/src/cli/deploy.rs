@@ -4,8 +4,9 @@ use super::{
     connection::{self, Connection},
     error::CliError,
     exit, json,
-    live::View,
+    live::{self, View},
     outcome, plan,
+    target::{Sent, Whose, nobody_asked, say},
 };
 use handover_proto::v1::{AbortDeploymentRequest, Deployment, DeploymentRequest, GetDeploymentRequest};
 use std::io::{IsTerminal as _, Write as _, stdin, stdout};
@@ -45,16 +46,17 @@ struct How {
     /// Print the compiled plan and change nothing.
     #[arg(long, conflicts_with_all = ["yes", "detach"])]
     plan: bool,
+    #[command(flatten)]
+    sent: Sent,
 }
 
 /// Stop a deployment and take every host that it touched back.
 #[derive(Debug, clap::Args)]
 pub(super) struct AbortArgs {
-    /// The service whose deployment it is.
+    /// The service whose newest deployment it is, or the deployment's number, such as d12.
     service: String,
-    /// Why; it stands in the history.
-    #[arg(long, default_value = "")]
-    reason: String,
+    #[command(flatten)]
+    sent: Sent,
     /// Do not wait for its end.
     #[arg(long)]
     detach: bool,
@@ -68,9 +70,11 @@ pub(super) async fn deploy(args: DeployArgs, mut to: Connection, json: bool) -> 
     let request = DeploymentRequest {
         service: args.service,
         version,
-        request_id: request_id(),
+        request_id: args.how.sent.id(),
         rollback: false,
         hosts: args.hosts,
+        take_over: args.how.sent.take_over,
+        reason: args.how.sent.why(),
     };
     begin(request, args.how, to, json).await
 }
@@ -79,19 +83,31 @@ pub(super) async fn rollback(args: RollbackArgs, to: Connection, json: bool) -> 
     let request = DeploymentRequest {
         service: args.service,
         version: String::new(),
-        request_id: request_id(),
+        request_id: args.how.sent.id(),
         rollback: true,
         hosts: Vec::new(),
+        take_over: args.how.sent.take_over,
+        reason: args.how.sent.why(),
     };
     begin(request, args.how, to, json).await
 }
 
 pub(super) async fn abort(args: AbortArgs, mut to: Connection, json: bool) -> Result<exit::Exit, CliError> {
-    let request = AbortDeploymentRequest { id: 0, service: args.service, reason: args.reason };
+    let Whose { id, service } = Whose::read(&args.service);
+    let request = AbortDeploymentRequest {
+        id,
+        service,
+        reason: args.sent.why(),
+        request_id: args.sent.id(),
+        take_over: args.sent.take_over,
+    };
     let deployment = to.client.abort_deployment(request).await?.into_inner();
     if args.detach {
-        announce(&deployment, json);
+        say(&deployment, json);
         return Ok(exit::DONE);
+    }
+    if !json {
+        println!("{}", deployment.answer);
     }
     watch(to, &deployment, json).await
 }
@@ -107,11 +123,6 @@ async fn newest(to: &mut Connection, service: &str) -> Result<String, CliError> 
     })
 }
 
-/// Names a request, so that one that is sent twice begins one deployment.
-fn request_id() -> String {
-    format!("{:032x}", rand::random::<u128>())
-}
-
 /// Plan, question, deployment, end.
 async fn begin(
     request: DeploymentRequest,
@@ -124,7 +135,12 @@ async fn begin(
             "with --json nobody is asked: add --yes to go on, or --plan to only look".into(),
         ));
     }
-    let compiled = to.client.plan_deployment(request.clone()).await?.into_inner();
+    let compiled = match to.client.plan_deployment(request.clone()).await {
+        Ok(plan) => plan.into_inner(),
+        // The request may have been answered before: then there is nothing to plan any more, and its answer stands.
+        Err(_) if how.yes && how.sent.request_id.is_some() => return create(request, &how, to, json).await,
+        Err(refused) => return Err(refused.into()),
+    };
     if how.plan {
         if json {
             println!("{}", json::plan(&compiled));
@@ -140,6 +156,15 @@ async fn begin(
         println!("nothing was changed");
         return Ok(exit::FAILED);
     }
+    create(request, &how, to, json).await
+}
+
+async fn create(
+    request: DeploymentRequest,
+    how: &How,
+    mut to: Connection,
+    json: bool,
+) -> Result<exit::Exit, CliError> {
     let deployment = to.client.create_deployment(request).await?.into_inner();
     if how.detach {
         announce(&deployment, json);
@@ -152,15 +177,13 @@ fn announce(deployment: &Deployment, json: bool) {
     if json {
         println!("{}", json::deployment(deployment));
     } else {
-        println!("d{} goes on; `handover status {} --watch` shows it", deployment.id, deployment.service);
+        println!("d{} goes on; `handover watch d{}` shows it", deployment.id, deployment.id);
     }
 }
 
 fn asked() -> Result<bool, CliError> {
     if !stdin().is_terminal() {
-        return Err(CliError::Usage(
-            "nobody can be asked here: add --yes to go on, or --plan to only look".into(),
-        ));
+        return Err(nobody_asked());
     }
     let failed = |source| CliError::System { what: "ask".to_owned(), source };
     print!("go on? [y/N] ");
@@ -171,7 +194,11 @@ fn asked() -> Result<bool, CliError> {
 }
 
 /// Shows a deployment until it ends, waits for a person, or the operator has seen enough.
-async fn watch(mut to: Connection, deployment: &Deployment, json: bool) -> Result<exit::Exit, CliError> {
+pub(super) async fn watch(
+    mut to: Connection,
+    deployment: &Deployment,
+    json: bool,
+) -> Result<exit::Exit, CliError> {
     let mut view = View::new(json);
     let mut last = deployment.clone();
     view.show(&last);
@@ -179,8 +206,8 @@ async fn watch(mut to: Connection, deployment: &Deployment, json: bool) -> Resul
         seen = follow(&mut to, &mut view, &mut last) => seen,
         _ = tokio::signal::ctrl_c() => {
             view.end();
-            eprintln!("d{} goes on without this command; `handover status {} --watch` shows it, `handover abort {}` stops it",
-                last.id, last.service, last.service);
+            eprintln!("d{} goes on without this command; `handover watch d{}` shows it, `handover pause {}` holds it, `handover abort {}` takes it back",
+                last.id, last.id, last.service, last.service);
             return Ok(exit::INTERRUPTED);
         }
     };
@@ -207,7 +234,14 @@ async fn follow(to: &mut Connection, view: &mut View, last: &mut Deployment) -> 
             Ok(stream) => {
                 let mut stream = stream.into_inner();
                 loop {
-                    match stream.message().await {
+                    let message = tokio::select! {
+                        message = stream.message() => message,
+                        () = tokio::time::sleep(live::TICK) => {
+                            view.tick(last);
+                            continue;
+                        }
+                    };
+                    match message {
                         Ok(Some(snapshot)) => {
                             pause = connection::pauses();
                             *last = snapshot;

@@ -86,7 +86,7 @@ pub(super) fn deployment(deployment: &v1::Deployment) -> Value {
             "online": host.online, "reason": host.reason, "waiting": opt(host.waiting.as_ref().map(wait)),
             "new_instance": opt(host.new_instance.as_ref().map(instance)),
             "old_instance": opt(host.old_instance.as_ref().map(instance)),
-            "ledger": opt(host.ledger.as_ref().map(ledger)),
+            "ledger": opt(host.ledger.as_ref().map(ledger)), "attempt": host.attempt,
         })
     };
     json!({
@@ -95,12 +95,38 @@ pub(super) fn deployment(deployment: &v1::Deployment) -> Value {
         "ended": deployment.ended_unix_millis, "state": super::outcome::state(deployment),
         "reason": deployment.reason, "stage": deployment.stage, "revision": deployment.revision,
         "plan": opt(deployment.plan.as_ref().map(plan)),
-        "waiting": opt(deployment.waiting.as_ref().map(wait)),
+        "waiting": opt(deployment.waiting.as_ref().map(wait)), "answer": deployment.answer,
         "hosts": deployment.hosts.iter().map(host).collect::<Vec<_>>(),
     })
 }
 
-pub(super) fn service(service: &v1::Service) -> Value {
+/// A lock.
+pub(super) fn lock(lock: &v1::Lock) -> Value {
+    json!({
+        "owner": lock.owner, "reason": lock.reason, "since": lock.since_unix_millis,
+        "until": lock.until_unix_millis, "taken_from": lock.taken_from, "taken_reason": lock.taken_reason,
+    })
+}
+
+pub(super) fn lock_answer(answer: &v1::LockResponse) -> Value {
+    json!({"answer": answer.answer, "lock": opt(answer.lock.as_ref().map(lock))})
+}
+
+/// A line of a deployment's story; the record in it is the journal's own.
+pub(super) fn story_line(line: &v1::StoryLine) -> Value {
+    let record: Value = serde_json::from_str(&line.record).unwrap_or(Value::Null);
+    json!({
+        "sequence": line.sequence, "at": line.at_unix_millis, "stage": line.stage, "kind": line.kind,
+        "host": line.host, "text": line.text, "record": record,
+    })
+}
+
+/// A service, with its deployment that goes on as it stands: what it and each host wait for.
+pub(super) fn service(
+    service: &v1::Service,
+    course: Option<&v1::Deployment>,
+    fleet_lock: Option<&v1::Lock>,
+) -> Value {
     let host = |host: &v1::ServiceHost| {
         json!({
             "host": host.host, "online": host.online, "cordoned": host.cordoned, "version": host.version,
@@ -111,6 +137,8 @@ pub(super) fn service(service: &v1::Service) -> Value {
     json!({
         "service": service.name, "version": service.version, "previous_version": service.previous_version,
         "no_rollback": service.no_rollback, "deployment": opt(service.deployment.map(|id| format!("d{id}"))),
+        "course": opt(course.map(deployment)), "lock": opt(service.lock.as_ref().map(lock)),
+        "fleet_lock": opt(fleet_lock.map(lock)),
         "hosts": service.hosts.iter().map(host).collect::<Vec<_>>(),
     })
 }

@@ -1,28 +1,25 @@
-//! A deployment while it goes on: one live line for each host on a terminal, a plain line for each change elsewhere.
+//! A deployment while it goes on: the tree on a terminal, a plain line for each change elsewhere.
 
-use super::{outcome, time};
+use super::{outcome, screen::Screen, time, tree, waits};
 use handover_proto::v1::{Deployment, DeploymentHost, Wait};
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::{
-    collections::BTreeMap,
-    io::{IsTerminal as _, stdout},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-/// Live lines at most; of the hosts behind them only the number is shown.
-const LINES: usize = 30;
-/// How often a live line moves, so that one sees that the command lives.
-const TICK: Duration = Duration::from_millis(120);
+/// How often the tree is drawn anew while nothing changes: its countdowns go on.
+pub(super) const TICK: Duration = Duration::from_millis(500);
 
 /// Shows snapshots of one deployment.
 pub(super) enum View {
     /// One JSON value for each snapshot.
     Json,
     /// A line for each change.
-    Plain { told: BTreeMap<String, String> },
-    /// A line for each host, kept up to date.
-    Terminal { all: MultiProgress, head: ProgressBar, hosts: BTreeMap<String, ProgressBar> },
+    Plain(Told),
+    /// The tree, kept up to date.
+    Tree(Screen),
 }
+
+/// What was told of each thing last.
+#[derive(Debug, Default)]
+pub(super) struct Told(BTreeMap<String, String>);
 
 impl View {
     /// What fits standard output.
@@ -30,128 +27,106 @@ impl View {
         if json {
             return Self::Json;
         }
-        if !stdout().is_terminal() {
-            return Self::Plain { told: BTreeMap::new() };
-        }
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stdout());
-        let head = all.add(bar());
-        Self::Terminal { all, head, hosts: BTreeMap::new() }
+        Screen::open().map_or_else(|| Self::Plain(Told::default()), Self::Tree)
     }
 
     /// Shows one snapshot.
     pub(super) fn show(&mut self, deployment: &Deployment) {
         match self {
             Self::Json => println!("{}", super::json::deployment(deployment)),
-            Self::Plain { told } => {
-                tell(told, "", &headline(deployment), outcome::state(deployment));
-                for host in &deployment.hosts {
-                    tell(told, &host.host, &plain(host), &state_key(host));
-                }
-            }
-            Self::Terminal { all, head, hosts } => {
-                head.set_message(headline(deployment));
-                // All of them where they fit; else those that move, and what was shown once stays.
-                let fits = deployment.hosts.len() <= LINES;
-                let moves = |host: &&DeploymentHost| {
-                    fits || host.state != "pending" || hosts.contains_key(&host.host)
-                };
-                let shown: Vec<&DeploymentHost> = deployment.hosts.iter().filter(moves).take(LINES).collect();
-                for host in shown {
-                    let line = hosts.entry(host.host.clone()).or_insert_with(|| all.add(bar()));
-                    line.set_message(live(host));
-                    if is_over(host) {
-                        line.finish();
-                    }
-                }
-            }
+            Self::Plain(told) => told.tell(deployment),
+            Self::Tree(screen) => draw(screen, deployment),
         }
     }
 
-    /// Clears what is live, so that the summary stands alone.
-    pub(super) fn end(self) {
-        if let Self::Terminal { head, hosts, .. } = self {
-            hosts.values().for_each(ProgressBar::finish);
-            head.finish_and_clear();
+    /// Time passed and nothing changed.
+    pub(super) fn tick(&mut self, deployment: &Deployment) {
+        match self {
+            Self::Tree(screen) => draw(screen, deployment),
+            Self::Json | Self::Plain(_) => {}
+        }
+    }
+
+    /// What comes next stands below.
+    pub(super) fn end(mut self) {
+        if let Self::Tree(screen) = &mut self {
+            screen.leave();
         }
     }
 }
 
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
-        bar.set_style(style.tick_strings(&["-", "\\", "|", "/", " "]));
-    }
-    bar.enable_steady_tick(TICK);
-    bar
+fn draw(screen: &mut Screen, deployment: &Deployment) {
+    let look = screen.look(time::now());
+    screen.draw(&tree::of_deployment(deployment, look));
 }
 
-/// Prints a line where what it is about has changed.
-fn tell(told: &mut BTreeMap<String, String>, about: &str, line: &str, key: &str) {
-    if told.get(about).is_none_or(|before| before != key) {
-        println!("{} {line}", time::clock());
-        told.insert(about.to_owned(), key.to_owned());
+impl Told {
+    /// A line for each change of the deployment and its hosts.
+    pub(super) fn tell(&mut self, deployment: &Deployment) {
+        let name = format!("d{}", deployment.id);
+        let key = format!("{} {} {}", outcome::state(deployment), deployment.stage, deployment.reason);
+        self.change(&name, &headline(deployment, waits::in_short), &key);
+        for host in &deployment.hosts {
+            self.change(&format!("{name} {}", host.host), &plain(host, waits::in_short), &state_key(host));
+        }
+    }
+
+    /// Prints a line where what it is about has changed.
+    pub(super) fn change(&mut self, about: &str, line: &str, key: &str) {
+        if self.0.get(about).is_none_or(|before| before != key) {
+            println!("{} {line}", time::clock());
+            self.0.insert(about.to_owned(), key.to_owned());
+        }
     }
 }
 
-fn headline(deployment: &Deployment) -> String {
-    let over = deployment.hosts.iter().filter(|host| is_over(host)).count();
+/// How a wait is told: the short way in a line for each change, in full where it is asked for.
+type Telling = fn(&Wait, u64) -> String;
+
+fn headline(deployment: &Deployment, telling: Telling) -> String {
+    let over = deployment.hosts.iter().filter(|host| tree::is_over(host)).count();
     let stages = deployment.plan.as_ref().map_or(0, |plan| plan.stages.len());
-    let waits = deployment.waiting.as_ref().map(waits).unwrap_or_default();
+    let waits = deployment.waiting.as_ref().map(|wait| format!(": {}", telling(wait, time::now())));
     format!(
-        "d{} {} {}: {}, stage {} of {stages}, {over} of {} hosts{waits}",
+        "d{} {} {}: {}, stage {} of {stages}, {over} of {} hosts{}",
         deployment.id,
         deployment.service,
         deployment.version,
         outcome::state(deployment),
         deployment.stage + 1,
-        deployment.hosts.len()
+        deployment.hosts.len(),
+        waits.unwrap_or_default()
     )
-}
-
-fn is_over(host: &DeploymentHost) -> bool {
-    matches!(host.state.as_str(), "done" | "skipped" | "returned" | "stuck")
 }
 
 /// What makes a plain line worth printing: another state or another reason, not another count of seconds.
 fn state_key(host: &DeploymentHost) -> String {
     let detail =
         host.new_instance.as_ref().map(|i| format!("{:?} {}", i.phase(), i.detail)).unwrap_or_default();
-    format!("{} {} {detail}", host.state, host.reason)
+    format!("{} {} {} {detail}", host.state, host.reason, host.attempt)
 }
 
-fn plain(host: &DeploymentHost) -> String {
-    format!("host {}: {}{}", host.host, host.state, tail(host))
-}
-
-fn live(host: &DeploymentHost) -> String {
-    format!("{:<16} {:<10}{}", host.host, host.state, tail(host))
-}
-
-fn tail(host: &DeploymentHost) -> String {
-    if !host.reason.is_empty() {
-        return format!(": {}", host.reason);
-    }
-    let mut tail = host.waiting.as_ref().map(waits).unwrap_or_default();
-    if !host.online {
-        tail.push_str(" [offline]");
-    }
-    tail
-}
-
-fn waits(wait: &Wait) -> String {
-    if wait.what.is_empty() {
-        return String::new();
-    }
-    let now = time::now();
-    let left = match wait.until_unix_millis {
-        0 => String::new(),
-        until => format!(", {} left, then {}", time::span(until.saturating_sub(now)), wait.then),
+fn plain(host: &DeploymentHost, telling: Telling) -> String {
+    let attempt = if host.attempt > 1 { format!(", attempt {}", host.attempt) } else { String::new() };
+    let tail = match &host.waiting {
+        _ if !host.reason.is_empty() => format!(": {}", host.reason),
+        Some(wait) => format!(": {}", telling(wait, time::now())),
+        None => String::new(),
     };
-    format!(": waits for {}{left}", wait.what)
+    let offline = if host.online { "" } else { " [offline]" };
+    format!("host {}: {}{attempt}{tail}{offline}", host.host, host.state)
 }
 
-/// A deployment as it stands, in plain lines.
+/// A deployment as it stands, in plain lines. Of the hosts whose turn has not come the first speaks for all.
 pub(super) fn lines(deployment: &Deployment) -> Vec<String> {
-    let hosts = deployment.hosts.iter().filter(|host| host.state != "pending").map(plain);
-    std::iter::once(headline(deployment)).chain(hosts).collect()
+    let waits_its_turn = |host: &&DeploymentHost| host.state == "pending" && host.reason.is_empty();
+    let hosts = deployment.hosts.iter().filter(|host| !waits_its_turn(host));
+    let hosts = hosts.map(|host| plain(host, waits::in_full));
+    let pending: Vec<&DeploymentHost> = deployment.hosts.iter().filter(waits_its_turn).collect();
+    let others = pending.len().saturating_sub(1);
+    let turn = pending.first().map(|host| {
+        let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
+        format!("{}{more}", plain(host, waits::in_full))
+    });
+    std::iter::once(headline(deployment, waits::in_full)).chain(hosts).chain(turn).collect()
 }

@@ -6,17 +6,20 @@
 mod check;
 mod connection;
 mod context;
+mod control;
 mod demo;
 mod deploy;
 mod diagnostics;
 mod error;
 pub mod exit;
+mod explain;
 mod here;
 mod history;
 mod hosts;
 mod init;
 mod json;
 mod live;
+mod lock;
 mod manifest_file;
 mod manual;
 mod operator;
@@ -25,11 +28,15 @@ mod pipe;
 mod plan;
 mod release;
 mod schema;
+mod screen;
 mod status;
 mod table;
+mod target;
 mod time;
 mod token;
 mod tools;
+mod tree;
+mod waits;
 
 use crate::server_command::ServerArgs;
 use clap::{Args, Parser, Subcommand};
@@ -106,6 +113,20 @@ enum Command {
     History(history::HistoryArgs),
     /// Stop a deployment and take every host that it touched back.
     Abort(deploy::AbortArgs),
+    /// Hold a deployment: no host begins a change until it is resumed.
+    Pause(control::PauseArgs),
+    /// Let a paused deployment go on.
+    Resume(control::ResumeArgs),
+    /// Give hosts that failed or were skipped another attempt.
+    Retry(control::RetryArgs),
+    /// Watch a deployment until it ends or waits for a person.
+    Watch(control::WatchArgs),
+    /// Tell a deployment's whole story: what happened on which host, when, and why.
+    Explain(explain::ExplainArgs),
+    /// Keep other operators from changing a service.
+    Lock(lock::LockArgs),
+    /// Take a lock away.
+    Unlock(lock::UnlockArgs),
     /// Run the main job on this machine: a server, three agents, a service in three versions, load all the time.
     Demo(demo::DemoArgs),
     /// Write the manual's pages into a folder.
@@ -184,6 +205,13 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Rollback(args) => deploy::rollback(args, connection, json).await,
         Command::History(args) => history::run(args, connection, json).await,
         Command::Abort(args) => deploy::abort(args, connection, json).await,
+        Command::Pause(args) => control::pause(args, connection, json).await,
+        Command::Resume(args) => control::resume(args, connection, json).await,
+        Command::Retry(args) => control::retry(args, connection, json).await,
+        Command::Watch(args) => control::watch(args, connection, json).await,
+        Command::Explain(args) => explain::run(args, connection, json).await,
+        Command::Lock(args) => lock::lock(args, connection, json).await,
+        Command::Unlock(args) => lock::unlock(args, connection, json).await,
         Command::Server(_)
         | Command::Demo(_)
         | Command::Here(_)

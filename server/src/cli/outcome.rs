@@ -48,10 +48,8 @@ pub(super) fn summary(deployment: &Deployment) -> Vec<String> {
     }
     lines.push(format!("  {}", ledger(deployment)));
     if deployment.state() == DeploymentState::Paused {
-        lines.push(format!(
-            "  it waits for a person: `handover abort {}` takes every touched host back",
-            deployment.service
-        ));
+        let then = deployment.waiting.as_ref().map(|wait| wait.then.as_str()).unwrap_or_default();
+        lines.push(format!("  it waits for a person; {then}"));
     }
     lines
 }

@@ -3,10 +3,20 @@
 use super::{
     connection::{self, Connection},
     error::CliError,
-    exit, hosts, json, time,
+    exit, hosts, json,
+    live::{self, Told},
+    lock,
+    screen::Screen,
+    time, tree,
 };
-use handover_proto::v1::{ListServicesRequest, ListServicesResponse, Service};
-use std::io::{IsTerminal as _, stdout};
+use handover_proto::v1::{
+    Deployment, GetDeploymentRequest, ListServicesRequest, ListServicesResponse, Service,
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// How often the deployments that go on are asked for again: what they wait for changes between two changes of their
+/// services.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What runs where, and what it waits for.
 #[derive(Debug, clap::Args)]
@@ -18,20 +28,50 @@ pub(super) struct StatusArgs {
     watch: bool,
 }
 
+/// What is shown: the services, and their deployments that go on, by number.
+#[derive(Debug, Default)]
+struct Picture {
+    services: ListServicesResponse,
+    courses: BTreeMap<u64, Deployment>,
+}
+
+/// How it is shown.
+enum View {
+    /// One JSON value for each service, again where it has changed.
+    Json {
+        /// The values that were printed last, by service.
+        last: BTreeMap<String, String>,
+    },
+    /// Lines, once.
+    Plain,
+    /// A line for each change.
+    Changes(Told),
+    /// The tree, kept up to date.
+    Tree(Screen),
+}
+
 pub(super) async fn run(args: StatusArgs, mut to: Connection, as_json: bool) -> Result<exit::Exit, CliError> {
     let request = ListServicesRequest { service: args.service.clone().unwrap_or_default() };
     if !args.watch {
-        let status = to.client.list_services(request).await?.into_inner();
-        if let Some(service) = args.service.filter(|_| status.services.is_empty()) {
+        let services = to.client.list_services(request).await?.into_inner();
+        if let Some(service) = args.service.filter(|_| services.services.is_empty()) {
             return Err(CliError::Failed(format!(
                 "there is no service {service}; `handover status` lists all"
             )));
         }
-        show(&mut to, &status, as_json).await?;
+        let mut picture = Picture::default();
+        picture.take(&mut to, services).await?;
+        let mut view = if as_json { View::json() } else { View::Plain };
+        view.show(&picture);
         return Ok(exit::DONE);
     }
+    let mut view = match (as_json, Screen::open()) {
+        (true, _) => View::json(),
+        (false, Some(screen)) => View::Tree(screen),
+        (false, None) => View::Changes(Told::default()),
+    };
     tokio::select! {
-        ended = watch(&mut to, request, as_json) => ended,
+        ended = watch(&mut to, request, &mut view) => ended,
         _ = tokio::signal::ctrl_c() => Ok(exit::INTERRUPTED),
     }
 }
@@ -40,30 +80,16 @@ pub(super) async fn run(args: StatusArgs, mut to: Connection, as_json: bool) -> 
 async fn watch(
     to: &mut Connection,
     request: ListServicesRequest,
-    as_json: bool,
+    view: &mut View,
 ) -> Result<exit::Exit, CliError> {
     let mut pause = connection::pauses();
+    let mut picture = Picture::default();
     loop {
-        let broke = match to.client.watch_services(request.clone()).await {
-            Ok(stream) => {
-                let mut stream = stream.into_inner();
-                loop {
-                    match stream.message().await {
-                        Ok(Some(status)) => {
-                            pause = connection::pauses();
-                            if !as_json && stdout().is_terminal() {
-                                // Home, and away with what stood below.
-                                print!("\x1b[H\x1b[J");
-                            }
-                            show(to, &status, as_json).await?;
-                        }
-                        Ok(None) => break tonic::Status::unavailable("the server ended the watch"),
-                        Err(status) => break status,
-                    }
-                }
-            }
-            Err(status) => status,
-        };
+        let mut seen = false;
+        let broke = watch_once(to, &request, view, &mut picture, &mut seen).await;
+        if seen {
+            pause = connection::pauses();
+        }
         let Some(wait) = pause.next().filter(|_| connection::is_worth_trying(&broke)) else {
             return Err(broke.into());
         };
@@ -73,48 +99,157 @@ async fn watch(
     }
 }
 
-async fn show(to: &mut Connection, status: &ListServicesResponse, as_json: bool) -> Result<(), CliError> {
-    if as_json {
-        status.services.iter().for_each(|service| println!("{}", json::service(service)));
-        return Ok(());
-    }
-    if status.services.is_empty() {
-        println!("no service yet: `handover release push DIR --version V` makes the first release");
-    }
-    for service in &status.services {
-        let deployment = match service.deployment {
-            Some(id) => {
-                let request = handover_proto::v1::GetDeploymentRequest { id, service: service.name.clone() };
-                Some(to.client.get_deployment(request).await?.into_inner())
+/// Watches until the watch breaks, and says why it did; `seen` where something was shown before.
+async fn watch_once(
+    to: &mut Connection,
+    request: &ListServicesRequest,
+    view: &mut View,
+    picture: &mut Picture,
+    seen: &mut bool,
+) -> tonic::Status {
+    let mut stream = match to.client.watch_services(request.clone()).await {
+        Ok(stream) => stream.into_inner(),
+        Err(status) => return status,
+    };
+    let mut again = tokio::time::interval(AGAIN);
+    let mut redraw = tokio::time::interval(live::TICK);
+    loop {
+        let looked = tokio::select! {
+            message = stream.message() => match message {
+                Ok(Some(services)) => picture.take(to, services).await,
+                Ok(None) => return tonic::Status::unavailable("the server ended the watch"),
+                Err(status) => return status,
+            },
+            _ = again.tick(), if *seen => picture.look_again(to).await,
+            _ = redraw.tick(), if *seen => {
+                view.redraw(picture);
+                continue;
             }
-            None => None,
         };
-        print_service(service);
-        if let Some(deployment) = deployment {
-            super::live::lines(&deployment).iter().for_each(|line| println!("  {line}"));
+        if let Err(status) = looked {
+            return status;
         }
+        *seen = true;
+        view.show(picture);
     }
-    Ok(())
 }
 
-fn print_service(service: &Service) {
-    let version = if service.version.is_empty() { "nothing yet" } else { &service.version };
-    let rollback = match (service.previous_version.as_str(), service.no_rollback.as_str()) {
-        (_, why) if !why.is_empty() => format!("no rollback: {why}"),
-        ("", _) => "no rollback".to_owned(),
-        (previous, _) => format!("rollback goes to {previous}"),
-    };
-    println!("service {}: {version}; {rollback}", service.name);
-    let instances = service
-        .hosts
-        .iter()
-        .flat_map(|host| host.instances.iter().map(|instance| (Some(host.host.as_str()), instance)));
-    hosts::instances(instances).lines().iter().for_each(|line| println!("  {line}"));
-    for host in service.hosts.iter().filter(|host| !host.online) {
-        println!(
-            "  host {} is offline, last heard of {}",
-            host.host,
-            time::ago(host.last_contact_unix_millis)
-        );
+impl Picture {
+    /// Other services, or the same in another state.
+    async fn take(
+        &mut self,
+        to: &mut Connection,
+        services: ListServicesResponse,
+    ) -> Result<(), tonic::Status> {
+        self.services = services;
+        self.look_again(to).await
     }
+
+    /// The deployments that go on, as they stand now.
+    async fn look_again(&mut self, to: &mut Connection) -> Result<(), tonic::Status> {
+        let going_on: Vec<u64> =
+            self.services.services.iter().filter_map(|service| service.deployment).collect();
+        self.courses.retain(|id, _| going_on.contains(id));
+        for id in going_on {
+            let request = GetDeploymentRequest { id, service: String::new() };
+            self.courses.insert(id, to.client.get_deployment(request).await?.into_inner());
+        }
+        Ok(())
+    }
+
+    fn course(&self, service: &Service) -> Option<&Deployment> {
+        self.courses.get(&service.deployment?)
+    }
+}
+
+impl View {
+    fn json() -> Self {
+        Self::Json { last: BTreeMap::new() }
+    }
+
+    fn show(&mut self, picture: &Picture) {
+        let services = &picture.services.services;
+        match self {
+            Self::Json { last } => {
+                let fleet = picture.services.lock.as_ref();
+                for service in services {
+                    let value = json::service(service, picture.course(service), fleet).to_string();
+                    if last.get(&service.name) != Some(&value) {
+                        println!("{value}");
+                        last.insert(service.name.clone(), value);
+                    }
+                }
+            }
+            Self::Plain => plain(picture).iter().for_each(|line| println!("{line}")),
+            Self::Changes(told) => {
+                for service in services {
+                    let line = format!("service {}: {}", service.name, state_of(service));
+                    told.change(&service.name, &line, &line);
+                    for host in &service.hosts {
+                        let line = format!("service {} on {}: {}", service.name, host.host, on_host(host));
+                        told.change(&format!("{} {}", service.name, host.host), &line, &line);
+                    }
+                    if let Some(deployment) = picture.course(service) {
+                        told.tell(deployment);
+                    }
+                }
+            }
+            Self::Tree(_) => self.redraw(picture),
+        }
+    }
+
+    /// Time passed: countdowns go on.
+    fn redraw(&mut self, picture: &Picture) {
+        match self {
+            Self::Tree(screen) => {
+                let look = screen.look(time::now());
+                screen.draw(&tree::of_services(&picture.services, &picture.courses, look));
+            }
+            Self::Json { .. } | Self::Plain | Self::Changes(_) => {}
+        }
+    }
+}
+
+/// Everything, in lines.
+fn plain(picture: &Picture) -> Vec<String> {
+    let now = time::now();
+    let fleet = picture.services.lock.as_ref().map(|held| format!("the fleet is {}", lock::line(held, now)));
+    let none = picture.services.services.is_empty().then(|| {
+        "no service yet: `handover release push DIR --version V` makes the first release".to_owned()
+    });
+    let mut lines: Vec<String> = fleet.into_iter().chain(none).collect();
+    for service in &picture.services.services {
+        lines.push(format!("service {}: {}", service.name, state_of(service)));
+        lines.extend(service.lock.as_ref().map(|held| format!("  {}", lock::line(held, now))));
+        let instances = service
+            .hosts
+            .iter()
+            .flat_map(|host| host.instances.iter().map(|instance| (Some(host.host.as_str()), instance)));
+        lines.extend(hosts::instances(instances).lines().iter().map(|line| format!("  {line}")));
+        for host in service.hosts.iter().filter(|host| !host.online) {
+            let heard = time::ago(host.last_contact_unix_millis);
+            lines.push(format!("  host {} is offline, last heard of {heard}", host.host));
+        }
+        let course = picture.course(service).map(live::lines).unwrap_or_default();
+        lines.extend(course.iter().map(|line| format!("  {line}")));
+    }
+    lines
+}
+
+/// A service in a few words; nothing in it changes with the time alone.
+fn state_of(service: &Service) -> String {
+    let version = if service.version.is_empty() { "nothing yet" } else { &service.version };
+    format!("{version}; {}", tree::rollback(service))
+}
+
+fn on_host(host: &handover_proto::v1::ServiceHost) -> String {
+    let version = if host.version.is_empty() { "nothing" } else { &host.version };
+    let mut text = version.to_owned();
+    if !host.online {
+        text.push_str(", offline");
+    }
+    if host.cordoned {
+        text.push_str(", cordoned");
+    }
+    text
 }

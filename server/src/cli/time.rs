@@ -25,6 +25,15 @@ pub(super) fn clock() -> String {
     Timestamp::now().to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
+/// The time of day of a moment, in local time.
+pub(super) fn time_of_day(millis: u64) -> String {
+    let parsed = i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    parsed.map_or_else(
+        || "-".to_owned(),
+        |moment| moment.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string(),
+    )
+}
+
 /// How long ago something was.
 pub(super) fn ago(millis: u64) -> String {
     if millis == 0 { "never".to_owned() } else { format!("{} ago", span(now().saturating_sub(millis))) }

@@ -167,6 +167,25 @@ impl Fleet {
     }
 }
 
+impl Fleet {
+    /// Some records of a deployment as the journal has them, from number `from` on; fewer than `limit` where it ends.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn records(
+        &self,
+        id: DeploymentId,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<handover_rollout::Record>, Refusal> {
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || persist::records(&*store, id, from, limit))
+            .await
+            .map_err(|error| Refusal::Internal(error.to_string()))?
+            .map_err(|error| Refusal::Internal(error.to_string()))
+    }
+}
+
 struct Actor {
     state: State,
     links: BTreeMap<HostName, Link>,

@@ -5,8 +5,8 @@
 //! records without the journal, of which one deployment's records are kept at a time.
 
 use super::records::{
-    AssignmentRecord, DeploymentRecord, Ending, HostRecord, ReleaseRecord, ServiceRecord, TokenRecord,
-    number_in_key, split_key,
+    AssignmentRecord, DeploymentRecord, Ending, HostRecord, LockRecord, ReleaseRecord, RequestRecord,
+    ServiceRecord, TokenRecord, number_in_key, split_key,
 };
 use crate::store::{Keyspace, StoreError, format::FormatRecord};
 use handover_identity::TokenId;
@@ -140,6 +140,15 @@ impl Checker {
                 }
             }
             Keyspace::Journal => self.record(&place, key, value),
+            Keyspace::Locks => {
+                // The fleet's own lock has no service's name.
+                let scope = if key == b"*" { Some(()) } else { name::<ServiceName>(key).map(drop) };
+                drop(self.named::<_, LockRecord>(&place, scope, value));
+            }
+            Keyspace::Requests => {
+                let sequence = number_in_key(key, 0).filter(|_| key.len() == 8);
+                drop(self.named::<_, RequestRecord>(&place, sequence, value));
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::{
     effects::Effects,
+    locks::Asker,
     records::{DeploymentRecord, Ending, Purpose, deployment_key, journal_key},
     refusal::Refusal,
     state::{RETURN_GRACE, State},
@@ -16,8 +17,6 @@ use std::collections::BTreeSet;
 const HISTORY_PER_SERVICE: usize = 200;
 /// How many ended deployments of a service stay in memory with everything that their hosts last said.
 const FINALS_PER_SERVICE: usize = 3;
-/// Longest request id, in bytes.
-const MAX_REQUEST_ID: usize = 128;
 
 /// A deployment in memory, with its place in the journal.
 #[derive(Clone, Debug)]
@@ -49,6 +48,19 @@ pub struct DeploymentRequest {
     pub hosts: BTreeSet<HostName>,
     /// The operator's name for the request; empty for none.
     pub request: String,
+    /// Takes the locks of others that are in the way, for this reason; `None`: is refused by them.
+    pub take_over: Option<String>,
+}
+
+impl DeploymentRequest {
+    /// The command that asks for it.
+    fn command(&self) -> String {
+        match (&self.version, self.rollback) {
+            (_, true) => format!("handover rollback {}", self.service),
+            (Some(version), false) => format!("handover deploy {} --version {version}", self.service),
+            (None, false) => format!("handover deploy {}", self.service),
+        }
+    }
 }
 
 impl State {
@@ -63,22 +75,29 @@ impl State {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<DeploymentId, Refusal> {
-        if request.request.len() > MAX_REQUEST_ID {
-            return Err(Refusal::Invalid(format!("a request id has at most {MAX_REQUEST_ID} bytes")));
-        }
+        Self::check_request(&request.request)?;
         if let Some(id) = self.requests.get(&request.request).copied() {
             return match self.deployments.get(&id) {
                 Some(record) if answers(record, request) => Ok(id),
                 _ => Err(Refusal::RequestReused { request: request.request.clone(), deployment: id }),
             };
         }
+        let asker = Asker {
+            by: by.to_owned(),
+            request: request.request.clone(),
+            take_over: request.take_over.clone(),
+        };
+        // Refuses an id that named something else than a deployment.
+        self.answered(&asker.request, "")?;
+        let taken = self.pass_locks(&request.service, &asker, &request.command(), now)?;
         self.free(&request.service)?;
         let (plan, purpose) = self.plan_deployment(request, now)?;
+        self.take_locks(taken, &asker, now, effects)?;
         self.begin(&plan, purpose, by, &request.request, now, effects)
     }
 
     /// That no deployment of the service goes on.
-    fn free(&self, service: &ServiceName) -> Result<(), Refusal> {
+    pub(super) fn free(&self, service: &ServiceName) -> Result<(), Refusal> {
         match self.live_of(service) {
             None => Ok(()),
             Some((deployment, live)) => Err(Refusal::DeploymentInProgress {
@@ -133,29 +152,7 @@ impl State {
         Ok(id)
     }
 
-    /// Ends a deployment by rolling it back.
-    ///
-    /// # Errors
-    /// When there is none of that number, or it has ended.
-    pub fn abort(
-        &mut self,
-        id: DeploymentId,
-        by: &str,
-        reason: &str,
-        now: Timestamp,
-        effects: &mut Effects,
-    ) -> Result<(), Refusal> {
-        if !self.live.contains_key(&id) {
-            return Err(match self.deployments.contains_key(&id) {
-                true => Refusal::DeploymentEnded(id),
-                false => Refusal::NoDeployment(id.to_string()),
-            });
-        }
-        let reason = reason.chars().filter(|c| !c.is_control()).take(300).collect();
-        self.drive(id, Event::Abort { by: by.to_owned(), reason }, now, effects)
-    }
-
-    /// Time passed: deadlines, and hosts that did not come back after the server's start.
+    /// Time passed: deadlines, locks, and hosts that did not come back after the server's start.
     ///
     /// # Errors
     /// When a deployment cannot go on.
@@ -168,6 +165,7 @@ impl State {
                 self.host_went(&name, now, effects)?;
             }
         }
+        self.end_locks(now, effects);
         let due: Vec<DeploymentId> = self
             .live
             .iter()
@@ -184,7 +182,8 @@ impl State {
     #[must_use]
     pub fn next_tick(&self) -> Option<Timestamp> {
         let grace = (!self.grace_over).then(|| self.started + RETURN_GRACE);
-        self.live.values().filter_map(|live| live.engine.next_deadline()).chain(grace).min()
+        let locks = self.locks.values().map(|lock| lock.until);
+        self.live.values().filter_map(|live| live.engine.next_deadline()).chain(grace).chain(locks).min()
     }
 
     pub(super) fn host_came(
@@ -268,7 +267,7 @@ impl State {
     }
 
     /// One event into the engine, and what follows from it.
-    fn drive(
+    pub(super) fn drive(
         &mut self,
         id: DeploymentId,
         event: Event,

@@ -3,15 +3,18 @@
 mod actor;
 pub mod check;
 mod contact;
+mod control;
 mod deployments;
 mod effects;
 mod hosts;
+mod locks;
 mod persist;
 mod queries;
 mod records;
 mod refusal;
 mod releases;
 mod reports;
+mod requests;
 mod services;
 mod state;
 #[cfg(test)]
@@ -21,12 +24,15 @@ mod vitals;
 
 pub use actor::{Desk, Fleet, FleetError, Link};
 pub use contact::Introduction;
+pub use control::{Act, Controlled, Whose};
 pub use deployments::{DeploymentRequest, Live};
 pub use effects::Effects;
 pub use hosts::{Enrolment, HostChange};
+pub use locks::{Asker, LockScope};
 pub use persist::LoadError;
 pub use records::{
-    AssignmentRecord, DeploymentRecord, Ending, HostRecord, Purpose, ServiceRecord, TokenRecord,
+    AssignmentRecord, DeploymentRecord, Ending, HostRecord, LockRecord, Purpose, ServiceRecord, TakenLock,
+    TokenRecord,
 };
 pub use refusal::Refusal;
 pub use services::CATCH_UP;

@@ -3,9 +3,10 @@
 use super::{
     deployments::Live,
     effects::Effects,
+    locks::LockScope,
     records::{
-        AssignmentRecord, DeploymentRecord, HostRecord, ReleaseRecord, ServiceRecord, TokenRecord, chunk_key,
-        deployment_key, journal_key, number_in_key, split_key,
+        AssignmentRecord, DeploymentRecord, HostRecord, LockRecord, ReleaseRecord, RequestRecord,
+        ServiceRecord, TokenRecord, chunk_key, deployment_key, journal_key, number_in_key, split_key,
     },
     refusal::Refusal,
     state::{Host, State, StoredRelease},
@@ -92,6 +93,7 @@ pub(super) fn load(store: &dyn Store, now: Timestamp) -> Result<(State, Effects)
         let (key, record) = entry?;
         state.tokens.insert(name(Keyspace::Tokens, &key)?, record);
     }
+    load_locks(store, &mut state)?;
     load_releases(store, &mut state)?;
     let mut effects = Effects::default();
     load_deployments(store, &mut state)?;
@@ -113,6 +115,23 @@ fn load_releases(store: &dyn Store, state: &mut State) -> Result<(), LoadError> 
         let manifest = String::from_utf8_lossy(&manifest).into_owned();
         let release = Release { name: name.clone(), bundle: record.bundle.clone(), manifest };
         state.releases.insert(name, StoredRelease { release, record });
+    }
+    Ok(())
+}
+
+fn load_locks(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
+    for entry in scan_json::<LockRecord>(store, Keyspace::Locks, &[]) {
+        let (key, record) = entry?;
+        let scope = match key.as_slice() {
+            b"*" => LockScope::Fleet,
+            key => LockScope::Service(name(Keyspace::Locks, key)?),
+        };
+        state.locks.insert(scope, record);
+    }
+    for entry in scan_json::<RequestRecord>(store, Keyspace::Requests, &[]) {
+        let (key, record) = entry?;
+        let sequence = number_in_key(&key, 0).ok_or_else(|| odd(Keyspace::Requests, &key))?;
+        state.answers.load(sequence, record);
     }
     Ok(())
 }
@@ -149,6 +168,21 @@ pub(super) fn replay(store: &dyn Store, id: DeploymentId) -> Result<(Deployment,
     let engine =
         Deployment::replay(records).map_err(|source| LoadError::Replay { deployment: id, source })?;
     Ok((engine, sequence))
+}
+
+/// Records of a deployment in the journal, from number `from` on: at most `limit`, fewer where it ends.
+pub(super) fn records(
+    store: &dyn Store,
+    id: DeploymentId,
+    from: u64,
+    limit: usize,
+) -> Result<Vec<Record>, LoadError> {
+    let after = from.checked_sub(1).map(|last| journal_key(id, last));
+    let page = store.scan_prefix(Keyspace::Journal, &deployment_key(id), after.as_deref(), limit)?;
+    let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+        serde_json::from_slice(&value).map_err(|_| odd(Keyspace::Journal, &key))
+    };
+    page.entries.into_iter().map(read).collect()
 }
 
 fn odd(keyspace: Keyspace, key: &[u8]) -> LoadError {

@@ -3,6 +3,7 @@
 //! Values are JSON under 8 KiB (the store adds version and checksum). A manifest may be longer and is cut into chunks;
 //! a deployment is a row of records, each small. Nothing of the wire stands here.
 
+use super::locks::LockScope;
 use handover_model::{
     BundleDescriptor, DeploymentId, Digest, HostName, Labels, ReleaseRef, ServiceName, Timestamp, Version,
 };
@@ -139,6 +140,60 @@ pub struct DeploymentRecord {
     pub reason: String,
     /// How many records it has in the journal; filled in when it ends.
     pub records: u64,
+}
+
+/// A lock on a service or on the fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockRecord {
+    /// Who holds it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it ends by itself.
+    pub until: Timestamp,
+    /// Whose it was before, where it was taken over.
+    pub taken_from: Option<TakenLock>,
+}
+
+/// A lock that was taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenLock {
+    /// Who held it.
+    pub owner: String,
+    /// Why.
+    pub reason: String,
+    /// When it would have ended.
+    pub until: Timestamp,
+}
+
+/// A request that was answered, besides those that began a deployment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RequestRecord {
+    /// The operator's name for it.
+    pub(super) id: String,
+    /// What was asked for.
+    pub(super) what: String,
+    /// The deployment that it was about; `None` for locks.
+    pub(super) deployment: Option<DeploymentId>,
+    /// What was answered.
+    pub(super) said: String,
+}
+
+/// The key of a lock: the service's name, or `*`, which is none.
+#[must_use]
+pub(super) fn lock_key(scope: &LockScope) -> Vec<u8> {
+    match scope {
+        LockScope::Fleet => b"*".to_vec(),
+        LockScope::Service(service) => service.as_str().as_bytes().to_vec(),
+    }
+}
+
+/// The key of an answered request.
+#[must_use]
+pub(super) fn request_key(sequence: u64) -> Vec<u8> {
+    sequence.to_be_bytes().to_vec()
 }
 
 /// The key of a host's assignment for a service. Names have no NUL, so keys cannot run into each other.

@@ -1,7 +1,8 @@
 //! Why the fleet refuses a request: one variant per reason, each with a stable name for programs.
 
+use super::locks::LockScope;
 use handover_identity::TokenId;
-use handover_model::{DeploymentId, HostName, ReleaseRef, ServiceName, Version};
+use handover_model::{DeploymentId, Duration, HostName, ReleaseRef, ServiceName, Timestamp, Version};
 use handover_proto::status::{self, Reason};
 use handover_rollout::{PlanError, ReplayError};
 use tonic::Status;
@@ -119,8 +120,40 @@ pub enum Refusal {
     #[error("there is no deployment {0}")]
     NoDeployment(String),
     /// The deployment has ended.
-    #[error("deployment {0} has ended: there is nothing to abort")]
-    DeploymentEnded(DeploymentId),
+    #[error("deployment {deployment} has ended: {how}")]
+    DeploymentEnded {
+        /// Which.
+        deployment: DeploymentId,
+        /// How, and what can be done instead.
+        how: String,
+    },
+    /// It cannot be done to the deployment where it is.
+    #[error("{0}")]
+    NotNow(String),
+    /// Somebody else holds a lock.
+    #[error("{scope} is locked by {owner}: {reason}; the lock ends in {} ({})", seconds(*left), moment(*until))]
+    Locked {
+        /// What is locked.
+        scope: LockScope,
+        /// By whom.
+        owner: String,
+        /// Why.
+        reason: String,
+        /// When the lock ends.
+        until: Timestamp,
+        /// How long that is.
+        left: Duration,
+        /// The command that takes it over.
+        command: String,
+    },
+    /// The request id was used for something else than a deployment.
+    #[error("request {request} was used for {what:?}, which is another one: take a new request id")]
+    RequestUsed {
+        /// The id.
+        request: String,
+        /// What it was used for.
+        what: String,
+    },
     /// The agent asks for a bundle that its target does not name.
     #[error("bundle {digest} is not in the target of host {host}")]
     NotYourHost {
@@ -146,12 +179,31 @@ pub enum Refusal {
     Internal(String),
 }
 
+/// A moment, the same on every machine that reads it.
+fn moment(at: Timestamp) -> String {
+    let parsed = i64::try_from(at.unix_millis())
+        .ok()
+        .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    parsed.map_or_else(|| at.unix_millis().to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// How long something is, in the two largest units.
+fn seconds(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds}s"),
+        seconds @ 60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        seconds => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
 impl Refusal {
     /// The stable name of the reason.
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::Invalid(_) | Self::RequestReused { .. } => Reason::InvalidRequest,
+            Self::Invalid(_) | Self::RequestReused { .. } | Self::RequestUsed { .. } => {
+                Reason::InvalidRequest
+            }
             Self::Manifest(_) | Self::OtherService { .. } => Reason::InvalidManifest,
             Self::ReleaseExists(_) => Reason::ReleaseExists,
             Self::NoRelease(_) => Reason::UnknownRelease,
@@ -170,7 +222,9 @@ impl Refusal {
             Self::NoPreviousRelease { .. } => Reason::NoPreviousRelease,
             Self::NoPlan { reason, .. } => *reason,
             Self::NoDeployment(_) => Reason::UnknownDeployment,
-            Self::DeploymentEnded(_) => Reason::DeploymentEnded,
+            Self::DeploymentEnded { .. } => Reason::DeploymentEnded,
+            Self::NotNow(_) => Reason::NotNow,
+            Self::Locked { .. } => Reason::Locked,
             Self::NotYourHost { .. } => Reason::NotYourHost,
             Self::TooMany(_) => Reason::TooMany,
             Self::SessionReplaced(_) => Reason::SessionReplaced,
@@ -217,6 +271,12 @@ impl From<Refusal> for Status {
             }
             Refusal::DeploymentInProgress { deployment, .. } | Refusal::RequestReused { deployment, .. } => {
                 answer = answer.fact("deployment", deployment.number().to_string());
+            }
+            Refusal::Locked { owner, until, command, .. } => {
+                answer = answer
+                    .hint(format!("`{command}` does it all the same and takes the lock; first ask {owner}"))
+                    .fact("owner", owner)
+                    .fact("until", until.unix_millis().to_string());
             }
             _ => {}
         }

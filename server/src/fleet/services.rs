@@ -76,6 +76,22 @@ impl State {
         Ok((plan.map_err(|error| Refusal::no_plan(&error))?, purpose))
     }
 
+    /// The plan that brings a release to some hosts, as its manifest says.
+    pub(super) fn plan_for(
+        &self,
+        release: &ReleaseRef,
+        hosts: &BTreeSet<HostName>,
+        now: Timestamp,
+    ) -> Result<Plan, Refusal> {
+        let stored = self.release(release)?;
+        if stored.record.pruned {
+            return Err(Refusal::NoBundle(release.clone()));
+        }
+        let manifest = releases::parse(&stored.release.manifest)?;
+        let request = self.rolling_request(release, &manifest, hosts.clone(), now);
+        rolling(&request).map_err(|error| Refusal::no_plan(&error))
+    }
+
     fn rollback_version(
         &self,
         request: &DeploymentRequest,

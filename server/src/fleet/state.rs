@@ -4,7 +4,9 @@
 //! changed stands in [`Effects`](super::effects::Effects) as well, and must be durable before anybody hears of it.
 
 use super::{
-    records::{AssignmentRecord, DeploymentRecord, HostRecord, ReleaseRecord, ServiceRecord, TokenRecord},
+    records::{
+        AssignmentRecord, DeploymentRecord, HostRecord, LockRecord, ReleaseRecord, ServiceRecord, TokenRecord,
+    },
     refusal::Refusal,
 };
 use handover_identity::TokenId;
@@ -28,7 +30,11 @@ pub struct State {
     pub(super) live: BTreeMap<DeploymentId, super::deployments::Live>,
     pub(super) finals: BTreeMap<DeploymentId, super::deployments::Live>,
     pub(super) grace_over: bool,
+    /// Requests that began a deployment of the history.
     pub(super) requests: BTreeMap<String, DeploymentId>,
+    /// Every other request that had an id.
+    pub(super) answers: super::requests::Requests,
+    pub(super) locks: BTreeMap<super::locks::LockScope, LockRecord>,
     pub(super) last_deployment: u64,
     pub(super) last_session: u64,
 }

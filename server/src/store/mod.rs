@@ -86,6 +86,10 @@ keyspaces! {
     Deployments = "deployments";
     /// The engine's records, by deployment and sequence.
     Journal = "journal";
+    /// Locks, by service; the fleet's under `*`.
+    Locks = "locks";
+    /// Requests that were answered, by the order in which they were.
+    Requests = "requests";
 }
 
 impl Keyspace {

@@ -46,7 +46,7 @@ async fn a_second_deployment_is_refused_and_names_the_first() {
     let refused = server.deploy("web", "1").await.unwrap_err();
     assert_eq!(reason(&refused), "DEPLOYMENT_IN_PROGRESS");
     assert!(refused.message().contains(&format!("d{}", first.id)), "{}", refused.message());
-    let abort = v1::AbortDeploymentRequest { id: first.id, service: String::new(), reason: "enough".into() };
+    let abort = v1::AbortDeploymentRequest { id: first.id, reason: "enough".into(), ..Default::default() };
     server.operator().await.abort_deployment(abort).await.unwrap();
     assert_eq!(server.outcome(first.id).await.state(), DeploymentState::RolledBack);
     let rollback = v1::DeploymentRequest { service: "web".into(), rollback: true, ..Default::default() };

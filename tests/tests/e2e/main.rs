@@ -4,6 +4,7 @@
 
 mod bounds;
 mod bundles;
+mod control;
 mod crashes;
 mod deployments;
 mod documents;

@@ -28,6 +28,10 @@ enum Happening {
     Crash,
     CrashDuringBeat(Index),
     Abort,
+    Pause,
+    Resume,
+    Retry(Index),
+    RetryAll,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +60,10 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => Just(Happening::Crash),
         3 => any_host().prop_map(Happening::CrashDuringBeat),
         1 => Just(Happening::Abort),
+        2 => Just(Happening::Pause),
+        3 => Just(Happening::Resume),
+        2 => any_host().prop_map(Happening::Retry),
+        1 => Just(Happening::RetryAll),
     ]
 }
 
@@ -213,6 +221,10 @@ impl Story {
                 }
             }
             Happening::Abort => world.abort(),
+            Happening::Pause => world.pause(),
+            Happening::Resume => world.resume(),
+            Happening::Retry(index) => world.retry(&[index.index(self.settings.hosts) + 1]),
+            Happening::RetryAll => world.retry(&[]),
             Happening::Disconnect(_) | Happening::Connect(_) => {}
         }
         check(world)
@@ -238,7 +250,7 @@ fn beat(
 }
 
 fn is_new(instance: &InstanceId) -> bool {
-    instance.as_str() == "web-d2"
+    instance.as_str().starts_with("web-d2") && !instance.as_str().ends_with("-r")
 }
 
 proptest! {
@@ -271,6 +283,46 @@ proptest! {
             Ok(())
         })?;
         prop_assert_eq!(checked, world.commands.len());
+    }
+
+    #[test]
+    fn a_paused_deployment_begins_no_change_and_raises_no_share(story in story()) {
+        let states = |world: &World| -> std::collections::BTreeMap<_, _> {
+            world.deployment.hosts().map(|view| (view.host.clone(), view.state.clone())).collect()
+        };
+        let paused = |world: &World| world.deployment.paused();
+        let mut before: Option<std::collections::BTreeMap<handover_model::HostName, HostState>> = None;
+        let mut stood = None;
+        story.tell(|world| {
+            // The same pause as at the last look: nothing may have begun in between.
+            if stood.is_some() && stood == paused(world) {
+                let now = states(world);
+                for (host, was) in before.iter().flatten() {
+                    let is = &now[host];
+                    let begun = !matches!(was, HostState::Starting { .. }) && matches!(is, HostState::Starting { .. });
+                    let raised = !matches!(was, HostState::Shifting { .. }) && matches!(is, HostState::Shifting { .. });
+                    let retires = !matches!(was, HostState::Retiring { .. }) && matches!(is, HostState::Retiring { .. });
+                    prop_assert!(!begun && !raised && !retires, "{host} went from {was:?} to {is:?} in a pause");
+                }
+            }
+            (before, stood) = (Some(states(world)), paused(world));
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn every_attempt_has_instances_of_its_own(story in story()) {
+        let mut placed: std::collections::BTreeMap<_, u32> = std::collections::BTreeMap::new();
+        story.tell(|world| {
+            for view in world.deployment.hosts() {
+                let order = world.deployment.assignment(view.host).unwrap_or_default();
+                for new in order.0.iter().filter(|placed| is_new(&placed.instance)) {
+                    let attempt = *placed.entry((view.host.clone(), new.instance.clone())).or_insert(view.attempt);
+                    prop_assert_eq!(attempt, view.attempt, "{} runs {} again", view.host, new.instance);
+                }
+            }
+            Ok(())
+        })?;
     }
 
     #[test]

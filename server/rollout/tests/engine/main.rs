@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be made fails its test")]
 
 mod absences;
+mod control;
 mod invariants;
 mod plans;
 mod records;
 mod scenarios;
 mod stages;
+mod story;
 mod world;

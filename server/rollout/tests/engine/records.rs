@@ -55,10 +55,15 @@ fn longest(hosts: usize) -> Plan {
 fn no_record_is_larger_than_6_kib() {
     let plan = longest(200);
     let by = "\u{1b}".repeat(5_000);
+    let offline = plan.stages[0].hosts.iter().take(1).map(|planned| planned.host.clone()).collect();
     let (mut deployment, step) =
-        Deployment::create(DeploymentId::new(u64::MAX), &plan, &by, &BTreeSet::new(), AT).unwrap();
+        Deployment::create(DeploymentId::new(u64::MAX), &plan, &by, &offline, AT).unwrap();
     let mut records = step.records;
     let reason = "\u{1b}\u{1F600}".repeat(5_000);
+    let pause = Event::Pause { by: by.clone(), reason: reason.clone() };
+    records.extend(deployment.on_event(pause, AT).records);
+    records.extend(deployment.on_event(Event::Resume { by: by.clone() }, AT).records);
+    assert_eq!(records.iter().filter(|record| record.name() == "paused_by").count(), 1);
     records.extend(deployment.on_event(Event::Abort { by, reason }, AT).records);
     let late = AT + secs(3_600);
     records.extend(deployment.on_event(Event::Tick, late).records);

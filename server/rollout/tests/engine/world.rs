@@ -365,6 +365,10 @@ impl World {
 
     /// The server is killed after an event's records up to `kept` were written, before any command went out.
     pub(crate) fn crash_during(&mut self, event: Event, kept: usize) {
+        if let Event::HostReported { host, instances, .. } = &event {
+            let ready = instances.iter().filter(|(_, report)| report.phase == InstancePhase::Ready);
+            self.seen_ready.extend(ready.map(|(instance, _)| (host.clone(), instance.clone())));
+        }
         let step = self.deployment.on_event(event, self.now);
         self.records.extend(step.records.into_iter().take(kept));
         self.crash();
@@ -428,6 +432,20 @@ impl World {
 
     pub(crate) fn abort(&mut self) {
         self.event(Event::Abort { by: "ada".to_owned(), reason: "second thoughts".to_owned() });
+    }
+
+    pub(crate) fn pause(&mut self) {
+        self.event(Event::Pause { by: "ada".to_owned(), reason: "lunch".to_owned() });
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.event(Event::Resume { by: "bob".to_owned() });
+    }
+
+    /// Another attempt for these hosts; for all that can have one where none is named.
+    pub(crate) fn retry(&mut self, numbers: &[usize]) {
+        let hosts = numbers.iter().copied().map(host).collect();
+        self.event(Event::Retry { by: "ada".to_owned(), hosts });
     }
 
     /// One beat: time passes, agents work and report.

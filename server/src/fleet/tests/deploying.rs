@@ -1,7 +1,7 @@
 //! Deployments: exclusive, idempotent, and what their ends mean.
 
 use super::{Fixture, name, release, request, rollback};
-use crate::fleet::{DeploymentRequest, Refusal};
+use crate::fleet::{Act, Asker, DeploymentRequest, Refusal, Whose};
 use handover_model::{DeploymentId, HostName};
 use std::collections::BTreeSet;
 
@@ -166,13 +166,14 @@ fn an_abort_brings_every_touched_host_back() {
     for _ in 0..5 {
         fleet.report_all();
     }
-    fleet.act(|state, now, effects| state.abort(id, "uid:0", "lunch", now, effects)).unwrap();
+    let abort = |fleet: &mut Fixture, id| {
+        let (whose, act) = (Whose::Deployment(id), Act::Abort { reason: "lunch".into() });
+        fleet.act(|state, now, effects| state.control(&whose, &act, None, &Asker::default(), now, effects))
+    };
+    abort(&mut fleet, id).unwrap();
     fleet.settle();
     assert_eq!(fleet.runs("a", "web").as_deref(), Some("1"));
-    let again = fleet.act(|state, now, effects| state.abort(id, "uid:0", "", now, effects));
-    assert_eq!(again, Err(Refusal::DeploymentEnded(id)));
-    let unknown =
-        fleet.act(|state, now, effects| state.abort(DeploymentId::new(99), "uid:0", "", now, effects));
+    let unknown = abort(&mut fleet, DeploymentId::new(99));
     assert!(matches!(unknown, Err(Refusal::NoDeployment(_))));
 }
 

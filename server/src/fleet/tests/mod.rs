@@ -1,6 +1,7 @@
 //! The fleet's decisions, without a runtime, a store or a clock.
 
 mod catch_up;
+mod control;
 mod deploying;
 mod durable;
 mod hosts;
@@ -61,6 +62,7 @@ pub(super) fn request(service: &str, version: &str) -> DeploymentRequest {
         rollback: false,
         hosts: BTreeSet::new(),
         request: String::new(),
+        take_over: None,
     }
 }
 

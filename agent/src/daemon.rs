@@ -2,16 +2,19 @@
 
 use crate::{
     bundles::Bundles, config::AgentConfig, instance::process::boot_id, session::Session,
-    supervisor::Supervisor,
+    supervisor::Supervisor, vitals::Vitals,
 };
 use handover_identity::{ClientTls, Credentials, ServerAddress};
 use handover_model::HostReport;
 use handover_proto::v1::Hello;
+use handover_telemetry::Endpoint;
 use std::{error::Error, fs::File, sync::Arc};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
 };
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// Targets on their way to the supervisor: the latest is the one that counts.
 const OFFERS: usize = 4;
@@ -21,7 +24,11 @@ const OFFERS: usize = 4;
 /// # Errors
 /// When the host was never joined, another agent runs with the same state, or /proc is not there.
 pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let config = Arc::new(config);
+    let span = tracing::info_span!("agent", host = %config.name);
+    run_as(Arc::new(config)).instrument(span).await
+}
+
+async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + Sync>> {
     let _lock = lock(&config)?;
     let address: ServerAddress = config.server.parse()?;
     let credentials = Credentials::load(&config.identity())?;
@@ -30,6 +37,12 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
     let (reports, seen) = watch::channel(HostReport::default());
     let (server, channel) = watch::channel(None);
     let (offers, offered) = mpsc::channel(OFFERS);
+    let endpoint = match config.metrics {
+        Some(address) => Some(Endpoint::bind(address).await?),
+        None => None,
+    };
+    let told = endpoint.as_ref().map(|endpoint| format!(", metrics on {}", endpoint.address()));
+    let connected = channel.clone();
     let bundles = Bundles::new(config.releases(), config.fetching(), channel);
     bundles.sweep()?;
     let supervisor = Supervisor::adopt(Arc::clone(&config), bundles, reports).await?;
@@ -41,19 +54,36 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
         revision: 0,
         session_id: format!("{:032x}", rand::random::<u128>()),
     };
-    let session = Session { hello, reports: seen, offers, server };
+    let metrics = supervisor.metrics();
+    let stop = CancellationToken::new();
+    if let Some(endpoint) = endpoint {
+        let vitals = Vitals {
+            config: Arc::clone(&config),
+            metrics: Arc::clone(&metrics),
+            reports: seen.clone(),
+            server: connected,
+        };
+        tokio::spawn(endpoint.serve(Arc::new(vitals), stop.clone()).in_current_span());
+    }
+    let session = Session { hello, reports: seen, offers, server, metrics };
 
-    let supervising = tokio::spawn(supervisor.run(offered));
-    let speaking = tokio::spawn({
-        let server = config.server.clone();
-        async move { session.keep(&server, || handover_identity::connect(&address, tls.config())).await }
-    });
+    let supervising = tokio::spawn(supervisor.run(offered).in_current_span());
+    let server = config.server.clone();
+    let speaking = async move {
+        session.keep(&server, || handover_identity::connect(&address, tls.config())).await;
+    };
+    let speaking = tokio::spawn(speaking.in_current_span());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     if let Err(error) = notify("READY=1\n") {
         tracing::warn!(error = &error as &dyn Error, "systemd cannot be told that the agent is ready");
     }
-    eprintln!("handover-agent ready: host {}, server {}", config.name, config.server);
+    eprintln!(
+        "handover-agent ready: host {}, server {}{}",
+        config.name,
+        config.server,
+        told.unwrap_or_default()
+    );
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -62,6 +92,7 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
     tracing::info!("the agent stops; what it runs goes on");
     // Best effort: systemd sees the end itself.
     let _ = notify("STOPPING=1\n");
+    stop.cancel();
     speaking.abort();
     Ok(())
 }

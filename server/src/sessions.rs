@@ -6,7 +6,7 @@
 use crate::fleet::{Fleet, Introduction, Link, Refusal};
 use handover_model::{HostName, HostReport};
 use handover_proto::{
-    status::{Reason, refuse},
+    status::{self, Reason, refuse},
     v1::{
         AgentMessage, Heartbeat, Hello, ServerMessage, Welcome, agent_message::Message as FromAgent,
         server_message::Message as FromServer,
@@ -21,6 +21,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use tracing::Instrument as _;
 
 /// How long an agent may take to say who it is.
 pub const INTRODUCTION: Duration = Duration::from_secs(10);
@@ -86,9 +87,11 @@ pub async fn open(
     let welcome = Welcome { version: version::ProgramVersion::OWN.to_string(), fleet: fleet_name, skew };
     // There is room: nothing else was sent yet.
     let _ = outgoing.try_send(Ok(ServerMessage { message: Some(FromServer::Welcome(welcome)) }));
-    tracing::info!(%host, session = number, "session begins");
+    let span = tracing::info_span!("session", %host, session = number);
+    span.in_scope(|| tracing::info!("session begins"));
+    fleet.metrics().session_opened();
     let session = Session { fleet, host, number, incoming, outgoing, target, end };
-    tokio::spawn(session.run(stop));
+    tokio::spawn(session.run(stop).instrument(span));
     Ok(ReceiverStream::new(messages))
 }
 
@@ -102,10 +105,19 @@ async fn introduction(incoming: &mut Streaming<AgentMessage>) -> Result<Hello, S
     }
 }
 
+/// Why a session ended, as a metric's label has it.
+fn reason(why: &Status) -> &'static str {
+    if why.code() == tonic::Code::Ok {
+        return "closed";
+    }
+    status::Refusal::of(why).map_or("lost", |refusal| refusal.reason.as_str())
+}
+
 impl Session {
     async fn run(mut self, stop: CancellationToken) {
         let why = self.talk(&stop).await;
-        tracing::info!(host = %self.host, session = self.number, why = why.message(), "session ends");
+        tracing::info!(why = why.message(), "session ends");
+        self.fleet.metrics().session_ended(reason(&why));
         // Best effort: the peer may be gone, and nobody waits for one that does not read.
         let _ = self.outgoing.try_send(Err(why));
         let (host, number) = (self.host, self.number);

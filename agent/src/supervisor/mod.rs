@@ -19,6 +19,7 @@ use crate::{
     gates::{Gates, QueueWatch},
     instance::{Containment, ExitStatus, LaunchError, Launcher, Prepared, Running, notify::NotifySocket},
     journal::{Journal, NotWritten},
+    metrics::Metrics,
     reconcile::{Action, Observed, ObservedInstance, next_deadline, reconcile},
     session::Offer,
     state::{InstanceRecord, Run, State},
@@ -39,6 +40,7 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, sleep_until},
 };
+use tracing::{Instrument as _, Span};
 
 /// Events under way at most: an instance has a few tasks, each of which sends few.
 const EVENTS: usize = 1024;
@@ -133,6 +135,7 @@ pub struct Supervisor {
     held: BTreeMap<Held, Timestamp>,
     time_of_day: TimeOfDay,
     rotating: Rotating,
+    metrics: Arc<Metrics>,
 }
 
 /// Instances whose log file is just being rotated.
@@ -183,6 +186,12 @@ fn held(action: &Action) -> Held {
 }
 
 impl Supervisor {
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// Runs until `offers` is closed: what runs on the host then stays.
     pub async fn run(mut self, mut offers: mpsc::Receiver<Offer>) {
         let mut count = tokio::time::interval(COUNT_STEP);
@@ -190,6 +199,7 @@ impl Supervisor {
         loop {
             self.settle();
             self.publish();
+            self.metrics.turned();
             let wake = self.wake();
             tokio::select! {
                 offer = offers.recv() => match offer {
@@ -381,9 +391,16 @@ impl Supervisor {
         if let Some(instance) = self.instances.get_mut(id) {
             let reporter =
                 Reporter { instance: id.clone(), life: instance.life, events: self.events.clone() };
-            instance.tasks.0.push(tokio::spawn(task(reporter)).abort_handle());
+            let task = task(reporter).instrument(span(id, instance.service()));
+            instance.tasks.0.push(tokio::spawn(task).abort_handle());
         }
     }
+}
+
+/// What every line about an instance carries.
+fn span(id: &InstanceId, service: &ServiceName) -> Span {
+    let deployment = id.deployment().map(tracing::field::display);
+    tracing::info_span!("instance", deployment, %service, instance = %id)
 }
 
 /// What a task tells the supervisor with.

@@ -3,6 +3,7 @@
 mod agents;
 mod authorise;
 mod caller;
+mod counted;
 mod enrolment;
 mod operators;
 mod request;
@@ -13,6 +14,7 @@ mod watches;
 pub use agents::Agents;
 pub use authorise::{AuthoriseLayer, TABLE, Who, authorise};
 pub use caller::Caller;
+pub use counted::CountLayer;
 pub use enrolment::Enrolments;
 pub use operators::Operators;
 

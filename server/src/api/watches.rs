@@ -53,7 +53,9 @@ where
 {
     let mut changes = fleet.changes();
     let (out, stream) = mpsc::channel(1);
+    let open = fleet.metrics().watcher();
     tokio::spawn(async move {
+        let _open = open;
         let mut shown: Option<T> = None;
         loop {
             let revision = *changes.borrow_and_update();

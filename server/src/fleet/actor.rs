@@ -1,7 +1,7 @@
 //! The loop around the fleet's state: collects what is asked, decides, writes one commit, waits for it, acts.
 
 use super::{effects::Effects, persist, refusal::Refusal, reports::Reports, state::State};
-use crate::{blobs::Bundles, store::Store};
+use crate::{blobs::Bundles, metrics::Metrics, store::Store};
 use handover_model::{DeploymentId, HostName, HostReport, Timestamp};
 use handover_proto::v1;
 use handover_rollout::Deployment;
@@ -63,6 +63,7 @@ pub struct Fleet {
     reports: Arc<Reports>,
     changes: watch::Receiver<u64>,
     store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -89,6 +90,7 @@ impl Fleet {
         let (questions, asked) = mpsc::channel(QUEUE);
         let reports = Arc::new(Reports::default());
         let (changed, changes) = watch::channel(0);
+        let metrics = Arc::new(Metrics::new());
         let actor = Actor {
             state,
             links: BTreeMap::new(),
@@ -97,10 +99,11 @@ impl Fleet {
             changed,
             store: Arc::clone(&store),
             bundles,
+            metrics: Arc::clone(&metrics),
             now,
         };
         let task = tokio::spawn(actor.run(first, stop));
-        Ok((Self { questions, reports, changes, store }, task))
+        Ok((Self { questions, reports, changes, store, metrics }, task))
     }
 
     /// Has something decided, and answers once everything that follows is durable.
@@ -140,6 +143,12 @@ impl Fleet {
         self.changes.clone()
     }
 
+    /// What the server counts.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// A deployment as the journal has it, also one that ended long ago.
     ///
     /// # Errors
@@ -161,6 +170,7 @@ struct Actor {
     changed: watch::Sender<u64>,
     store: Arc<dyn Store>,
     bundles: Bundles,
+    metrics: Arc<Metrics>,
     now: Timestamp,
 }
 
@@ -227,7 +237,10 @@ impl Actor {
         let Effects { writes, targets, end_sessions, changed, keep_bundles } = effects;
         let written = match decided {
             Ok(()) if writes.is_empty() => Ok(()),
-            Ok(()) => persist::commit(&self.store, writes).await,
+            Ok(()) => {
+                let _under_way = self.metrics.commit_begins();
+                persist::commit(&self.store, writes).await
+            }
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = written {

@@ -6,7 +6,9 @@ use super::{
     refusal::Refusal,
     state::{Host, State},
 };
+use crate::metrics::Counts;
 use handover_model::{DeploymentId, HostName, ReleaseRef, ServiceName};
+use handover_rollout::DeploymentState;
 
 impl State {
     /// Every host, by name.
@@ -20,6 +22,25 @@ impl State {
     /// When there is none of that name.
     pub fn host(&self, name: &HostName) -> Result<&Host, Refusal> {
         self.hosts.get(name).ok_or_else(|| Refusal::NoHost(name.clone()))
+    }
+
+    /// How many there are of everything that is counted.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            hosts: self.hosts.len(),
+            connected: self.hosts.values().filter(|host| host.online.is_some()).count(),
+            ..Counts::default()
+        };
+        for live in self.live.values() {
+            match live.engine.state() {
+                DeploymentState::Planning | DeploymentState::Running { .. } => counts.running += 1,
+                DeploymentState::Paused { .. } => counts.paused += 1,
+                DeploymentState::RollingBack { .. } => counts.rolling_back += 1,
+                DeploymentState::Ended { .. } => {}
+            }
+        }
+        counts
     }
 
     /// Every service, by name.

@@ -1,7 +1,7 @@
 //! `handover-agent run`: what runs is taken over, then the server is dialled, for as long as the agent lives.
 
 use crate::{
-    bundles::Bundles, config::AgentConfig, instance::process::boot_id, session::Session,
+    bundles::Bundles, config::AgentConfig, instance::process::boot_id, logs::LogRequests, session::Session,
     supervisor::Supervisor, vitals::Vitals,
 };
 use handover_identity::{ClientTls, Credentials, ServerAddress};
@@ -65,7 +65,8 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
         };
         tokio::spawn(endpoint.serve(Arc::new(vitals), stop.clone()).in_current_span());
     }
-    let session = Session { hello, reports: seen, offers, server, metrics };
+    let session =
+        Session { hello, reports: seen, offers, server, logs: LogRequests::of(config.logs.clone()), metrics };
 
     let supervising = tokio::spawn(supervisor.run(offered).in_current_span());
     let server = config.server.clone();

@@ -12,6 +12,7 @@ pub mod gates;
 pub mod instance;
 pub mod join;
 pub mod journal;
+pub mod logs;
 pub mod metrics;
 pub mod reconcile;
 pub mod session;

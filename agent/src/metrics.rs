@@ -85,7 +85,11 @@ impl Metrics {
             certificate: Gauge::default(),
             turned: AtomicU64::new(now().unix_millis()),
         };
-        registry.register("build", "The agent's version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register(
+            "build",
+            "The agent's version",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
         registry.register("instances", "Instances by service and phase", metrics.instances.clone());
         registry.register("flips", "Changes of shares, by service", metrics.flips.clone());
         registry.register_with_unit(
@@ -104,7 +108,11 @@ impl Metrics {
             "Connections that were cut when instances were taken out",
             metrics.cut.clone(),
         );
-        registry.register("session_connected", "1 while there is a session with the server", metrics.connected.clone());
+        registry.register(
+            "session_connected",
+            "1 while there is a session with the server",
+            metrics.connected.clone(),
+        );
         registry.register("sessions", "Sessions with the server that were begun", metrics.sessions.clone());
         registry.register_with_unit(
             "certificate_expiry_timestamp",

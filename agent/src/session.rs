@@ -1,6 +1,6 @@
 //! The agent's connection to the server: dialled, kept, dialled again. Losing it stops nothing on the host.
 
-use crate::metrics::Metrics;
+use crate::{logs::LogRequests, metrics::Metrics};
 use backon::BackoffBuilder as _;
 use handover_model::{HostReport, Target};
 use handover_proto::v1::{
@@ -46,6 +46,8 @@ pub struct Session {
     pub offers: mpsc::Sender<Offer>,
     /// The connection, for those who fetch bundles.
     pub server: watch::Sender<Option<Channel>>,
+    /// Who answers where the server asks what instances wrote.
+    pub logs: LogRequests,
     /// Where sessions are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -176,6 +178,11 @@ impl Session {
                         let reason = format!("the target makes no sense: {error}");
                         say(out, FromAgent::TargetRefused(TargetRefused { revision, reason })).await?;
                     }
+                }
+            }
+            Some(FromServer::ReadLogs(asked)) => {
+                if let Some(channel) = self.server.borrow().clone() {
+                    self.logs.answer(asked, channel);
                 }
             }
             // A message of a later minor release: not for this agent.

@@ -3,7 +3,9 @@
 pub mod api;
 pub mod blobs;
 pub mod cli;
+pub mod events;
 pub mod fleet;
+pub mod logs;
 pub mod metrics;
 pub mod server;
 pub mod server_command;

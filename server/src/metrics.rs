@@ -122,7 +122,11 @@ impl Metrics {
         };
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("server_build", "The server's version", build);
-        registry.register("grpc_requests", "Calls by method and code, when they ended", metrics.calls.clone());
+        registry.register(
+            "grpc_requests",
+            "Calls by method and code, when they ended",
+            metrics.calls.clone(),
+        );
         registry.register("sessions_opened", "Agents' sessions begun", metrics.sessions_opened.clone());
         registry.register("sessions_ended", "Agents' sessions ended", metrics.sessions_ended.clone());
         registry.register("deployments_ended", "Deployments ended", metrics.deployments_ended.clone());
@@ -209,8 +213,11 @@ impl Metrics {
             let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
             self.hosts.set(number(counts.hosts));
             self.connected.set(number(counts.connected));
-            let states =
-                [("running", counts.running), ("paused", counts.paused), ("rolling_back", counts.rolling_back)];
+            let states = [
+                ("running", counts.running),
+                ("paused", counts.paused),
+                ("rolling_back", counts.rolling_back),
+            ];
             for (state, count) in states {
                 self.deployments.get_or_create(&StateLabel { state }).set(number(count));
             }

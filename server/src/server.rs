@@ -190,7 +190,9 @@ impl Running {
 
         let stop = CancellationToken::new();
         let (fleet, task) = Fleet::start(store, bundles.clone(), stop.clone()).await?;
-        counters.into_iter().for_each(|(listener, counts)| fleet.metrics().count_connections(listener, counts));
+        counters
+            .into_iter()
+            .for_each(|(listener, counts)| fleet.metrics().count_connections(listener, counts));
         if let Some(endpoint) = endpoint {
             tokio::spawn(endpoint.serve(Arc::new(Vitals::of(fleet.clone())), stop.clone()));
         }
@@ -201,6 +203,7 @@ impl Running {
             fleet_name: fleet_name.to_string(),
             address: arguments.address.clone().unwrap_or_else(|| own_address(bound)),
             started: now,
+            logs: Arc::default(),
             stop: stop.clone(),
         };
         let running = Self {
@@ -229,9 +232,15 @@ async fn endpoint(wanted: Option<Metrics>) -> Result<Option<Endpoint>, EndpointE
     match wanted {
         Some(Metrics::Off) => Ok(None),
         Some(Metrics::At(address)) => Endpoint::bind(address).await.map(Some),
-        None => Ok(Endpoint::bind(METRICS).await.map_err(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "metrics and health are not told; --metrics gives them another address");
-        }).ok()),
+        None => Ok(Endpoint::bind(METRICS)
+            .await
+            .map_err(|error| {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "metrics and health are not told; --metrics gives them another address"
+                );
+            })
+            .ok()),
     }
 }
 
@@ -245,7 +254,12 @@ fn router(context: &Context) -> tonic::transport::server::Router<Layers> {
         EnrolmentServiceServer::new(Enrolments(context.clone())).max_decoding_message_size(MAX_MESSAGE);
     let operators =
         OperatorServiceServer::new(Operators(context.clone())).max_decoding_message_size(MAX_MESSAGE);
-    http2_server().layer(CountLayer(context.fleet.metrics())).layer(AuthoriseLayer).add_service(agents).add_service(enrolments).add_service(operators)
+    http2_server()
+        .layer(CountLayer(context.fleet.metrics()))
+        .layer(AuthoriseLayer)
+        .add_service(agents)
+        .add_service(enrolments)
+        .add_service(operators)
 }
 
 /// Where agents reach the server if nobody says: the address that it listens on, or this machine's name where that

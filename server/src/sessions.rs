@@ -8,8 +8,8 @@ use handover_model::{HostName, HostReport};
 use handover_proto::{
     status::{self, Reason, refuse},
     v1::{
-        AgentMessage, Heartbeat, Hello, ServerMessage, Welcome, agent_message::Message as FromAgent,
-        server_message::Message as FromServer,
+        AgentMessage, Heartbeat, Hello, ReadLogs, ServerMessage, Welcome,
+        agent_message::Message as FromAgent, server_message::Message as FromServer,
     },
     version,
 };
@@ -29,6 +29,8 @@ pub const INTRODUCTION: Duration = Duration::from_secs(10);
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 /// After that long without a word the agent is taken for lost.
 pub const SILENCE: Duration = Duration::from_secs(20);
+/// Requests for logs that wait.
+const LOG_REQUESTS: usize = 8;
 /// Messages that wait for the network.
 const OUTGOING: usize = 4;
 
@@ -40,6 +42,7 @@ struct Session {
     incoming: Streaming<AgentMessage>,
     outgoing: mpsc::Sender<Result<ServerMessage, Status>>,
     target: watch::Receiver<Option<Arc<handover_proto::v1::Target>>>,
+    logs: mpsc::Receiver<ReadLogs>,
     end: oneshot::Receiver<Refusal>,
 }
 
@@ -62,6 +65,7 @@ pub async fn open(
         .map(|skew| format!("agent {skew}"))
         .unwrap_or_default();
     let (target_in, target) = watch::channel(None);
+    let (logs_in, logs) = mpsc::channel(LOG_REQUESTS);
     let (end_in, end) = oneshot::channel();
     let introduction = Introduction {
         version: hello.version,
@@ -76,7 +80,7 @@ pub async fn open(
     let number = fleet
         .ask(move |desk| {
             let session = desk.state.open_session(&name, &serial, introduction, desk.now, desk.effects)?;
-            let link = Link { session, target: target_in, end: end_in };
+            let link = Link { session, target: target_in, logs: logs_in, end: end_in };
             if let Some(former) = desk.links.insert(name.clone(), link) {
                 let _ = former.end.send(Refusal::SessionReplaced(name));
             }
@@ -90,7 +94,7 @@ pub async fn open(
     let span = tracing::info_span!("session", %host, session = number);
     span.in_scope(|| tracing::info!("session begins"));
     fleet.metrics().session_opened();
-    let session = Session { fleet, host, number, incoming, outgoing, target, end };
+    let session = Session { fleet, host, number, incoming, outgoing, target, logs, end };
     tokio::spawn(session.run(stop).instrument(span));
     Ok(ReceiverStream::new(messages))
 }
@@ -163,6 +167,7 @@ impl Session {
                     let Some(target) = target else { continue };
                     FromServer::Target((*target).clone())
                 }
+                Some(order) = self.logs.recv() => FromServer::ReadLogs(order),
                 _ = heartbeat.tick() => {
                     sequence += 1;
                     FromServer::Heartbeat(Heartbeat { sequence })

@@ -112,7 +112,10 @@ mod tests {
         let (fleet, _task) = Fleet::start(store, bundles, stop.clone()).await.unwrap();
         let _stop = stop.drop_guard();
         let vitals = Vitals::of(fleet.clone());
-        assert_eq!(vitals.look().await, Health { healthy: true, text: "ok: 0 of 0 agents connected\n".into() });
+        assert_eq!(
+            vitals.look().await,
+            Health { healthy: true, text: "ok: 0 of 0 agents connected\n".into() }
+        );
 
         hang.send_replace(true);
         let write = fleet.ask(|desk| {

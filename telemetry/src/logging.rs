@@ -50,7 +50,9 @@ pub struct LogArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// journald was asked for and is not there.
-    #[error("cannot log to journald: is systemd-journald running? `--log-format text` writes to standard error")]
+    #[error(
+        "cannot log to journald: is systemd-journald running? `--log-format text` writes to standard error"
+    )]
     Journald(#[source] io::Error),
     /// The filter is none.
     #[error("{FILTER} is no filter of log lines, as `info` or `handover=debug`")]

@@ -22,6 +22,7 @@ pub const TABLE: &[(&str, Who)] = &[
     ("/handover.v1.EnrolmentService/Enrol", Who::Anyone),
     ("/handover.v1.AgentService/Session", Who::Agents),
     ("/handover.v1.AgentService/FetchBundle", Who::Agents),
+    ("/handover.v1.AgentService/SendLogs", Who::Agents),
     ("/handover.v1.OperatorService/GetServer", Who::Operators),
     ("/handover.v1.OperatorService/CreateToken", Who::Operators),
     ("/handover.v1.OperatorService/ListTokens", Who::Operators),
@@ -44,6 +45,8 @@ pub const TABLE: &[(&str, Who)] = &[
     ("/handover.v1.OperatorService/ListDeployments", Who::Operators),
     ("/handover.v1.OperatorService/WatchDeployment", Who::Operators),
     ("/handover.v1.OperatorService/AbortDeployment", Who::Operators),
+    ("/handover.v1.OperatorService/WatchEvents", Who::Operators),
+    ("/handover.v1.OperatorService/ReadLogs", Who::Operators),
 ];
 
 /// Whether the caller may make the call with this path.

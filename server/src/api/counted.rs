@@ -99,7 +99,8 @@ impl hyper::body::Body for CountedBody {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
-                    self.call.end(Status::from_header_map(trailers).map_or(Code::Unknown, |status| status.code()));
+                    self.call
+                        .end(Status::from_header_map(trailers).map_or(Code::Unknown, |status| status.code()));
                 }
             }
             Poll::Ready(Some(Err(status))) => self.call.end(status.code()),

@@ -5,6 +5,8 @@ mod authorise;
 mod caller;
 mod counted;
 mod enrolment;
+mod events;
+mod logs;
 mod operators;
 mod request;
 mod uploads;
@@ -18,7 +20,7 @@ pub use counted::CountLayer;
 pub use enrolment::Enrolments;
 pub use operators::Operators;
 
-use crate::{blobs::Bundles, fleet::Fleet};
+use crate::{blobs::Bundles, fleet::Fleet, logs::LogRequests};
 use handover_identity::Ca;
 use handover_model::Timestamp;
 use std::sync::Arc;
@@ -42,6 +44,8 @@ pub struct Context {
     pub address: String,
     /// When the server began.
     pub started: Timestamp,
+    /// Requests for logs that are open.
+    pub logs: Arc<LogRequests>,
     /// Cancelled when the server stops: ends sessions and watches.
     pub stop: CancellationToken,
 }

@@ -1,6 +1,6 @@
 //! What operators call. Each call: convert, ask the fleet, convert back.
 
-use super::{Context, request, uploads, views, watches};
+use super::{Context, events, logs, request, uploads, views, watches};
 use crate::fleet::{DeploymentRecord, HostChange, Refusal};
 use handover_identity::{JoinToken, OperatorName, ServerAddress, TokenId, wall_clock};
 use handover_model::{DeploymentId, Digest, Duration, HostName, Release, ReleaseRef, ServiceName};
@@ -66,6 +66,8 @@ impl Operators {
 impl OperatorService for Operators {
     type WatchServicesStream = ReceiverStream<Result<v1::ListServicesResponse, Status>>;
     type WatchDeploymentStream = ReceiverStream<Result<v1::Deployment, Status>>;
+    type WatchEventsStream = ReceiverStream<Result<v1::Events, Status>>;
+    type ReadLogsStream = ReceiverStream<Result<v1::Logs, Status>>;
 
     async fn get_server(&self, _: Request<v1::GetServerRequest>) -> Answer<v1::ServerInfo> {
         Ok(Response::new(v1::ServerInfo {
@@ -317,6 +319,17 @@ impl OperatorService for Operators {
             async move { Self::deployment(&context, id).await }
         });
         Ok(Response::new(stream))
+    }
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Answer<Self::WatchEventsStream> {
+        Ok(Response::new(events::stream(&self.0, &request.into_inner())?))
+    }
+
+    async fn read_logs(&self, request: Request<v1::ReadLogsRequest>) -> Answer<Self::ReadLogsStream> {
+        Ok(Response::new(logs::read(&self.0, request.into_inner()).await?))
     }
 
     async fn abort_deployment(&self, request: Request<v1::AbortDeploymentRequest>) -> Answer<v1::Deployment> {

@@ -1,7 +1,12 @@
 //! The loop around the fleet's state: collects what is asked, decides, writes one commit, waits for it, acts.
 
 use super::{effects::Effects, persist, refusal::Refusal, reports::Reports, state::State};
-use crate::{blobs::Bundles, metrics::Metrics, store::Store};
+use crate::{
+    blobs::Bundles,
+    events::{self, EventKind, Events},
+    metrics::Metrics,
+    store::Store,
+};
 use handover_model::{DeploymentId, HostName, HostReport, Timestamp};
 use handover_proto::v1;
 use handover_rollout::Deployment;
@@ -29,6 +34,8 @@ pub struct Link {
     pub session: u64,
     /// The latest target; a later one replaces it.
     pub target: watch::Sender<Option<Arc<v1::Target>>>,
+    /// Asks the host for what its instances wrote.
+    pub logs: mpsc::Sender<v1::ReadLogs>,
     /// Ends the session.
     pub end: oneshot::Sender<Refusal>,
 }
@@ -64,6 +71,7 @@ pub struct Fleet {
     changes: watch::Receiver<u64>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
+    events: Events,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -91,6 +99,8 @@ impl Fleet {
         let reports = Arc::new(Reports::default());
         let (changed, changes) = watch::channel(0);
         let metrics = Arc::new(Metrics::new());
+        let events = Events::default();
+        events.publish(events::from_store(&state));
         let actor = Actor {
             state,
             links: BTreeMap::new(),
@@ -100,10 +110,11 @@ impl Fleet {
             store: Arc::clone(&store),
             bundles,
             metrics: Arc::clone(&metrics),
+            events: events.clone(),
             now,
         };
         let task = tokio::spawn(actor.run(first, stop));
-        Ok((Self { questions, reports, changes, store, metrics }, task))
+        Ok((Self { questions, reports, changes, store, metrics, events }, task))
     }
 
     /// Has something decided, and answers once everything that follows is durable.
@@ -149,6 +160,12 @@ impl Fleet {
         Arc::clone(&self.metrics)
     }
 
+    /// What happened.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.events.clone()
+    }
+
     /// A deployment as the journal has it, also one that ended long ago.
     ///
     /// # Errors
@@ -171,6 +188,7 @@ struct Actor {
     store: Arc<dyn Store>,
     bundles: Bundles,
     metrics: Arc<Metrics>,
+    events: Events,
     now: Timestamp,
 }
 
@@ -234,7 +252,7 @@ impl Actor {
         answers: Vec<Answer>,
         decided: Result<(), Refusal>,
     ) -> Result<(), FleetError> {
-        let Effects { writes, targets, end_sessions, changed, keep_bundles } = effects;
+        let Effects { writes, targets, end_sessions, changed, events, keep_bundles } = effects;
         let written = match decided {
             Ok(()) if writes.is_empty() => Ok(()),
             Ok(()) => {
@@ -258,6 +276,7 @@ impl Actor {
         for host in targets {
             self.send_target(&host);
         }
+        self.tell(events);
         if changed {
             self.changed.send_modify(|count| *count += 1);
         }
@@ -268,6 +287,33 @@ impl Actor {
             persist::prune(&self.bundles, keep);
         }
         Ok(())
+    }
+
+    /// Counts and remembers what happened.
+    fn tell(&self, events: Vec<events::Event>) {
+        for event in &events {
+            match event.kind {
+                EventKind::DeploymentSucceeded => self.metrics.deployment_ended("succeeded"),
+                EventKind::DeploymentRolledBack => self.metrics.deployment_ended("rolled_back"),
+                EventKind::DeploymentNeedsPerson => self.metrics.deployment_ended("needs_person"),
+                EventKind::ReleasePushed
+                | EventKind::DeploymentCreated
+                | EventKind::StageEntered
+                | EventKind::HostFailed
+                | EventKind::DeploymentPaused
+                | EventKind::RollbackStarted
+                | EventKind::HostEnrolled
+                | EventKind::HostConnected
+                | EventKind::HostDisconnected
+                | EventKind::HostRemoved
+                | EventKind::TargetRefused
+                | EventKind::InstanceReady
+                | EventKind::InstanceUnhealthy
+                | EventKind::InstanceFailed
+                | EventKind::InstanceGaveUp => {}
+            }
+        }
+        self.events.publish(events);
     }
 
     fn send_target(&self, host: &HostName) {

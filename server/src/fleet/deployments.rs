@@ -7,7 +7,10 @@ use super::{
     refusal::Refusal,
     state::{RETURN_GRACE, State},
 };
-use crate::store::Keyspace;
+use crate::{
+    events::{self, EventKind},
+    store::Keyspace,
+};
 use handover_model::{DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp, Version};
 use handover_rollout::{Command, Deployment, Event, Outcome, Plan, Record, Step};
 use std::collections::BTreeSet;
@@ -296,6 +299,7 @@ impl State {
         effects.changed = true;
         for record in &step.records {
             tell(id, &live.engine, record);
+            effects.events.extend(event_of(id, live.engine.release(), record));
             effects.put(Keyspace::Journal, journal_key(id, live.sequence), record)?;
             live.sequence += 1;
         }
@@ -330,6 +334,7 @@ impl State {
         record.records = live.sequence;
         effects.put(Keyspace::Deployments, deployment_key(id), record)?;
         tracing::info!(?ending, reason = record.reason, "deployment ended");
+        effects.events.push(events::ended(id, record, ending, now));
         let (purpose, release) = (record.purpose, record.release.clone());
         self.settle(&release, purpose, ending, &live.engine, effects)?;
         self.finals.insert(id, live);
@@ -411,6 +416,30 @@ fn tell(id: DeploymentId, engine: &Deployment, record: &Record) {
         | Record::BakePassed { .. }
         | Record::DeadlinesLifted { .. }
         | Record::Ended { .. } => {}
+    }
+}
+
+/// What a record tells people who watch; its end is told by the deployment's own record.
+fn event_of(id: DeploymentId, release: &ReleaseRef, record: &Record) -> Option<events::Event> {
+    let event = |kind, at: &Timestamp| events::Event::new(kind, *at).deployment(id).release(release);
+    match record {
+        Record::Created { by, at, .. } => Some(event(EventKind::DeploymentCreated, at).by(by)),
+        Record::StageEntered { stage, at } => {
+            Some(event(EventKind::StageEntered, at).text(&format!("stage {stage}")))
+        }
+        Record::HostFailed { host, reason, at } => {
+            Some(event(EventKind::HostFailed, at).host(host).text(reason))
+        }
+        Record::Paused { reason, at } => Some(event(EventKind::DeploymentPaused, at).text(reason)),
+        Record::RollbackStarted { reason, at } => Some(event(EventKind::RollbackStarted, at).text(reason)),
+        Record::Planned { .. }
+        | Record::LeftOut { .. }
+        | Record::Started { .. }
+        | Record::BakeStarted { .. }
+        | Record::BakePassed { .. }
+        | Record::HostMoved { .. }
+        | Record::DeadlinesLifted { .. }
+        | Record::Ended { .. } => None,
     }
 }
 

@@ -6,4 +6,5 @@ mod agents;
 mod deployments;
 mod enrolment;
 mod fixture;
+mod logs;
 mod releases;

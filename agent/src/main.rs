@@ -25,7 +25,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Join a fleet with a token of `handover token create`.
-    Join(JoinArgs),
+    Join(Box<JoinArgs>),
     /// Run the agent.
     Run {
         /// The configuration that `join` wrote.
@@ -93,7 +93,7 @@ fn main() -> ExitCode {
     let Cli { log, command } = Cli::parse();
     let logging = handover_telemetry::logging::init(log.format, "handover-agent");
     let done = logging.map_err(Into::into).and_then(|()| match command {
-        Command::Join(args) => with_runtime(join(args)),
+        Command::Join(args) => with_runtime(join(*args)),
         Command::Run { config } => with_runtime(run(config)),
         Command::Stop { config } => with_runtime(stop(config)),
         Command::Man { folder } => clap_mangen::generate_to(Cli::command(), &folder)

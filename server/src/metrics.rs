@@ -259,9 +259,12 @@ impl Drop for Open {
     }
 }
 
+/// A listener's name and what its acceptor counts.
+type Listener = (&'static str, Arc<AcceptCounters>);
+
 /// What the acceptors count, read when it is asked for.
 #[derive(Clone, Debug, Default)]
-struct Connections(Arc<Mutex<Vec<(&'static str, Arc<AcceptCounters>)>>>);
+struct Connections(Arc<Mutex<Vec<Listener>>>);
 
 type Read = fn(&AcceptCounters) -> u64;
 

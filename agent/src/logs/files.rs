@@ -380,7 +380,7 @@ mod tests {
         writeln!(log, "before").unwrap();
         let (before, mut following) = super::before(dir.path(), &request(9)).unwrap();
         assert_eq!(texts(&before.lines), ["before"]);
-        let rotation = Rotation { max_size: 8192, keep: 3 };
+        let rotation = Rotation { max_size: 8192, keep: 20 };
         let (mut written, mut seen) = (Vec::new(), Vec::new());
         for round in 0..4 {
             for number in 0..300 {

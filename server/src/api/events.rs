@@ -84,7 +84,10 @@ async fn tell(events: &Events, wanted: &Wanted, out: &mpsc::Sender<Result<v1::Ev
         }
         rest = after;
     }
-    while wanted.follow {
+    if !wanted.follow {
+        return;
+    }
+    loop {
         last.borrow_and_update();
         let page = events.after(at, BATCH);
         at = page.events.last().map_or(at, |(number, _)| *number);

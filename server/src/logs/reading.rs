@@ -87,32 +87,53 @@ impl Reading {
     pub async fn run(mut self) {
         let deadline = Instant::now() + if self.follow { FOLLOWED } else { DEADLINE };
         loop {
-            if !self.tell().await || self.merge.is_done() {
+            if !self.tell().await || (self.merge.is_done() && !self.owes()) {
                 return;
             }
             let now = wall_clock();
             let window = self.merge.wake().map(|at| Instant::now() + at.since(now));
             let waits = self.rows.iter().filter(|row| !row.over).filter_map(|row| row.until);
             let wake = waits.chain(window).min().unwrap_or(deadline).min(deadline);
-            let out = self.out.clone();
+            let (out, owes) = (self.out.clone(), self.owes());
             tokio::select! {
+                // In this order: who is late has nothing that waits to be taken.
+                biased;
                 () = out.closed() => return,
                 heard = poll_fn(|context| self.poll(context)) => self.take(heard),
-                () = sleep_until(wake) => {}
+                // The reader reads again: what is owed can be told.
+                room = out.reserve(), if owes => drop(room),
+                () = sleep_until(wake) => self.end_late(),
             }
-            let now = Instant::now();
-            for number in 0..self.rows.len() {
-                let late = self.rows[number].until.is_some_and(|until| until <= now);
-                if !self.rows[number].over && (late || now >= deadline) {
-                    let why = if late {
-                        "its agent said nothing in time; is it an older version?"
-                    } else {
-                        "the time for this request is over"
-                    };
-                    self.end(number, Some(why.to_owned()));
+            if Instant::now() >= deadline {
+                let open: Vec<usize> = (0..self.rows.len()).filter(|row| !self.rows[*row].over).collect();
+                for row in open {
+                    self.end(row, Some("the time for this request is over".to_owned()));
+                }
+                if self.follow {
+                    return;
                 }
             }
         }
+    }
+
+    /// Gives up on hosts that were not heard of in time; not on those of which nothing is taken at the moment.
+    fn end_late(&mut self) {
+        let now = Instant::now();
+        for number in 0..self.rows.len() {
+            let wanted = self.merge.wants(number);
+            let Some(row) = self.rows.get_mut(number).filter(|row| !row.over) else { continue };
+            if !wanted {
+                row.until = row.until.map(|_| now + SILENCE);
+            } else if row.until.is_some_and(|until| until <= now) {
+                let why = "its agent said nothing in time; is it an older version?";
+                self.end(number, Some(why.to_owned()));
+            }
+        }
+    }
+
+    /// Whether a reader who was too slow must still be told something.
+    fn owes(&self) -> bool {
+        self.left_out > 0 || !self.ended.is_empty()
     }
 
     /// The next thing that any host says.
@@ -191,11 +212,7 @@ impl Reading {
                         self.left_out += message.lines.len() as u64;
                         self.ended = message.ended;
                         if message.lines.is_empty() {
-                            // The place comes free when the reader reads; there is nothing else to do.
-                            return match timeout(STALLED, self.out.reserve()).await {
-                                Ok(Ok(_)) => true,
-                                Ok(Err(_)) | Err(_) => false,
-                            };
+                            return true;
                         }
                     }
                     Err(mpsc::error::TrySendError::Closed(_)) => return false,

@@ -47,7 +47,6 @@ fn a_deployment_and_a_crash_are_told_in_order_and_what_the_store_knows_survives_
         "host_connected",
         "release_pushed",
         "deployment_created",
-        "stage_entered",
         "instance_ready",
         "deployment_succeeded",
         "release_pushed",

@@ -1,8 +1,10 @@
 //! Lines of journald, read by `journalctl`: the interface that systemd keeps, without linking its library.
 //!
 //! What was there is read backwards, so that the newest lines are the ones that fit; then a second run goes on behind
-//! the newest entry. Only entries of units that the agent names (`handover-INSTANCE.service`) are taken: another
-//! program may call itself by the service's name.
+//! the newest entry. Entries are found by the service's name, which is their identifier. Their unit is the one that the
+//! agent names (`handover-INSTANCE.service`) only where the program is in no cgroup of its own or is gone when journald
+//! looks (client_context_read_cgroup in journald-context.c); else the instance follows from the cgroup's name, or is
+//! not known. What another unit's program wrote under the service's name is not taken.
 
 use super::{Line, MAX_BYTES, MAX_LINE_BYTES, Piece, request::LogRequest};
 use handover_model::InstanceId;
@@ -31,7 +33,9 @@ struct Entry {
     #[serde(rename = "MESSAGE", default)]
     message: Value,
     #[serde(rename = "_SYSTEMD_UNIT", default)]
-    unit: Value,
+    unit: String,
+    #[serde(rename = "_SYSTEMD_CGROUP", default)]
+    cgroup: String,
 }
 
 /// Why journald cannot be read.
@@ -74,12 +78,15 @@ struct Running {
 fn start(request: &LogRequest, arguments: &[String]) -> Result<Running, JournalError> {
     let mut command = Command::new("journalctl");
     command
-        .args(["--output=json", "--output-fields=MESSAGE,_SYSTEMD_UNIT", "--all", "--no-pager", "--quiet"])
+        .args([
+            "--output=json",
+            "--output-fields=MESSAGE,_SYSTEMD_UNIT,_SYSTEMD_CGROUP",
+            "--all",
+            "--no-pager",
+            "--quiet",
+        ])
         .args(arguments)
         .arg(format!("SYSLOG_IDENTIFIER={}", request.service));
-    for instance in &request.instances {
-        command.arg(format!("_SYSTEMD_UNIT=handover-{instance}.service"));
-    }
     command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.kill_on_drop(true).spawn().map_err(JournalError::Start)?;
     let out = child.stdout.take().ok_or_else(|| JournalError::Start(io::Error::other("it has no output")))?;
@@ -205,10 +212,16 @@ async fn bounded_line(
 
 /// The line in an entry; `None` where it is none of an instance's, or older than asked.
 fn line(entry: Entry, request: &LogRequest) -> Option<Line> {
-    let unit = entry.unit.as_str()?.strip_prefix("handover-")?.strip_suffix(".service")?.to_owned();
-    // Without privileges journald does not believe the unit: then it is the agent's own.
-    let instance: Option<InstanceId> = if unit == "agent" { None } else { Some(unit.parse().ok()?) };
-    if instance.as_ref().is_some_and(|instance| !request.wants(instance)) {
+    let ours = entry.unit.strip_prefix("handover-");
+    if ours.is_none() && entry.unit.ends_with(".service") {
+        return None;
+    }
+    let instance = ours
+        .and_then(|unit| unit.strip_suffix(".service"))
+        .into_iter()
+        .chain(entry.cgroup.rsplit('/'))
+        .find_map(|name| instance_of(name, request));
+    if !request.instances.is_empty() && !instance.as_ref().is_some_and(|instance| request.wants(instance)) {
         return None;
     }
     let micros: u64 = entry.micros.parse().ok()?;
@@ -219,6 +232,13 @@ fn line(entry: Entry, request: &LogRequest) -> Option<Line> {
     let cut = text.len() > MAX_LINE_BYTES;
     text.truncate(MAX_LINE_BYTES);
     Some(Line { instance, micros: Some(micros), seen: false, text, cut })
+}
+
+/// The instance whose name begins `name`, where that is one of the service's: `web-d3`, also with more behind a dot.
+fn instance_of(name: &str, request: &LogRequest) -> Option<InstanceId> {
+    let name = name.split('.').next()?;
+    let rest = name.strip_prefix(request.service.as_str())?;
+    rest.starts_with('-').then(|| name.parse().ok()).flatten()
 }
 
 /// A field's value: text, or bytes where it is no UTF-8.
@@ -268,10 +288,24 @@ mod tests {
     }
 
     #[test]
+    fn the_instance_follows_from_the_cgroup_where_the_unit_does_not_tell_it() {
+        for (unit, cgroup, instance) in [
+            ("", "/handover-a/web-d3", Some("web-d3")),
+            ("handover-agent.service", "/system.slice/handover-agent.service/web-d3", Some("web-d3")),
+            ("session-1.scope", "/user.slice/session-1.scope", None),
+        ] {
+            let json = serde_json::json!({
+                "__REALTIME_TIMESTAMP": "2000001", "MESSAGE": "a", "_SYSTEMD_UNIT": unit, "_SYSTEMD_CGROUP": cgroup,
+            });
+            let line = read(&json.to_string()).unwrap();
+            assert_eq!(line.instance.as_ref().map(InstanceId::as_str), instance, "{unit} {cgroup}");
+        }
+    }
+
+    #[test]
     fn entries_of_others_and_older_ones_are_not_taken() {
         for other in [
             r#"{"__REALTIME_TIMESTAMP":"2000001","MESSAGE":"a","_SYSTEMD_UNIT":"web.service"}"#,
-            r#"{"__REALTIME_TIMESTAMP":"2000001","MESSAGE":"a"}"#,
             r#"{"__REALTIME_TIMESTAMP":"999999","MESSAGE":"a","_SYSTEMD_UNIT":"handover-web-d1.service"}"#,
             r#"{"__REALTIME_TIMESTAMP":"no","MESSAGE":"a","_SYSTEMD_UNIT":"handover-web-d1.service"}"#,
         ] {

@@ -124,9 +124,10 @@ async fn the_agents_call_ends_when_the_reader_goes_although_nothing_is_written()
     let server = Server::start();
     server.push("web", "1", "").await;
     let mut host = Host::of(&server, "a").await;
-    let stream = server.operator().await.read_logs(request(&["a"], true)).await.unwrap().into_inner();
+    let mut stream = server.operator().await.read_logs(request(&["a"], true)).await.unwrap().into_inner();
     let number = host.asked().await.request_id;
-    let (_more, sent) = host.send(vec![batch(number, Vec::new())]).await;
+    let (_more, sent) = host.send(vec![batch(number, vec![line(1, "one")])]).await;
+    assert_eq!(next(&mut stream).await.unwrap().lines.len(), 1);
     drop(stream);
     timeout(DEADLINE, sent).await.expect("the call goes on without a reader").unwrap().unwrap();
 }

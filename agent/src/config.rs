@@ -4,6 +4,7 @@ use handover_model::HostName;
 use serde::{Deserialize, Serialize};
 use std::{
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -26,6 +27,9 @@ pub struct AgentConfig {
     /// Log files of services that do not write to journald.
     #[serde(default = "default_logs")]
     pub logs: PathBuf,
+    /// Address of `/metrics` and `/healthz`; without it they are not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
 }
 
 fn default_state() -> PathBuf {

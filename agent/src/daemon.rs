@@ -1,18 +1,21 @@
 //! `handover-agent run`: what runs is taken over, then the server is dialled, for as long as the agent lives.
 
 use crate::{
-    bundles::Bundles, config::AgentConfig, instance::process::boot_id, session::Session, status,
-    supervisor::Supervisor,
+    bundles::Bundles, config::AgentConfig, instance::process::boot_id, logs::LogRequests, session::Session,
+    status, supervisor::Supervisor, vitals::Vitals,
 };
 use handover_daemon::{Heart, ServiceManager};
 use handover_identity::{ClientTls, Credentials, ServerAddress};
 use handover_model::HostReport;
 use handover_proto::v1::Hello;
+use handover_telemetry::Endpoint;
 use std::{error::Error, fs::File, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
 };
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// Targets on their way to the supervisor: the latest is the one that counts.
 const OFFERS: usize = 4;
@@ -27,7 +30,11 @@ const END: Duration = Duration::from_secs(2);
 /// # Errors
 /// When the host was never joined, another agent runs with the same state, or /proc is not there.
 pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let config = Arc::new(config);
+    let span = tracing::info_span!("agent", host = %config.name);
+    run_as(Arc::new(config)).instrument(span).await
+}
+
+async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + Sync>> {
     let _lock = lock(&config)?;
     let address: ServerAddress = config.server.parse()?;
     let credentials = Credentials::load(&config.identity())?;
@@ -37,6 +44,11 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
     let (server, channel) = watch::channel(None);
     let (offers, offered) = mpsc::channel(OFFERS);
     let (told, connected) = (seen.clone(), channel.clone());
+    let endpoint = match config.metrics {
+        Some(address) => Some(Endpoint::bind(address).await?),
+        None => None,
+    };
+    let metrics_at = endpoint.as_ref().map(|endpoint| format!(", metrics on {}", endpoint.address()));
     let bundles = Bundles::new(config.releases(), config.fetching(), channel);
     bundles.sweep()?;
     let supervisor = Supervisor::adopt(Arc::clone(&config), bundles, reports).await?;
@@ -48,16 +60,31 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
         revision: 0,
         session_id: format!("{:032x}", rand::random::<u128>()),
     };
-    let session = Session { hello, reports: seen, offers, server };
+    let metrics = supervisor.metrics();
+    let stop = CancellationToken::new();
+    if let Some(endpoint) = endpoint {
+        let vitals = Vitals {
+            config: Arc::clone(&config),
+            metrics: Arc::clone(&metrics),
+            reports: seen.clone(),
+            server: connected.clone(),
+        };
+        tokio::spawn(endpoint.serve(Arc::new(vitals), stop.clone()).in_current_span());
+    }
+    let session =
+        Session { hello, reports: seen, offers, server, logs: LogRequests::of(config.logs.clone()), metrics };
 
     let (heart, pulse) = Heart::new("the supervisor", PATIENCE);
     // A thread of its own: it writes to the disk in its turn, and a disk that hangs must not stop the session as well.
     let here = tokio::runtime::Handle::current();
-    let mut supervising = tokio::task::spawn_blocking(move || here.block_on(supervisor.run(offered, heart)));
-    let speaking = tokio::spawn({
-        let server = config.server.clone();
-        async move { session.keep(&server, || handover_identity::connect(&address, tls.config())).await }
-    });
+    let span = tracing::Span::current();
+    let mut supervising =
+        tokio::task::spawn_blocking(move || here.block_on(supervisor.run(offered, heart).instrument(span)));
+    let server = config.server.clone();
+    let speaking = async move {
+        session.keep(&server, || handover_identity::connect(&address, tls.config())).await;
+    };
+    let speaking = tokio::spawn(speaking.in_current_span());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = config.server.clone();
@@ -65,7 +92,12 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
     let mut manager = ServiceManager::of_this_process();
     manager.ready(status()).await;
     let watching = tokio::spawn(manager.watch(pulse, status));
-    eprintln!("handover-agent ready: host {}, server {}", config.name, config.server);
+    eprintln!(
+        "handover-agent ready: host {}, server {}{}",
+        config.name,
+        config.server,
+        metrics_at.unwrap_or_default()
+    );
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -73,6 +105,7 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
     }
     tracing::info!("the agent stops; what it runs goes on");
     watching.abort();
+    stop.cancel();
     ServiceManager::of_this_process().stopping().await;
     // The supervisor ends with the session that brings its targets. One that is stuck is left behind.
     speaking.abort();

@@ -4,9 +4,10 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use handover_agent::{config::AgentConfig, daemon, instance::launch, join::Joining};
 use handover_identity::JoinToken;
 use handover_model::{HostName, Label};
+use handover_telemetry::LogArgs;
 use std::{
     error::Error,
-    io::IsTerminal as _,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -15,6 +16,8 @@ use std::{
 #[derive(Debug, Parser)]
 #[command(name = "handover-agent", version, max_term_width = 110)]
 struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -22,7 +25,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Join a fleet with a token of `handover token create`.
-    Join(JoinArgs),
+    Join(Box<JoinArgs>),
     /// Run the agent.
     Run {
         /// The configuration that `join` wrote.
@@ -76,6 +79,9 @@ struct JoinArgs {
     /// Log files.
     #[arg(long, default_value = "/var/log/handover")]
     logs: PathBuf,
+    /// Address of /metrics and /healthz, as 127.0.0.1:7445; without it the agent tells neither.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
 }
 
 fn main() -> ExitCode {
@@ -84,15 +90,10 @@ fn main() -> ExitCode {
         launch::child_main();
     }
     handover_identity::install_crypto_provider();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("HANDOVER_LOG").unwrap_or_else(|_| "info".into()),
-        )
-        .init();
-    let done = match Cli::parse().command {
-        Command::Join(args) => with_runtime(join(args)),
+    let Cli { log, command } = Cli::parse();
+    let logging = handover_telemetry::logging::init(log.format, "handover-agent");
+    let done = logging.map_err(Into::into).and_then(|()| match command {
+        Command::Join(args) => with_runtime(join(*args)),
         Command::Run { config } => with_runtime(run(config)),
         Command::Stop { config } => with_runtime(stop(config)),
         Command::Man { folder } => clap_mangen::generate_to(Cli::command(), &folder).map_err(|error| {
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "handover-agent", &mut std::io::stdout());
             Ok(())
         }
-    };
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -154,6 +155,7 @@ async fn join(args: JoinArgs) -> Done {
         state: absolute(&args.state)?,
         runtime: absolute(&args.runtime)?,
         logs: absolute(&args.logs)?,
+        metrics: args.metrics,
     };
     let labels = args.labels.into_iter().map(|label| (label.key, label.value)).collect();
     let joining = Joining {

@@ -1,12 +1,13 @@
 //! The agent's connection to the server: dialled, kept, dialled again. Losing it stops nothing on the host.
 
+use crate::{logs::LogRequests, metrics::Metrics};
 use backon::BackoffBuilder as _;
 use handover_model::{HostReport, Target};
 use handover_proto::v1::{
     AgentMessage, Heartbeat, Hello, ServerMessage, TargetRefused, agent_message::Message as FromAgent,
     agent_service_client::AgentServiceClient, server_message::Message as FromServer,
 };
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, timeout},
@@ -45,6 +46,10 @@ pub struct Session {
     pub offers: mpsc::Sender<Offer>,
     /// The connection, for those who fetch bundles.
     pub server: watch::Sender<Option<Channel>>,
+    /// Who answers where the server asks what instances wrote.
+    pub logs: LogRequests,
+    /// Where sessions are counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why a session ended.
@@ -117,6 +122,7 @@ impl Session {
             .map_err(|_| SessionError::Silent)?;
         let mut stream = stream.map_err(ended)?.into_inner();
         self.server.send_replace(Some(channel));
+        self.metrics.session();
 
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut sequence = 0;
@@ -172,6 +178,11 @@ impl Session {
                         let reason = format!("the target makes no sense: {error}");
                         say(out, FromAgent::TargetRefused(TargetRefused { revision, reason })).await?;
                     }
+                }
+            }
+            Some(FromServer::ReadLogs(asked)) => {
+                if let Some(channel) = self.server.borrow().clone() {
+                    self.logs.answer(asked, channel);
                 }
             }
             // A message of a later minor release: not for this agent.

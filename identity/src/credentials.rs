@@ -87,6 +87,16 @@ impl Credentials {
         Self::new(key, &files::read(&directory.join(CERTIFICATE))?, &files::read(&directory.join(CA))?)
     }
 
+    /// What the certificate in `directory` says; the key is left alone.
+    ///
+    /// # Errors
+    /// When there is none, or it names nobody.
+    pub fn certificate(directory: &Path) -> Result<CertificateFacts, CredentialsError> {
+        let chain = certificates(&files::read(&directory.join(CERTIFICATE))?);
+        let leaf = chain.first().ok_or(CredentialsError::NoCertificate)?;
+        Ok(CertificateFacts::from_der(leaf)?)
+    }
+
     /// Whether `directory` holds credentials: the certificate, which [`save`](Self::save) writes last.
     #[must_use]
     pub fn exist(directory: &Path) -> bool {

@@ -98,6 +98,17 @@ name! {
     InstanceId, "instance", 96
 }
 
+impl InstanceId {
+    /// The deployment that started it, where the name tells: `web-d3` and `web-d3-r` were started by d3.
+    #[must_use]
+    pub fn deployment(&self) -> Option<DeploymentId> {
+        let name = self.0.strip_suffix("-r").unwrap_or(&self.0);
+        let (_, number) = name.rsplit_once("-d")?;
+        let plain = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        number.parse().ok().filter(|_| plain).map(DeploymentId)
+    }
+}
+
 /// The number of a deployment: counted up over the whole fleet, never used twice. Written as `d17`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -263,6 +274,16 @@ mod tests {
         assert_eq!("d17".parse(), Ok(DeploymentId::new(17)));
         assert_eq!("17".parse(), Ok(DeploymentId::new(17)));
         assert!("seventeen".parse::<DeploymentId>().is_err());
+    }
+
+    #[test]
+    fn an_instance_tells_the_deployment_that_started_it() {
+        let deployment = |name: &str| name.parse::<InstanceId>().unwrap().deployment();
+        assert_eq!(deployment("web-d3"), Some(DeploymentId::new(3)));
+        assert_eq!(deployment("web-d12-r"), Some(DeploymentId::new(12)));
+        for other in ["web", "web-1", "web-d", "web-d3x", "web-dev"] {
+            assert_eq!(deployment(other), None, "{other}");
+        }
     }
 
     #[test]

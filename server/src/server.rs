@@ -1,15 +1,19 @@
 //! The server from its start to its end: CA, store, fleet, the two listeners, and an orderly shutdown.
 
 use crate::{
-    api::{Agents, AuthoriseLayer, CallsLayer, Context, Enrolments, MAX_ENROLMENT, MAX_MESSAGE, Operators},
+    api::{
+        Agents, AuthoriseLayer, CallsLayer, Context, CountLayer, Enrolments, MAX_ENROLMENT, MAX_MESSAGE,
+        Operators,
+    },
     backup::{BackupError, Backups},
     blobs::{BlobError, Bundles},
     descriptors,
     fleet::{Fleet, FleetError, LoadError},
     heart::{Felt, feel},
     limits::{self, Limits},
-    server_command::ServerArgs,
+    server_command::{Metrics, ServerArgs},
     store::{OpenError, SledStore, Store, StoreError, format},
+    vitals::Vitals,
 };
 use handover_daemon::ServiceManager;
 use handover_identity::{
@@ -20,7 +24,8 @@ use handover_proto::v1::{
     agent_service_server::AgentServiceServer, enrolment_service_server::EnrolmentServiceServer,
     operator_service_server::OperatorServiceServer,
 };
-use std::{io, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc, time::Duration};
+use handover_telemetry::{Endpoint, EndpointError};
+use std::{io, net::SocketAddr, os::unix::fs::DirBuilderExt as _, path::PathBuf, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tower::layer::util::{Identity, Stack};
@@ -29,6 +34,9 @@ use tower::layer::util::{Identity, Stack};
 const SHUTDOWN: Duration = Duration::from_secs(5);
 /// How long the server's own certificate is good. It is made anew at each start.
 const SERVER_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Where metrics and health are told if nobody says.
+const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7444);
+
 /// Why the server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -90,6 +98,9 @@ pub enum ServerError {
         #[source]
         source: UnixListenError,
     },
+    /// The address of metrics and health is taken or not this machine's.
+    #[error("metrics and health have no address: choose another with --metrics, or `--metrics off`")]
+    Metrics(#[from] EndpointError),
     /// Signals cannot be waited for.
     #[error("signals cannot be waited for")]
     Signals(#[source] io::Error),
@@ -199,8 +210,18 @@ impl Running {
             .await
             .map_err(|source| ServerError::Unix { path: arguments.unix.clone(), source })?;
 
+        let endpoint = endpoint(arguments.metrics).await?;
+        let told = endpoint.as_ref().map(|endpoint| format!(", metrics on {}", endpoint.address()));
+        let counters = [("tls", incoming.counters()), ("unix", unix.counters())];
+
         let stop = CancellationToken::new();
         let (fleet, task) = Fleet::start(store, bundles.clone(), stop.clone()).await?;
+        counters
+            .into_iter()
+            .for_each(|(listener, counts)| fleet.metrics().count_connections(listener, counts));
+        if let Some(endpoint) = endpoint {
+            tokio::spawn(endpoint.serve(Arc::new(Vitals::of(fleet.clone())), stop.clone()));
+        }
         let context = Context {
             fleet,
             bundles,
@@ -210,6 +231,7 @@ impl Running {
             address: arguments.address.clone().unwrap_or_else(|| own_address(bound)),
             limits: Arc::new(Limits::default()),
             started: now,
+            logs: Arc::default(),
             stop: stop.clone(),
         };
         tokio::spawn(limits::report(incoming.counters(), context.limits.counters(), stop.clone()));
@@ -226,16 +248,18 @@ impl Running {
             stop,
         };
         eprintln!(
-            "handover server ready: TLS on {bound}, unix {}, fleet {fleet_name}, CA {}",
+            "handover server ready: TLS on {bound}, unix {}, fleet {fleet_name}, CA {}{}",
             arguments.unix.display(),
-            ca.fingerprint()
+            ca.fingerprint(),
+            told.unwrap_or_default()
         );
         Ok(running)
     }
 }
 
-/// Who may call what, and then how much.
-type Bounds = Stack<CallsLayer, Stack<AuthoriseLayer, Identity>>;
+/// What each call passes: counted first, then let through or refused, and then bounded.
+type Layers = Stack<CallsLayer, Stack<AuthoriseLayer, Stack<CountLayer, Identity>>>;
+
 /// Brings an older store's records to the format that this server writes, after a backup beside it.
 async fn bring_up(store: &dyn Store, backups: &Backups) -> Result<(), ServerError> {
     if let format::Standing::Older(from) = format::standing(store)? {
@@ -246,14 +270,33 @@ async fn bring_up(store: &dyn Store, backups: &Backups) -> Result<(), ServerErro
     Ok(format::bring_up(store).await?)
 }
 
+/// The address of metrics and health. Only one that was asked for must be free: several servers on one machine are
+/// not kept from starting by the default.
+async fn endpoint(wanted: Option<Metrics>) -> Result<Option<Endpoint>, EndpointError> {
+    match wanted {
+        Some(Metrics::Off) => Ok(None),
+        Some(Metrics::At(address)) => Endpoint::bind(address).await.map(Some),
+        None => Ok(Endpoint::bind(METRICS)
+            .await
+            .map_err(|error| {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "metrics and health are not told; --metrics gives them another address"
+                );
+            })
+            .ok()),
+    }
+}
+
 /// Every service behind the table of who may call what.
-fn router(context: &Context) -> tonic::transport::server::Router<Bounds> {
+fn router(context: &Context) -> tonic::transport::server::Router<Layers> {
     let agents = AgentServiceServer::new(Agents(context.clone())).max_decoding_message_size(MAX_MESSAGE);
     let enrolments =
         EnrolmentServiceServer::new(Enrolments(context.clone())).max_decoding_message_size(MAX_ENROLMENT);
     let operators =
         OperatorServiceServer::new(Operators(context.clone())).max_decoding_message_size(MAX_MESSAGE);
     http2_server()
+        .layer(CountLayer(context.fleet.metrics()))
         .layer(AuthoriseLayer)
         .layer(CallsLayer(Arc::clone(&context.limits)))
         .add_service(agents)

@@ -1,7 +1,12 @@
 //! `handover server`: its arguments.
 
 use clap::Args;
-use std::{net::SocketAddr, path::PathBuf};
+use handover_telemetry::LogArgs;
+use std::{
+    net::{AddrParseError, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 /// Runs the server: coordinates the fleet's agents, and answers operators.
 #[derive(Args, Clone, Debug)]
@@ -27,16 +32,40 @@ pub struct ServerArgs {
     /// That CA's key, PEM (PKCS#8)
     #[arg(long, value_name = "FILE", env = "HANDOVER_CA_KEY", requires = "ca_certificate")]
     pub ca_key: Option<PathBuf>,
+    /// Address of /metrics and /healthz, or `off`; without it 127.0.0.1:7444, unless that is taken
+    #[arg(long, value_name = "ADDR", env = "HANDOVER_METRICS")]
+    pub metrics: Option<Metrics>,
+    /// How the log is written
+    #[command(flatten)]
+    pub log: LogArgs,
 }
 
-/// Runs the server until it is told to stop. Logs go to stderr, filtered by `HANDOVER_LOG` (default `info`).
+/// Where the server tells its metrics and health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metrics {
+    /// Nowhere.
+    Off,
+    /// Here; port 0 takes a free one.
+    At(SocketAddr),
+}
+
+impl FromStr for Metrics {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" { Ok(Self::Off) } else { text.parse().map(Self::At) }
+    }
+}
+
+/// Runs the server until it is told to stop. Its log is filtered by `HANDOVER_LOG` (default `info`).
 ///
 /// Exit code 0 after an orderly end, 1 after an error, which is printed with its causes.
 #[must_use]
 pub fn run(arguments: &ServerArgs) -> std::process::ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HANDOVER_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    if let Err(error) = handover_telemetry::logging::init(arguments.log.format, "handover-server") {
+        eprintln!("error: {}", handover_model::chain(&error));
+        return std::process::ExitCode::FAILURE;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

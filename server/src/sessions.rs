@@ -9,10 +9,10 @@ use crate::{
 };
 use handover_model::{HostName, HostReport};
 use handover_proto::{
-    status::{Reason, refuse},
+    status::{self, Reason, refuse},
     v1::{
-        AgentMessage, Heartbeat, Hello, ServerMessage, Welcome, agent_message::Message as FromAgent,
-        server_message::Message as FromServer,
+        AgentMessage, Heartbeat, Hello, ReadLogs, ServerMessage, Welcome,
+        agent_message::Message as FromAgent, server_message::Message as FromServer,
     },
     version,
 };
@@ -25,6 +25,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
+use tracing::Instrument as _;
 
 /// How long an agent may take to say who it is.
 pub const INTRODUCTION: Duration = Duration::from_secs(10);
@@ -32,6 +33,8 @@ pub const INTRODUCTION: Duration = Duration::from_secs(10);
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 /// After that long without a word the agent is taken for lost.
 pub const SILENCE: Duration = Duration::from_secs(20);
+/// Requests for logs that wait.
+const LOG_REQUESTS: usize = 8;
 /// Messages that wait for the network.
 const OUTGOING: usize = 4;
 
@@ -43,6 +46,7 @@ struct Session {
     incoming: Streaming<AgentMessage>,
     outgoing: mpsc::Sender<Result<ServerMessage, Status>>,
     target: watch::Receiver<Option<Arc<handover_proto::v1::Target>>>,
+    logs: mpsc::Receiver<ReadLogs>,
     end: oneshot::Receiver<Refusal>,
     pace: Pace,
 }
@@ -77,6 +81,7 @@ pub async fn open(
         .map(|skew| format!("agent {skew}"))
         .unwrap_or_default();
     let (target_in, target) = watch::channel(None);
+    let (logs_in, logs) = mpsc::channel(LOG_REQUESTS);
     let (end_in, end) = oneshot::channel();
     let introduction = Introduction {
         version: hello.version,
@@ -91,7 +96,7 @@ pub async fn open(
     let number = fleet
         .ask(move |desk| {
             let session = desk.state.open_session(&name, &serial, introduction, desk.now, desk.effects)?;
-            let link = Link { session, target: target_in, end: end_in };
+            let link = Link { session, target: target_in, logs: logs_in, end: end_in };
             if let Some(former) = desk.links.insert(name.clone(), link) {
                 let _ = former.end.send(Refusal::SessionReplaced(name));
             }
@@ -102,11 +107,13 @@ pub async fn open(
     let welcome = Welcome { version: version::ProgramVersion::OWN.to_string(), fleet: fleet_name, skew };
     // There is room: nothing else was sent yet.
     let _ = outgoing.try_send(Ok(ServerMessage { message: Some(FromServer::Welcome(welcome)) }));
-    tracing::info!(%host, session = number, "session begins");
+    let span = tracing::info_span!("session", %host, session = number);
+    span.in_scope(|| tracing::info!("session begins"));
+    fleet.metrics().session_opened();
     let now = Instant::now();
     let pace = Pace { began: now, used: Bucket::default(), open: now, counters };
-    let session = Session { fleet, host, number, incoming, outgoing, target, end, pace };
-    tokio::spawn(session.run(stop));
+    let session = Session { fleet, host, number, incoming, outgoing, target, logs, end, pace };
+    tokio::spawn(session.run(stop).instrument(span));
     Ok(ReceiverStream::new(messages))
 }
 
@@ -133,10 +140,19 @@ async fn introduction(incoming: &mut Streaming<AgentMessage>) -> Result<Hello, S
     }
 }
 
+/// Why a session ended, as a metric's label has it.
+fn reason(why: &Status) -> &'static str {
+    if why.code() == tonic::Code::Ok {
+        return "closed";
+    }
+    status::Refusal::of(why).map_or("lost", |refusal| refusal.reason.as_str())
+}
+
 impl Session {
     async fn run(mut self, stop: CancellationToken) {
         let why = self.talk(&stop).await;
-        tracing::info!(host = %self.host, session = self.number, why = why.message(), "session ends");
+        tracing::info!(why = why.message(), "session ends");
+        self.fleet.metrics().session_ended(reason(&why));
         // Best effort: the peer may be gone, and nobody waits for one that does not read.
         let _ = self.outgoing.try_send(Err(why));
         let (host, number) = (self.host, self.number);
@@ -190,6 +206,7 @@ impl Session {
                     let Some(target) = target else { continue };
                     FromServer::Target((*target).clone())
                 }
+                Some(order) = self.logs.recv() => FromServer::ReadLogs(order),
                 _ = heartbeat.tick() => {
                     sequence += 1;
                     FromServer::Heartbeat(Heartbeat { sequence })

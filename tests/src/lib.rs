@@ -9,6 +9,7 @@
 )]
 
 pub mod duration;
+pub mod exposition;
 pub mod fleet;
 pub mod http;
 pub mod load;

@@ -27,6 +27,8 @@ pub(super) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 impl Supervisor {
     /// Does one thing.
     pub(super) fn act(&mut self, action: &Action) -> Outcome {
+        let span = self.span(action);
+        let _within = span.enter();
         tracing::debug!(?action);
         match action {
             Action::Fetch(id) => self.fetch(id),
@@ -37,6 +39,17 @@ impl Supervisor {
             Action::Drain(id) => self.drain(id),
             Action::Kill(id) => self.kill(id),
             Action::Forget(id) => self.forget(id),
+        }
+    }
+
+    /// What every line that an action writes carries.
+    fn span(&self, action: &Action) -> tracing::Span {
+        match super::held(action) {
+            Held::Service(service) => tracing::info_span!("shares", %service),
+            Held::Instance(id) => match self.instances.get(&id) {
+                Some(instance) => super::span(&id, instance.service()),
+                None => tracing::info_span!("instance", instance = %id),
+            },
         }
     }
 
@@ -123,11 +136,13 @@ impl Supervisor {
 
     fn set_shares(&mut self, service: &ServiceName, shares: &BTreeMap<InstanceId, Share>) -> Outcome {
         let took = self.gates.set_shares(service, shares, Instant::now())?;
+        self.metrics.flipped(service, took);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         for (id, share) in shares {
             let Some(instance) = self.instances.get_mut(id) else { continue };
             if instance.share != *share {
-                tracing::info!(instance = %id, from = %instance.share, to = %share, micros = nanos / 1000, "flip");
+                let deployment = id.deployment().map(tracing::field::display);
+                tracing::info!(instance = %id, deployment, from = %instance.share, to = %share, micros = nanos / 1000, "flip");
                 instance.share = *share;
                 instance.flip_nanos = Some(nanos);
             }
@@ -207,6 +222,8 @@ impl Supervisor {
         if let Some(ledger) = &mut report.ledger {
             ledger.reset += left;
         }
+        let ledger = report.ledger.unwrap_or_default();
+        self.metrics.cut(&service, ledger.force_closed, ledger.reset);
         report.share = Share::HIDDEN;
         report.phase = handover_model::InstancePhase::Exited;
         tracing::info!(instance = %id, "gone");

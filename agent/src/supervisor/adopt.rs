@@ -60,6 +60,7 @@ impl Supervisor {
             held: BTreeMap::new(),
             time_of_day,
             rotating: super::Rotating::default(),
+            metrics: Arc::default(),
             config,
             journal,
         };

@@ -20,6 +20,8 @@ impl Supervisor {
         if instance.life != life {
             return;
         }
+        let span = super::span(id, instance.service());
+        let _within = span.enter();
         match event {
             Event::Fetched(fetched) => self.fetched(id, &fetched),
             Event::Prepared(prepared) => self.prepared(id, prepared),

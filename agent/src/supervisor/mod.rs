@@ -19,6 +19,7 @@ use crate::{
     gates::{Gates, QueueWatch},
     instance::{Containment, ExitStatus, LaunchError, Launcher, Prepared, Running, notify::NotifySocket},
     journal::{Journal, NotWritten},
+    metrics::Metrics,
     reconcile::{Action, Observed, ObservedInstance, next_deadline, reconcile},
     session::Offer,
     state::{InstanceRecord, Run, State},
@@ -40,6 +41,7 @@ use tokio::{
     task::AbortHandle,
     time::{Instant, sleep_until},
 };
+use tracing::{Instrument as _, Span};
 
 /// Events under way at most: an instance has a few tasks, each of which sends few.
 const EVENTS: usize = 1024;
@@ -134,6 +136,7 @@ pub struct Supervisor {
     held: BTreeMap<Held, Timestamp>,
     time_of_day: TimeOfDay,
     rotating: Rotating,
+    metrics: Arc<Metrics>,
 }
 
 /// Instances whose log file is just being rotated.
@@ -184,6 +187,12 @@ fn held(action: &Action) -> Held {
 }
 
 impl Supervisor {
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// Runs until `offers` is closed: what runs on the host then stays. Each turn, at least one a second, is a beat of
     /// `heart`.
     pub async fn run(mut self, mut offers: mpsc::Receiver<Offer>, heart: Heart) {
@@ -193,6 +202,7 @@ impl Supervisor {
             self.settle();
             self.publish();
             heart.beat();
+            self.metrics.turned();
             let wake = self.wake();
             tokio::select! {
                 offer = offers.recv() => match offer {
@@ -384,9 +394,16 @@ impl Supervisor {
         if let Some(instance) = self.instances.get_mut(id) {
             let reporter =
                 Reporter { instance: id.clone(), life: instance.life, events: self.events.clone() };
-            instance.tasks.0.push(tokio::spawn(task(reporter)).abort_handle());
+            let task = task(reporter).instrument(span(id, instance.service()));
+            instance.tasks.0.push(tokio::spawn(task).abort_handle());
         }
     }
+}
+
+/// What every line about an instance carries.
+fn span(id: &InstanceId, service: &ServiceName) -> Span {
+    let deployment = id.deployment().map(tracing::field::display);
+    tracing::info_span!("instance", deployment, %service, instance = %id)
 }
 
 /// What a task tells the supervisor with.

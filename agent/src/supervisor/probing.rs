@@ -16,6 +16,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tracing::Instrument as _;
 
 /// How often the kernel is asked whether a connection was accepted.
 const ACCEPT_STEP: Duration = Duration::from_millis(2);
@@ -233,7 +234,8 @@ impl Supervisor {
         if let Some(instance) = self.instances.get_mut(id) {
             let reporter =
                 Reporter { instance: id.clone(), life: instance.life, events: self.events.clone() };
-            instance.probes.0.push(tokio::spawn(task(reporter)).abort_handle());
+            let task = task(reporter).instrument(super::span(id, instance.service()));
+            instance.probes.0.push(tokio::spawn(task).abort_handle());
         }
     }
 }

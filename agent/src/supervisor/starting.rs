@@ -228,6 +228,7 @@ impl Supervisor {
         let restart = instance.manifest.as_ref().map(|manifest| manifest.restart).unwrap_or_default();
         instance.failures = instance.failures.saturating_add(1);
         instance.restarts = instance.restarts.saturating_add(1);
+        self.metrics.failed(&instance.release.name.service);
         tracing::warn!(instance = %id, failures = instance.failures, reason, "failed");
         let state = if restart.attempts != 0 && instance.failures >= restart.attempts {
             let reason = format!("gave up after {} attempts; the last one: {reason}", instance.failures);

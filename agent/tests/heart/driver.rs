@@ -172,6 +172,13 @@ impl AgentService for Played {
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
 
+    async fn send_logs(
+        &self,
+        _: Request<Streaming<v1::LogBatch>>,
+    ) -> Result<Response<v1::SendLogsResponse>, Status> {
+        Err(Status::permission_denied("nobody asked"))
+    }
+
     async fn fetch_bundle(
         &self,
         request: Request<FetchBundleRequest>,

@@ -51,6 +51,7 @@ impl Host {
         let address = Ipv4Addr::new(127, 100 + (high & 0x7f), low, number);
         let path = |name: &str| folder.path().join(name);
         let config = AgentConfig {
+            metrics: None,
             server: driver.address.to_string(),
             name: name.parse().unwrap(),
             address: address.to_string(),

@@ -31,6 +31,36 @@ journalctl -D /run/log/journal -t web -o json --no-pager
 "#;
 
 #[test]
+fn what_a_real_journald_has_is_read_and_followed() {
+    if !is_root() || !Path::new(JOURNALD).exists() {
+        println!("SKIPPED: needs root and Debian's package systemd for {JOURNALD}");
+        return;
+    }
+    let (role, played) = playing("agent_that_reads_journald");
+    let output = Command::new("timeout")
+        .args([
+            "90",
+            "unshare",
+            "--mount",
+            "--net",
+            "--propagation",
+            "private",
+            "bash",
+            "-c",
+            SCRIPT,
+            "script",
+        ])
+        .args(command_of(&played))
+        .env(role, played)
+        .output()
+        .unwrap();
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("journald was read and followed"), "{said}");
+}
+
+#[test]
 fn a_real_journald_has_what_a_program_prints() {
     if !is_root() || !Path::new(JOURNALD).exists() {
         println!("SKIPPED: needs root and Debian's package systemd for {JOURNALD}");

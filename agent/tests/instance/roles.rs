@@ -1,7 +1,9 @@
 //! Parts that this test binary plays as another process: it is started again for one of these "tests".
 
-use crate::support::{Room, launcher, listener, session};
+use crate::support::{Room, SOON, launcher, listener, session};
+use handover_agent::logs::{LogRequest, Piece};
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::net::UnixDatagram,
     path::Path,
@@ -112,4 +114,88 @@ async fn program_that_prints_to_journald() {
     spec.log = handover_agent::instance::logs::journald_sink("web", "web-1");
     let running = crate::support::start(&spec, Vec::new()).await.unwrap();
     crate::support::within("the program's end", running.process.exited()).await;
+}
+
+/// Runs a program whose output goes to journald.
+async fn print_to_journald(instance: &str, script: &str) {
+    let room = Room::new();
+    let mut spec = room.shell(script);
+    spec.instance = instance.into();
+    spec.log = handover_agent::instance::logs::journald_sink("web", instance);
+    let running = crate::support::start(&spec, Vec::new()).await.unwrap();
+    crate::support::within("the program's end", running.process.exited()).await;
+}
+
+/// The texts of a request that is not followed. Their instances depend on whether the program, which is in no cgroup of its
+/// own here, is gone when journald looks.
+async fn read_journald(request: &LogRequest) -> Vec<Vec<u8>> {
+    let (out, mut pieces) = tokio::sync::mpsc::channel(1_000);
+    handover_agent::logs::read(Path::new("/nonexistent"), request, &out).await;
+    drop(out);
+    let mut lines = Vec::new();
+    while let Some(piece) = pieces.recv().await {
+        lines.extend(lines_of(piece));
+    }
+    lines
+}
+
+fn lines_of(piece: Piece) -> Vec<Vec<u8>> {
+    match piece {
+        Piece::Lines(lines) => lines
+            .into_iter()
+            .map(|line| {
+                assert!(line.micros.is_some() && !line.seen, "journald writes the time down");
+                line.text
+            })
+            .collect(),
+        Piece::Failed(why) => panic!("{why}"),
+        Piece::CaughtUp | Piece::Note(_) => Vec::new(),
+    }
+}
+
+#[tokio::test]
+#[ignore = "a role that other tests play"]
+async fn agent_that_reads_journald() {
+    if !plays("agent_that_reads_journald") {
+        return;
+    }
+    let all = LogRequest {
+        service: "web".parse().unwrap(),
+        instances: BTreeSet::new(),
+        since_millis: 0,
+        follow: false,
+        lines: 100,
+    };
+    print_to_journald("web-d1", "echo one; printf 'two \\033[31m\\377\\n'").await;
+    print_to_journald("web-d2", "echo three").await;
+    let expected = [b"one".as_slice(), b"two \x1b[31m\xff", b"three"].map(<[u8]>::to_vec);
+    let end = std::time::Instant::now() + SOON;
+    let mut read = Vec::new();
+    while read != expected {
+        assert!(std::time::Instant::now() < end, "{read:?}");
+        read = read_journald(&all).await;
+    }
+    let newest = LogRequest { lines: 2, ..all.clone() };
+    assert_eq!(read_journald(&newest).await, expected[1..]);
+
+    let follow = LogRequest { follow: true, lines: 1, ..all };
+    let (out, mut pieces) = tokio::sync::mpsc::channel(1);
+    let reading = tokio::spawn(async move {
+        handover_agent::logs::read(Path::new("/nonexistent"), &follow, &out).await;
+    });
+    let mut followed = Vec::new();
+    while followed.is_empty() {
+        followed = lines_of(crate::support::within("what was there", pieces.recv()).await.unwrap());
+    }
+    assert_eq!(followed, expected[2..]);
+    print_to_journald("web-d3", "echo four").await;
+    while followed.len() < 2 {
+        followed.extend(lines_of(crate::support::within("a new line", pieces.recv()).await.unwrap()));
+    }
+    assert_eq!(followed[1], b"four");
+    // Nobody reads any more: the next line ends the reading.
+    drop(pieces);
+    print_to_journald("web-d3", "echo five").await;
+    crate::support::within("the end of the reading", reading).await.unwrap();
+    println!("journald was read and followed");
 }

@@ -62,6 +62,24 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The host that it is about.
+    #[must_use]
+    pub fn host(&self) -> Option<&HostName> {
+        match self {
+            Self::HostReported { host, .. }
+            | Self::HostConnected { host }
+            | Self::HostDisconnected { host }
+            | Self::HostRemoved { host } => Some(host),
+            Self::Tick
+            | Self::Pause { .. }
+            | Self::Resume { .. }
+            | Self::Retry { .. }
+            | Self::Abort { .. } => None,
+        }
+    }
+}
+
 /// An order to the fleet. Idempotent: sent twice it does nothing the second time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {

@@ -1,10 +1,11 @@
 //! What agents call, each for itself: the host is the certificate's, never the message's.
 
-use super::{Context, held::Held, request, uploads};
+use super::{Context, held::Held, logs, request, uploads};
 use crate::sessions;
 use handover_model::{Digest, HostName};
 use handover_proto::v1::{
-    AgentMessage, BundleChunk, FetchBundleRequest, ServerMessage, agent_service_server::AgentService,
+    AgentMessage, BundleChunk, FetchBundleRequest, LogBatch, SendLogsResponse, ServerMessage,
+    agent_service_server::AgentService,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -30,6 +31,16 @@ impl AgentService for Agents {
             sessions::open(fleet.clone(), fleet_name.clone(), host, serial, incoming, counters, stop.clone());
         let stream = stream.await?;
         Ok(Response::new(stream))
+    }
+
+    async fn send_logs(
+        &self,
+        request: Request<Streaming<LogBatch>>,
+    ) -> Result<Response<SendLogsResponse>, Status> {
+        let (host, serial) = request::agent(&request)?;
+        let name = host.clone();
+        self.0.fleet.ask(move |desk| desk.state.is_enrolled(&name, &serial)).await?;
+        Ok(Response::new(logs::take(&self.0, &host, request.into_inner()).await?))
     }
 
     async fn fetch_bundle(

@@ -24,6 +24,7 @@ pub const TABLE: &[(&str, Who)] = &[
     ("/handover.v1.EnrolmentService/Enrol", Who::Anyone),
     ("/handover.v1.AgentService/Session", Who::Agents),
     ("/handover.v1.AgentService/FetchBundle", Who::Agents),
+    ("/handover.v1.AgentService/SendLogs", Who::Agents),
     ("/handover.v1.OperatorService/GetServer", Who::Operators),
     ("/handover.v1.OperatorService/Backup", Who::Local),
     ("/handover.v1.OperatorService/CreateToken", Who::Operators),
@@ -53,6 +54,8 @@ pub const TABLE: &[(&str, Who)] = &[
     ("/handover.v1.OperatorService/ExplainDeployment", Who::Operators),
     ("/handover.v1.OperatorService/Lock", Who::Operators),
     ("/handover.v1.OperatorService/Unlock", Who::Operators),
+    ("/handover.v1.OperatorService/WatchEvents", Who::Operators),
+    ("/handover.v1.OperatorService/ReadLogs", Who::Operators),
 ];
 
 /// Whether the caller may make the call with this path.

@@ -6,8 +6,11 @@ mod backups;
 mod caller;
 mod calls;
 mod control;
+mod counted;
 mod enrolment;
+mod events;
 mod held;
+mod logs;
 mod operators;
 mod request;
 mod stories;
@@ -19,10 +22,11 @@ pub use agents::Agents;
 pub use authorise::{AuthoriseLayer, TABLE, Who, authorise};
 pub use caller::Caller;
 pub use calls::CallsLayer;
+pub use counted::CountLayer;
 pub use enrolment::Enrolments;
 pub use operators::Operators;
 
-use crate::{backup::Backups, blobs::Bundles, fleet::Fleet, limits::Limits};
+use crate::{backup::Backups, blobs::Bundles, fleet::Fleet, limits::Limits, logs::LogRequests};
 use handover_identity::Ca;
 use handover_model::Timestamp;
 use std::sync::Arc;
@@ -52,6 +56,8 @@ pub struct Context {
     pub limits: Arc<Limits>,
     /// When the server began.
     pub started: Timestamp,
+    /// Requests for logs that are open.
+    pub logs: Arc<LogRequests>,
     /// Cancelled when the server stops: ends sessions and watches.
     pub stop: CancellationToken,
 }

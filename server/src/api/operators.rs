@@ -1,9 +1,9 @@
 //! What operators call. Each call: convert, ask the fleet, convert back.
 
 use super::{
-    Context, backups, control,
+    Context, backups, control, events,
     held::Held,
-    request, stories, uploads, views,
+    logs, request, stories, uploads, views,
     watches::{self, Watching},
 };
 use crate::fleet::{Act, DeploymentRecord, HostChange, Refusal};
@@ -64,7 +64,13 @@ impl Operators {
     fn watching<T>(&self, request: &Request<T>) -> Result<Watching, Status> {
         let Context { fleet, limits, stop, .. } = &self.0;
         let place = limits.watch(&request::operator(request))?;
-        Ok(Watching { changes: fleet.changes(), place, counters: limits.counters(), stop: stop.clone() })
+        Ok(Watching {
+            changes: fleet.changes(),
+            place,
+            counters: limits.counters(),
+            open: Some(fleet.metrics().watcher()),
+            stop: stop.clone(),
+        })
     }
 
     async fn host(&self, name: HostName) -> Answer<v1::Host> {
@@ -80,6 +86,8 @@ impl OperatorService for Operators {
     type BackupStream = ReceiverStream<Result<v1::BackupChunk, Status>>;
     type WatchDeploymentStream = Held<v1::Deployment, String>;
     type ExplainDeploymentStream = ReceiverStream<Result<v1::StoryLine, Status>>;
+    type WatchEventsStream = ReceiverStream<Result<v1::Events, Status>>;
+    type ReadLogsStream = ReceiverStream<Result<v1::Logs, Status>>;
 
     async fn get_server(&self, _: Request<v1::GetServerRequest>) -> Answer<v1::ServerInfo> {
         Ok(Response::new(v1::ServerInfo {
@@ -341,6 +349,17 @@ impl OperatorService for Operators {
             async move { Self::deployment(&context, id).await }
         });
         Ok(Response::new(stream))
+    }
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Answer<Self::WatchEventsStream> {
+        Ok(Response::new(events::stream(&self.0, &request.into_inner())?))
+    }
+
+    async fn read_logs(&self, request: Request<v1::ReadLogsRequest>) -> Answer<Self::ReadLogsStream> {
+        Ok(Response::new(logs::read(&self.0, request.into_inner()).await?))
     }
 
     async fn abort_deployment(&self, request: Request<v1::AbortDeploymentRequest>) -> Answer<v1::Deployment> {

@@ -60,6 +60,8 @@ pub(super) struct Watching {
     /// The watcher's place.
     pub(super) place: Place<String>,
     pub(super) counters: Arc<LimitCounters>,
+    /// Counts it among the open ones.
+    pub(super) open: Option<crate::metrics::Open>,
     pub(super) stop: CancellationToken,
 }
 
@@ -70,10 +72,11 @@ where
     F: Future<Output = Result<T, Refusal>> + Send,
     L: Fn() -> F + Send + Sync + 'static,
 {
-    let Watching { changes, place, counters, stop } = watching;
+    let Watching { changes, place, counters, open, stop } = watching;
     // For one snapshot, and for the word why the watch ended, which a reader who is late still gets.
     let (out, messages) = mpsc::channel(2);
     tokio::spawn(async move {
+        let _open = open;
         let Ok(last_word) = out.clone().reserve_owned().await else { return };
         let why = tokio::select! {
             () = stop.cancelled() => Some(End::from(Refusal::Stopping)),

@@ -11,6 +11,7 @@ mod demo;
 mod deploy;
 mod diagnostics;
 mod error;
+mod events;
 pub mod exit;
 mod explain;
 mod here;
@@ -20,11 +21,13 @@ mod init;
 mod json;
 mod live;
 mod lock;
+mod logs;
 mod manifest_file;
 mod manual;
 mod operator;
 mod outcome;
 mod pipe;
+mod plain;
 mod plan;
 mod release;
 mod schema;
@@ -109,6 +112,10 @@ enum Command {
     Status(status::StatusArgs),
     /// Go back to the previous release: one flip where the old one still runs.
     Rollback(deploy::RollbackArgs),
+    /// What a service's instances wrote, of all its hosts, in the order of time.
+    Logs(logs::LogsArgs),
+    /// What happened in the fleet: deployments, hosts, instances, releases.
+    Events(events::EventsArgs),
     /// Past deployments.
     History(history::HistoryArgs),
     /// Stop a deployment and take every host that it touched back.
@@ -203,6 +210,8 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Deploy(args) => deploy::deploy(args, connection, json).await,
         Command::Status(args) => status::run(args, connection, json).await,
         Command::Rollback(args) => deploy::rollback(args, connection, json).await,
+        Command::Logs(args) => logs::run(args, connection, json).await,
+        Command::Events(args) => events::run(args, connection, json).await,
         Command::History(args) => history::run(args, connection, json).await,
         Command::Abort(args) => deploy::abort(args, connection, json).await,
         Command::Pause(args) => control::pause(args, connection, json).await,

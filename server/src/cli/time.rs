@@ -20,6 +20,30 @@ pub(super) fn moment(millis: u64) -> String {
     }
 }
 
+/// A moment to the millisecond, in local time.
+pub(super) fn exact_moment(micros: u64) -> String {
+    let parsed = i64::try_from(micros).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    parsed.map_or_else(
+        || "-".to_owned(),
+        |moment| moment.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
+    )
+}
+
+/// Milliseconds of a span as people write it: a number and s, m, h or d; without a letter they are seconds.
+pub(super) fn parse_span(text: &str) -> Result<u64, String> {
+    let end = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
+    let (number, unit) = text.split_at(end);
+    let factor = match unit {
+        "" | "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(format!("{unit:?} is no unit: s, m, h or d")),
+    };
+    let number: u64 = number.parse().map_err(|_| "expected a time as 90s, 10m, 2h, 1d".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "that is too long ago".to_owned())
+}
+
 /// The time of day, with which plain lines begin.
 pub(super) fn clock() -> String {
     Timestamp::now().to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
@@ -68,6 +92,18 @@ mod tests {
             (90_000_000, "1d01h"),
         ] {
             assert_eq!(span(millis), text);
+        }
+    }
+
+    #[test]
+    fn spans_are_read() {
+        for (text, millis) in
+            [("90s", 90_000), ("10m", 600_000), ("2h", 7_200_000), ("1d", 86_400_000), ("5", 5_000)]
+        {
+            assert_eq!(parse_span(text), Ok(millis));
+        }
+        for bad in ["", "m", "1w", "-1s", "1.5h", "99999999999999999d"] {
+            assert!(parse_span(bad).is_err(), "{bad}");
         }
     }
 

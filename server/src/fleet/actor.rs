@@ -3,6 +3,8 @@
 use super::{effects::Effects, persist, refusal::Refusal, reports::Reports, state::State, vitals::Vitals};
 use crate::{
     blobs::Bundles,
+    events::{self, EventKind, Events},
+    metrics::Metrics,
     store::{Keyspace, Store},
 };
 use handover_model::{DeploymentId, HostName, HostReport, Timestamp};
@@ -32,6 +34,8 @@ pub struct Link {
     pub session: u64,
     /// The latest target; a later one replaces it.
     pub target: watch::Sender<Option<Arc<v1::Target>>>,
+    /// Asks the host for what its instances wrote.
+    pub logs: mpsc::Sender<v1::ReadLogs>,
     /// Ends the session.
     pub end: oneshot::Sender<Refusal>,
 }
@@ -66,6 +70,8 @@ pub struct Fleet {
     reports: Arc<Reports>,
     changes: watch::Receiver<u64>,
     store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    events: Events,
 }
 
 impl std::fmt::Debug for Fleet {
@@ -92,6 +98,9 @@ impl Fleet {
         let (questions, asked) = mpsc::channel(QUEUE);
         let reports = Arc::new(Reports::default());
         let (changed, changes) = watch::channel(0);
+        let metrics = Arc::new(Metrics::new());
+        let events = Events::default();
+        events.publish(events::from_store(&state));
         let actor = Actor {
             state,
             links: BTreeMap::new(),
@@ -100,10 +109,12 @@ impl Fleet {
             changed,
             store: Arc::clone(&store),
             bundles,
+            metrics: Arc::clone(&metrics),
+            events: events.clone(),
             now,
         };
         let task = tokio::spawn(actor.run(first, stop));
-        Ok((Self { questions, reports, changes, store }, task))
+        Ok((Self { questions, reports, changes, store, metrics, events }, task))
     }
 
     /// Has something decided, and answers once everything that follows is durable.
@@ -154,6 +165,18 @@ impl Fleet {
         self.changes.clone()
     }
 
+    /// What the server counts.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        self.events.clone()
+    }
+
     /// A deployment as the journal has it, also one that ended long ago.
     ///
     /// # Errors
@@ -194,6 +217,8 @@ struct Actor {
     changed: watch::Sender<u64>,
     store: Arc<dyn Store>,
     bundles: Bundles,
+    metrics: Arc<Metrics>,
+    events: Events,
     now: Timestamp,
 }
 
@@ -257,10 +282,13 @@ impl Actor {
         answers: Vec<Answer>,
         decided: Result<(), Refusal>,
     ) -> Result<(), FleetError> {
-        let Effects { writes, targets, end_sessions, changed, keep_bundles } = effects;
+        let Effects { writes, targets, end_sessions, changed, events, keep_bundles } = effects;
         let written = match decided {
             Ok(()) if writes.is_empty() => Ok(()),
-            Ok(()) => persist::commit(&self.store, writes).await,
+            Ok(()) => {
+                let _under_way = self.metrics.commit_begins();
+                persist::commit(&self.store, writes).await
+            }
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = written {
@@ -278,6 +306,7 @@ impl Actor {
         for host in targets {
             self.send_target(&host);
         }
+        self.tell(events);
         if changed {
             self.changed.send_modify(|count| *count += 1);
         }
@@ -288,6 +317,35 @@ impl Actor {
             persist::prune(&self.bundles, keep);
         }
         Ok(())
+    }
+
+    /// Counts and remembers what happened.
+    fn tell(&self, events: Vec<events::Event>) {
+        for event in &events {
+            match event.kind {
+                EventKind::DeploymentSucceeded => self.metrics.deployment_ended("succeeded"),
+                EventKind::DeploymentRolledBack => self.metrics.deployment_ended("rolled_back"),
+                EventKind::DeploymentNeedsPerson => self.metrics.deployment_ended("needs_person"),
+                EventKind::ReleasePushed
+                | EventKind::DeploymentCreated
+                | EventKind::StageEntered
+                | EventKind::HostFailed
+                | EventKind::DeploymentPaused
+                | EventKind::DeploymentResumed
+                | EventKind::HostRetried
+                | EventKind::RollbackStarted
+                | EventKind::HostEnrolled
+                | EventKind::HostConnected
+                | EventKind::HostDisconnected
+                | EventKind::HostRemoved
+                | EventKind::TargetRefused
+                | EventKind::InstanceReady
+                | EventKind::InstanceUnhealthy
+                | EventKind::InstanceFailed
+                | EventKind::InstanceGaveUp => {}
+            }
+        }
+        self.events.publish(events);
     }
 
     fn send_target(&self, host: &HostName) {

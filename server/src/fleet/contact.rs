@@ -5,7 +5,10 @@ use super::{
     refusal::Refusal,
     state::{Online, State},
 };
-use crate::store::Keyspace;
+use crate::{
+    events::{self, Event, EventKind},
+    store::Keyspace,
+};
 use handover_model::{HostName, HostReport, Timestamp};
 
 /// What an agent says of itself first.
@@ -71,6 +74,8 @@ impl State {
         host.tried.clear();
         effects.targets.insert(name.clone());
         effects.changed = true;
+        let version = format!("agent {}", host.record.agent_version);
+        effects.events.push(Event::new(EventKind::HostConnected, now).host(name).text(&version));
         self.host_came(name, now, effects)?;
         self.catch_up_host(name, now, effects)?;
         Ok(session)
@@ -96,6 +101,7 @@ impl State {
         host.record.last_contact = now;
         effects.put(Keyspace::Hosts, name.as_str().as_bytes().to_vec(), &host.record)?;
         effects.changed = true;
+        effects.events.push(Event::new(EventKind::HostDisconnected, now).host(name));
         self.host_went(name, now, effects)
     }
 
@@ -118,6 +124,9 @@ impl State {
         host.last_contact = now;
         if host.report.as_ref() != Some(&report) {
             effects.changed = true;
+        }
+        if let Some(before) = &host.report {
+            effects.events.extend(events::instances(name, before, &report, now));
         }
         if report.revision == host.record.revision {
             host.target_refused.clear();
@@ -150,6 +159,8 @@ impl State {
         {
             host.target_refused = reason.chars().filter(|c| !c.is_control()).take(500).collect();
             effects.changed = true;
+            let event = Event::new(EventKind::TargetRefused, host.last_contact);
+            effects.events.push(event.host(name).text(&host.target_refused));
         }
     }
 }

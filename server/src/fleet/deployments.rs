@@ -8,10 +8,14 @@ use super::{
     refusal::Refusal,
     state::{RETURN_GRACE, State},
 };
-use crate::store::Keyspace;
+use crate::{
+    events::{self, EventKind},
+    store::Keyspace,
+};
 use handover_model::{DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp, Version};
-use handover_rollout::{Command, Deployment, Event, Outcome, Plan, Step};
+use handover_rollout::{Command, Deployment, Event, Outcome, Plan, Record, Step};
 use std::collections::BTreeSet;
+use tracing::Span;
 
 /// How many ended deployments of a service are remembered.
 const HISTORY_PER_SERVICE: usize = 200;
@@ -147,7 +151,8 @@ impl State {
                 host.tried.remove(&plan.service);
             }
         }
-        tracing::info!(deployment = %id, release = %plan.release, by, "deployment begins");
+        let _within = tracing::info_span!("deployment", deployment = %id, service = %plan.service).entered();
+        tracing::info!(release = %plan.release, by, "deployment begins");
         self.carry_out(id, step, now, effects)?;
         Ok(id)
     }
@@ -275,6 +280,8 @@ impl State {
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
         let Some(live) = self.live.get_mut(&id) else { return Ok(()) };
+        let span = span(id, &live.engine, event.host());
+        let _within = span.enter();
         let step = live.engine.on_event(event, now);
         self.carry_out(id, step, now, effects)
     }
@@ -290,6 +297,8 @@ impl State {
         live.touch(now);
         effects.changed = true;
         for record in &step.records {
+            tell(id, &live.engine, record);
+            effects.events.extend(event_of(id, live.engine.release(), record));
             effects.put(Keyspace::Journal, journal_key(id, live.sequence), record)?;
             live.sequence += 1;
         }
@@ -323,7 +332,8 @@ impl State {
         record.reason = live.engine.reason().to_owned();
         record.records = live.sequence;
         effects.put(Keyspace::Deployments, deployment_key(id), record)?;
-        tracing::info!(deployment = %id, ?ending, reason = record.reason, "deployment ended");
+        tracing::info!(?ending, reason = record.reason, "deployment ended");
+        effects.events.push(events::ended(id, record, ending, now));
         let (purpose, release) = (record.purpose, record.release.clone());
         self.settle(&release, purpose, ending, &live.engine, effects)?;
         self.finals.insert(id, live);
@@ -336,12 +346,14 @@ impl State {
     pub(super) fn take_up(&mut self, now: Timestamp, effects: &mut Effects) -> Result<(), Refusal> {
         for id in self.live.keys().copied().collect::<Vec<_>>() {
             let Some(live) = self.live.get(&id) else { continue };
+            let span = span(id, &live.engine, None);
+            let _within = span.enter();
             let service = live.engine.service().clone();
             let outcome = live.engine.outcome().cloned();
             for (host, assignment) in live.engine.assignments() {
                 self.assign(&host, &service, assignment, effects)?;
             }
-            tracing::info!(deployment = %id, %service, "deployment taken up again");
+            tracing::info!("deployment taken up again");
             if let Some(outcome) = outcome {
                 self.end(id, &outcome, now, effects)?;
             }
@@ -370,6 +382,73 @@ impl State {
                 }
             }
         }
+    }
+}
+
+/// What every line that a deployment's step writes carries; the host where the step is about one.
+fn span(id: DeploymentId, engine: &Deployment, host: Option<&HostName>) -> Span {
+    let service = engine.service();
+    match host {
+        Some(host) => tracing::info_span!("deployment", deployment = %id, %service, %host),
+        None => tracing::info_span!("deployment", deployment = %id, %service),
+    }
+}
+
+/// A step of a deployment, in the log.
+fn tell(id: DeploymentId, engine: &Deployment, record: &Record) {
+    let of_host = |host: &HostName| span(id, engine, Some(host));
+    match record {
+        Record::HostMoved { host, to, .. } => {
+            of_host(host).in_scope(|| tracing::info!(state = to.name(), "host moves"));
+        }
+        Record::HostFailed { host, reason, .. } => {
+            of_host(host).in_scope(|| tracing::warn!(reason, "host failed"));
+        }
+        Record::StageEntered { stage, .. } => tracing::info!(stage, "stage begins"),
+        Record::Paused { reason, .. } => tracing::warn!(reason, "deployment paused"),
+        Record::PausedBy { by, reason, .. } => tracing::info!(by, reason, "deployment paused"),
+        Record::Resumed { by, .. } => tracing::info!(by, "deployment resumed"),
+        Record::HostRetried { host, by, .. } => {
+            of_host(host).in_scope(|| tracing::info!(by, "host gets another attempt"));
+        }
+        Record::RollbackStarted { reason, .. } => tracing::warn!(reason, "rollback begins"),
+        Record::Created { .. }
+        | Record::Planned { .. }
+        | Record::LeftOut { .. }
+        | Record::Started { .. }
+        | Record::BakeStarted { .. }
+        | Record::BakePassed { .. }
+        | Record::DeadlinesLifted { .. }
+        | Record::Ended { .. } => {}
+    }
+}
+
+/// What a record tells people who watch; its end is told by the deployment's own record.
+fn event_of(id: DeploymentId, release: &ReleaseRef, record: &Record) -> Option<events::Event> {
+    let event = |kind, at: &Timestamp| events::Event::new(kind, *at).deployment(id).release(release);
+    match record {
+        Record::Created { by, at, .. } => Some(event(EventKind::DeploymentCreated, at).by(by)),
+        Record::StageEntered { stage, at } => {
+            Some(event(EventKind::StageEntered, at).text(&format!("stage {stage}")))
+        }
+        Record::HostFailed { host, reason, at } => {
+            Some(event(EventKind::HostFailed, at).host(host).text(reason))
+        }
+        Record::Paused { reason, at } => Some(event(EventKind::DeploymentPaused, at).text(reason)),
+        Record::PausedBy { by, reason, at } => {
+            Some(event(EventKind::DeploymentPaused, at).by(by).text(reason))
+        }
+        Record::Resumed { by, at } => Some(event(EventKind::DeploymentResumed, at).by(by)),
+        Record::HostRetried { host, by, at } => Some(event(EventKind::HostRetried, at).host(host).by(by)),
+        Record::RollbackStarted { reason, at } => Some(event(EventKind::RollbackStarted, at).text(reason)),
+        Record::Planned { .. }
+        | Record::LeftOut { .. }
+        | Record::Started { .. }
+        | Record::BakeStarted { .. }
+        | Record::BakePassed { .. }
+        | Record::HostMoved { .. }
+        | Record::DeadlinesLifted { .. }
+        | Record::Ended { .. } => None,
     }
 }
 

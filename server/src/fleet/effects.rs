@@ -1,7 +1,7 @@
 //! What follows from a decision: facts to write first, then acts.
 
 use super::refusal::Refusal;
-use crate::store::Keyspace;
+use crate::{events::Event, store::Keyspace};
 use handover_model::{Digest, HostName};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,8 @@ pub struct Effects {
     pub end_sessions: BTreeMap<HostName, Refusal>,
     /// Whether something that watchers see has changed.
     pub changed: bool,
+    /// What happened, for people who watch.
+    pub events: Vec<Event>,
     /// Where bundles are to be pruned: those to keep.
     pub keep_bundles: Option<BTreeSet<Digest>>,
 }

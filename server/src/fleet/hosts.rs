@@ -6,7 +6,10 @@ use super::{
     refusal::Refusal,
     state::{Host, State},
 };
-use crate::store::Keyspace;
+use crate::{
+    events::{Event, EventKind},
+    store::Keyspace,
+};
 use handover_identity::TokenClaim;
 use handover_model::{
     Digest, HostName, HostValues, InstanceTarget, Label, Labels, ReleaseRef, ServiceName, ServiceTarget,
@@ -138,6 +141,7 @@ impl State {
             last_contact: now,
         };
         effects.put(Keyspace::Hosts, enrolment.host.as_str().as_bytes().to_vec(), &record)?;
+        effects.events.push(Event::new(EventKind::HostEnrolled, now).host(&enrolment.host));
         match self.hosts.entry(enrolment.host) {
             std::collections::btree_map::Entry::Occupied(mut host) => {
                 host.get_mut().record = record;
@@ -210,6 +214,7 @@ impl State {
         effects.targets.remove(name);
         effects.end_sessions.insert(name.clone(), Refusal::HostRemoved(name.clone()));
         effects.changed = true;
+        effects.events.push(Event::new(EventKind::HostRemoved, now).host(name));
         Ok(())
     }
 
@@ -301,6 +306,14 @@ impl State {
         } else {
             Err(Refusal::NotYourHost { host: name.clone(), digest: digest.to_string() })
         }
+    }
+
+    /// Whether the certificate with this serial number is the one that the host was given last.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn is_enrolled(&self, name: &HostName, serial: &str) -> Result<(), Refusal> {
+        self.host_with(name, serial).map(drop)
     }
 
     /// The host, if the certificate with this serial number is the one that it was given last.

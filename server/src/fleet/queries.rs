@@ -6,7 +6,10 @@ use super::{
     refusal::Refusal,
     state::{Host, State},
 };
-use handover_model::{DeploymentId, HostName, ReleaseRef, ServiceName};
+use crate::metrics::Counts;
+use handover_model::{DeploymentId, HostName, InstanceId, ReleaseRef, ServiceName, Version};
+use handover_rollout::DeploymentState;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl State {
     /// Every host, by name.
@@ -20,6 +23,25 @@ impl State {
     /// When there is none of that name.
     pub fn host(&self, name: &HostName) -> Result<&Host, Refusal> {
         self.hosts.get(name).ok_or_else(|| Refusal::NoHost(name.clone()))
+    }
+
+    /// How many there are of everything that is counted.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            hosts: self.hosts.len(),
+            connected: self.hosts.values().filter(|host| host.online.is_some()).count(),
+            ..Counts::default()
+        };
+        for live in self.live.values() {
+            match live.engine.state() {
+                DeploymentState::Planning | DeploymentState::Running { .. } => counts.running += 1,
+                DeploymentState::Paused { .. } => counts.paused += 1,
+                DeploymentState::RollingBack { .. } => counts.rolling_back += 1,
+                DeploymentState::Ended { .. } => {}
+            }
+        }
+        counts
     }
 
     /// Every service, by name.
@@ -46,6 +68,37 @@ impl State {
             host.assignments.contains_key(service)
                 || asked.is_some_and(|asked| Self::chosen(asked, &host.record.labels))
         })
+    }
+
+    /// The hosts of a service, and those that run it without being asked to.
+    pub fn hosts_with_instances(&self, service: &ServiceName) -> BTreeSet<HostName> {
+        let runs = |host: &Host| {
+            host.report.iter().flat_map(|report| report.instances.values()).any(|i| i.service == *service)
+        };
+        let running = self.hosts.iter().filter(|(_, host)| runs(host)).map(|(name, _)| name.clone());
+        self.hosts_of(service).map(|(name, _)| name.clone()).chain(running).collect()
+    }
+
+    /// Which release the instances of a service run or ran, as far as deployments that are remembered and reports
+    /// tell.
+    #[must_use]
+    pub fn instances_of(&self, service: &ServiceName) -> BTreeMap<InstanceId, Version> {
+        let mut found = BTreeMap::new();
+        for (id, record) in &self.deployments {
+            if record.release.service == *service
+                && let Ok(instance) = format!("{service}-{id}").parse()
+            {
+                found.insert(instance, record.release.version.clone());
+            }
+        }
+        for host in self.hosts.values() {
+            let assigned = host.assignments.get(service).into_iter().flat_map(|record| &record.assignment.0);
+            found.extend(assigned.map(|p| (p.instance.clone(), p.release.version.clone())));
+            let reported = host.report.iter().flat_map(|report| &report.instances);
+            let of_it = reported.filter(|(_, instance)| instance.service == *service);
+            found.extend(of_it.map(|(id, instance)| (id.clone(), instance.release.version.clone())));
+        }
+        found
     }
 
     /// The deployment of a service that goes on.

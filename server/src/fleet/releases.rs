@@ -6,7 +6,10 @@ use super::{
     refusal::Refusal,
     state::{State, StoredRelease},
 };
-use crate::store::Keyspace;
+use crate::{
+    events::{Event, EventKind},
+    store::Keyspace,
+};
 use handover_model::{
     Digest, Release, ReleaseRef, ServiceName, Timestamp,
     config::{Manifest, ManifestError},
@@ -83,6 +86,7 @@ impl State {
             )?;
         }
         effects.changed = true;
+        effects.events.push(Event::new(EventKind::ReleasePushed, now).release(&release.name).by(by));
         let stored = StoredRelease { release: release.clone(), record };
         self.releases.insert(release.name, stored.clone());
         Ok(stored)

@@ -47,6 +47,10 @@ impl Store for Disk {
             self.memory.commit(batch).await
         })
     }
+
+    fn snapshot(&self, visit: crate::store::Visit) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.memory.snapshot(visit)
+    }
 }
 
 /// A fleet that has started on this disk, and what its pulse is felt with.

@@ -42,6 +42,7 @@ async fn a_session_begins_with_welcome_and_target_and_beats() {
                 target = true;
             }
             FromServer::Heartbeat(_) => beat = true,
+            FromServer::ReadLogs(asked) => panic!("nobody asked for logs: {asked:?}"),
         }
     }
 }

@@ -7,4 +7,5 @@ mod bounds;
 mod deployments;
 mod enrolment;
 mod fixture;
+mod logs;
 mod releases;

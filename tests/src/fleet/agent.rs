@@ -5,9 +5,9 @@ use nix::{sys::signal::Signal, unistd::Pid};
 use serde_json::Value;
 use std::{
     fs,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -52,7 +52,8 @@ impl Agent {
             .arg("--runtime")
             .arg(self.folder.join("run"))
             .arg("--logs")
-            .arg(self.folder.join("log"));
+            .arg(self.folder.join("log"))
+            .args(["--metrics", "127.0.0.1:0"]);
         command
     }
 
@@ -79,14 +80,22 @@ impl Agent {
 
     /// Starts it (again).
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// As [`start`](Self::start), with these variables in its environment.
+    pub fn start_with(&mut self, environment: &[(&str, &str)]) {
         self.kill();
-        let config = self.folder.join("agent.toml");
-        self.process = Some(Running::start(
-            &self.folder,
-            "agent",
-            binary("handover-agent"),
-            ["run", "--config", config.to_str().unwrap()],
-        ));
+        let mut command = Command::new(binary("handover-agent"));
+        command.args(["run", "--config"]).arg(self.folder.join("agent.toml"));
+        command.envs(environment.iter().copied()).stdin(Stdio::null());
+        self.process = Some(Running::start_command(&self.folder, "agent", command));
+    }
+
+    /// Where it tells its metrics and health.
+    #[must_use]
+    pub fn metrics(&self) -> SocketAddr {
+        super::metrics_address(&self.log())
     }
 
     /// What its journal says of each instance.

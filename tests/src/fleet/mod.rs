@@ -47,6 +47,12 @@ pub struct Fleet {
     port: u16,
 }
 
+/// Where a daemon says that it tells its metrics and health, in the line that says that it is ready.
+fn metrics_address(log: &str) -> SocketAddr {
+    let (_, rest) = log.split_once(", metrics on ").expect("the daemon is not ready or tells no metrics");
+    rest.lines().next().unwrap().parse().unwrap()
+}
+
 static FLEETS: AtomicU16 = AtomicU16::new(0);
 
 impl Fleet {

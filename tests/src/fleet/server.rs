@@ -4,6 +4,7 @@ use crate::process::{Running, binary, wait_until};
 use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 /// A server that can be killed and started again on the same data.
@@ -46,12 +47,15 @@ impl Server {
 
     /// Starts it (again) and waits until it answers.
     pub fn restart(&mut self) {
+        self.restart_with(&[]);
+    }
+
+    /// As [`restart`](Self::restart), with these variables in its environment.
+    pub fn restart_with(&mut self, environment: &[(&str, &str)]) {
         self.kill();
-        let process = Running::start(
-            &self.folder,
-            "server",
-            binary("handover"),
-            [
+        let mut command = Command::new(binary("handover"));
+        command
+            .args([
                 "server",
                 "--data",
                 self.folder.join("server").to_str().unwrap(),
@@ -59,8 +63,12 @@ impl Server {
                 &self.address.to_string(),
                 "--unix",
                 self.socket().to_str().unwrap(),
-            ],
-        );
+                "--metrics",
+                "127.0.0.1:0",
+            ])
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null());
+        let process = Running::start_command(&self.folder, "server", command);
         wait_until(super::UP, "the server to be ready", || {
             process.stderr().contains("handover server ready")
         });
@@ -74,6 +82,12 @@ impl Server {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.as_ref().unwrap().pid()
+    }
+
+    /// Where it tells its metrics and health.
+    #[must_use]
+    pub fn metrics(&self) -> SocketAddr {
+        super::metrics_address(&self.log())
     }
 
     /// Everything that it wrote to standard error since it was started last.

@@ -18,6 +18,7 @@ impl Watched {
         let (number, stop) = (Arc::new(AtomicU64::new(1)), CancellationToken::new());
         let (changed, changes) = watch::channel(0);
         let watching = Watching {
+            open: None,
             changes,
             place: limits.watch("ada").unwrap(),
             counters: limits.counters(),

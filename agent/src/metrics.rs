@@ -1,0 +1,196 @@
+//! What the agent counts of itself. Labels are services, of which a host has few, and phases; never instances.
+
+use crate::clock::now;
+use handover_model::{Duration, HostReport, InstancePhase, ServiceName, Timestamp};
+use handover_telemetry::seconds;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// The shortest flip that is asked about, in seconds; 16 doublings reach half a second.
+const SHORTEST_FLIP: f64 = 0.000_008;
+const FLIP_BUCKETS: u16 = 17;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServiceLabel {
+    service: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabels {
+    service: String,
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CutLabels {
+    service: String,
+    how: &'static str,
+}
+
+/// What is looked up when somebody asks.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What runs.
+    pub report: HostReport,
+    /// Whether there is a session with the server.
+    pub connected: bool,
+    /// When this host's certificate ends; `None` where it cannot be read.
+    pub certificate_expires: Option<Timestamp>,
+}
+
+/// Everything that the agent counts.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    instances: Family<PhaseLabels, Gauge>,
+    flips: Family<ServiceLabel, Counter>,
+    flip: Histogram,
+    restarts: Family<ServiceLabel, Counter>,
+    cut: Family<CutLabels, Counter>,
+    connected: Gauge,
+    sessions: Counter,
+    certificate: Gauge,
+    /// When the supervisor's loop turned last, on the agent's clock.
+    turned: AtomicU64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Everything at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("handover_agent");
+        let metrics = Self {
+            registry: Registry::default(),
+            instances: Family::default(),
+            flips: Family::default(),
+            flip: Histogram::new(seconds::buckets(SHORTEST_FLIP, FLIP_BUCKETS)),
+            restarts: Family::default(),
+            cut: Family::default(),
+            connected: Gauge::default(),
+            sessions: Counter::default(),
+            certificate: Gauge::default(),
+            turned: AtomicU64::new(now().unix_millis()),
+        };
+        registry.register(
+            "build",
+            "The agent's version",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        registry.register("instances", "Instances by service and phase", metrics.instances.clone());
+        registry.register("flips", "Changes of shares, by service", metrics.flips.clone());
+        registry.register_with_unit(
+            "flip_duration",
+            "From the decision until the kernel has the new program",
+            Unit::Seconds,
+            metrics.flip.clone(),
+        );
+        registry.register(
+            "restarts",
+            "Lives of instances that failed and were, or would have been, tried again",
+            metrics.restarts.clone(),
+        );
+        registry.register(
+            "drain_connections_cut",
+            "Connections that were cut when instances were taken out",
+            metrics.cut.clone(),
+        );
+        registry.register(
+            "session_connected",
+            "1 while there is a session with the server",
+            metrics.connected.clone(),
+        );
+        registry.register("sessions", "Sessions with the server that were begun", metrics.sessions.clone());
+        registry.register_with_unit(
+            "certificate_expiry_timestamp",
+            "When this host's certificate ends, in Unix time; 0 where it cannot be read",
+            Unit::Seconds,
+            metrics.certificate.clone(),
+        );
+        Self { registry, ..metrics }
+    }
+
+    /// The shares of a service were changed.
+    pub(crate) fn flipped(&self, service: &ServiceName, took: Duration) {
+        self.flips.get_or_create(&ServiceLabel { service: service.to_string() }).inc();
+        self.flip.observe(took.as_secs_f64());
+    }
+
+    /// A life of an instance failed.
+    pub(crate) fn failed(&self, service: &ServiceName) {
+        self.restarts.get_or_create(&ServiceLabel { service: service.to_string() }).inc();
+    }
+
+    /// An instance is gone, and so many of its connections were cut.
+    pub(crate) fn cut(&self, service: &ServiceName, force_closed: u64, reset: u64) {
+        for (how, count) in [("force_closed", force_closed), ("reset", reset)] {
+            // Also where it is none: a measured zero.
+            self.cut.get_or_create(&CutLabels { service: service.to_string(), how }).inc_by(count);
+        }
+    }
+
+    /// A session was begun.
+    pub(crate) fn session(&self) {
+        self.sessions.inc();
+    }
+
+    /// The supervisor's loop has turned.
+    pub(crate) fn turned(&self) {
+        self.turned.store(now().unix_millis(), Relaxed);
+    }
+
+    /// How long ago the supervisor's loop turned.
+    #[must_use]
+    pub fn since_turn(&self) -> Duration {
+        now().since(Timestamp::from_unix_millis(self.turned.load(Relaxed)))
+    }
+
+    /// Everything, as OpenMetrics text.
+    ///
+    /// # Errors
+    /// Never, as far as is known: the text goes to memory.
+    pub fn encode(&self, seen: &Seen) -> Result<String, fmt::Error> {
+        let mut counts: BTreeMap<(&str, &'static str), i64> = BTreeMap::new();
+        for instance in seen.report.instances.values() {
+            *counts.entry((instance.service.as_str(), phase(instance.phase))).or_default() += 1;
+        }
+        // A service that this host has no more must not stay in the list.
+        self.instances.clear();
+        for ((service, phase), count) in counts {
+            self.instances.get_or_create(&PhaseLabels { service: service.to_owned(), phase }).set(count);
+        }
+        self.connected.set(i64::from(seen.connected));
+        let expires = seen.certificate_expires.map_or(0, |at| at.unix_millis() / 1000);
+        self.certificate.set(i64::try_from(expires).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+const fn phase(phase: InstancePhase) -> &'static str {
+    match phase {
+        InstancePhase::Fetching => "fetching",
+        InstancePhase::Starting => "starting",
+        InstancePhase::Ready => "ready",
+        InstancePhase::Unhealthy => "unhealthy",
+        InstancePhase::BackingOff => "backing_off",
+        InstancePhase::GaveUp => "gave_up",
+        InstancePhase::Draining => "draining",
+        InstancePhase::Stopping => "stopping",
+        InstancePhase::Exited => "exited",
+    }
+}

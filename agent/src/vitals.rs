@@ -1,0 +1,66 @@
+//! What the agent tells on its `/metrics` and `/healthz`.
+
+use crate::{
+    config::AgentConfig,
+    metrics::{Metrics, Seen},
+};
+use futures_util::future::BoxFuture;
+use handover_identity::Credentials;
+use handover_model::{Duration, HostReport};
+use handover_telemetry::{Health, Told};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tonic::transport::Channel;
+
+/// The supervisor's loop turns every second; after that long without one it hangs.
+const TURN: Duration = Duration::from_secs(10);
+
+/// Looks at the rest of the agent.
+#[derive(Debug)]
+pub struct Vitals {
+    /// Where the certificate is.
+    pub config: Arc<AgentConfig>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What runs.
+    pub reports: watch::Receiver<HostReport>,
+    /// The session's connection, while there is one.
+    pub server: watch::Receiver<Option<Channel>>,
+}
+
+impl Vitals {
+    async fn text(&self) -> Result<String, std::fmt::Error> {
+        let identity = self.config.identity();
+        // Read anew each time: the certificate may have been replaced.
+        let expires = tokio::task::spawn_blocking(move || Credentials::certificate(&identity)).await;
+        let seen = Seen {
+            report: self.reports.borrow().clone(),
+            connected: self.server.borrow().is_some(),
+            certificate_expires: expires.ok().and_then(Result::ok).map(|facts| facts.not_after),
+        };
+        self.metrics.encode(&seen)
+    }
+
+    /// Healthy: what runs on the host is looked after. Without the server it still is, so that is told and no more.
+    fn look(&self) -> Health {
+        let session = if self.server.borrow().is_some() { "connected" } else { "no session with the server" };
+        let turned = self.metrics.since_turn();
+        let healthy = turned <= TURN;
+        let text = if healthy {
+            format!("ok: {session}, {} instances\n", self.reports.borrow().instances.len())
+        } else {
+            format!("the supervisor has not turned for {} s: {session}\n", turned.as_secs())
+        };
+        Health { healthy, text }
+    }
+}
+
+impl Told for Vitals {
+    fn metrics(&self) -> BoxFuture<'_, Result<String, std::fmt::Error>> {
+        Box::pin(self.text())
+    }
+
+    fn health(&self) -> BoxFuture<'_, Health> {
+        Box::pin(std::future::ready(self.look()))
+    }
+}

@@ -12,8 +12,11 @@ use tower::{Layer, Service};
 
 /// Calls in which the caller streams: they are answered at their end, and have deadlines of their own. A test compares
 /// this with the protocol's descriptor.
-const STREAMED: [&str; 2] =
-    ["/handover.v1.AgentService/Session", "/handover.v1.OperatorService/UploadBundle"];
+const STREAMED: [&str; 3] = [
+    "/handover.v1.AgentService/SendLogs",
+    "/handover.v1.AgentService/Session",
+    "/handover.v1.OperatorService/UploadBundle",
+];
 
 /// Bounds calls. Stands behind the table of who may call what, which finds the [`Caller`].
 #[derive(Clone, Debug)]

@@ -1,10 +1,15 @@
 //! `handover-agent run`: what runs is taken over, then the server is dialled, for as long as the agent lives.
 
 use crate::{
-    bundles::Bundles, config::AgentConfig, instance::process::boot_id, session::Session,
+    bundles::Bundles,
+    config::AgentConfig,
+    facts::{self, Facts},
+    instance::process::boot_id,
+    renewal::Renewing,
+    session::Session,
     supervisor::Supervisor,
 };
-use handover_identity::{ClientTls, Credentials, ServerAddress};
+use handover_identity::ServerAddress;
 use handover_model::HostReport;
 use handover_proto::v1::Hello;
 use std::{error::Error, fs::File, sync::Arc};
@@ -22,10 +27,10 @@ const OFFERS: usize = 4;
 /// When the host was never joined, another agent runs with the same state, or /proc is not there.
 pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = Arc::new(config);
-    let _lock = lock(&config)?;
+    let lock = lock(&config)?;
     let address: ServerAddress = config.server.parse()?;
-    let credentials = Credentials::load(&config.identity())?;
-    let tls = ClientTls::new(&credentials)?;
+    let session_id = format!("{:032x}", rand::random::<u128>());
+    let renewing = Arc::new(Renewing::load(&config, address, &session_id)?);
 
     let (reports, seen) = watch::channel(HostReport::default());
     let (server, channel) = watch::channel(None);
@@ -33,21 +38,26 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
     let bundles = Bundles::new(config.releases(), config.fetching(), channel);
     bundles.sweep()?;
     let supervisor = Supervisor::adopt(Arc::clone(&config), bundles, reports).await?;
+    let boot_id = boot_id()?;
     let hello = Hello {
+        place: facts::place(&boot_id, &lock)?,
+        facts: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        boot_id: boot_id()?,
+        boot_id,
         kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
         address: config.address.clone(),
         revision: 0,
-        session_id: format!("{:032x}", rand::random::<u128>()),
+        session_id,
     };
-    let session = Session { hello, reports: seen, offers, server };
+    let facts = Facts::of(&config.state, supervisor.containment());
+    let session = Session { hello, facts, reports: seen, offers, server, hurry: renewing.changed() };
 
     let supervising = tokio::spawn(supervisor.run(offered));
     let speaking = tokio::spawn({
-        let server = config.server.clone();
-        async move { session.keep(&server, || handover_identity::connect(&address, tls.config())).await }
+        let (server, renewing) = (config.server.clone(), Arc::clone(&renewing));
+        async move { session.keep(&server, || renewing.dial()).await }
     });
+    let renewal = tokio::spawn(async move { renewing.keep().await });
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     if let Err(error) = notify("READY=1\n") {
@@ -63,6 +73,7 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
     // Best effort: systemd sees the end itself.
     let _ = notify("STOPPING=1\n");
     speaking.abort();
+    renewal.abort();
     Ok(())
 }
 

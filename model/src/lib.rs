@@ -5,6 +5,7 @@
 
 mod chain;
 mod digest;
+mod facts;
 mod manifest;
 mod name;
 mod release;
@@ -15,6 +16,7 @@ mod time;
 
 pub use chain::chain;
 pub use digest::{Digest, DigestError};
+pub use facts::HostFacts;
 pub use name::{
     DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version,
     VersionError,

@@ -4,6 +4,7 @@ pub mod api;
 pub mod blobs;
 pub mod cli;
 pub mod fleet;
+mod own_certificate;
 pub mod server;
 pub mod server_command;
 pub mod sessions;

@@ -4,6 +4,7 @@ use crate::{
     api::{Agents, AuthoriseLayer, Context, Enrolments, MAX_MESSAGE, Operators},
     blobs::{BlobError, Bundles},
     fleet::{Fleet, FleetError, LoadError},
+    own_certificate::OwnCertificate,
     server_command::ServerArgs,
     store::{OpenError, SledStore, Store},
 };
@@ -22,8 +23,6 @@ use tower::layer::util::{Identity, Stack};
 
 /// From the signal until every connection is closed; what is left then is cut.
 const SHUTDOWN: Duration = Duration::from_secs(5);
-/// How long the server's own certificate is good. It is made anew at each start.
-const SERVER_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Why the server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -161,7 +160,9 @@ impl Running {
             (Some(certificate), Some(key)) => Ca::load(certificate, key, &fleet_name, now)?,
             _ => Ca::open(&data.join("ca"), &fleet_name, now)?,
         };
-        let tls = ServerTls::new(&ca, ca.issue_server(SERVER_VALIDITY, now)?)?;
+        let certificate = ca.issue_server(arguments.server_certificate_life, now)?;
+        let own = certificate.facts.clone();
+        let tls = ServerTls::new(&ca, certificate)?;
         let ca = Arc::new(ca);
         let bundles = Bundles::open(data, handover_bundle::Limits::default()).await?;
 
@@ -182,11 +183,14 @@ impl Running {
             fleet,
             bundles,
             ca: Arc::clone(&ca),
+            agent_life: arguments.agent_certificate_life,
             fleet_name: fleet_name.to_string(),
             address: arguments.address.clone().unwrap_or_else(|| own_address(bound)),
             started: now,
             stop: stop.clone(),
         };
+        let renewing = OwnCertificate { ca: Arc::clone(&ca), tls, life: arguments.server_certificate_life };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(renewing.keep(own)));
         let running = Self {
             fleet: task,
             tls: tokio::spawn(

@@ -4,6 +4,7 @@
 //! for [`SILENCE`] has lost its session, and gets everything anew in the next one.
 
 use crate::fleet::{Fleet, Introduction, Link, Refusal};
+use handover_identity::wall_clock;
 use handover_model::{HostName, HostReport};
 use handover_proto::{
     status::{Reason, refuse},
@@ -42,6 +43,17 @@ struct Session {
     end: oneshot::Receiver<Refusal>,
 }
 
+/// Who opens a session, by its connection.
+#[derive(Clone, Debug)]
+pub struct Connecting {
+    /// The certificate's host.
+    pub host: HostName,
+    /// The certificate's serial number.
+    pub serial: String,
+    /// Where it connects from.
+    pub from: String,
+}
+
 /// Takes an agent's first words and opens its session, which then runs by itself until it is lost, replaced, or
 /// `stop` is cancelled.
 ///
@@ -50,11 +62,11 @@ struct Session {
 pub async fn open(
     fleet: Fleet,
     fleet_name: String,
-    host: HostName,
-    serial: String,
+    agent: Connecting,
     mut incoming: Streaming<AgentMessage>,
     stop: CancellationToken,
 ) -> Result<ReceiverStream<Result<ServerMessage, Status>>, Status> {
+    let Connecting { host, serial, from } = agent;
     let hello = introduction(&mut incoming).await?;
     let skew = version::skew(&hello.version)
         .map_err(|error| refuse(Reason::VersionSkew, error.to_string(), "upgrade the older side"))?
@@ -70,6 +82,9 @@ pub async fn open(
         session_id: hello.session_id,
         skew: skew.clone(),
         revision: hello.revision,
+        place: hello.place,
+        from,
+        facts: hello.facts.map(Into::into),
     };
     let name = host.clone();
     let number = fleet
@@ -83,7 +98,12 @@ pub async fn open(
         })
         .await?;
     let (outgoing, messages) = mpsc::channel(OUTGOING);
-    let welcome = Welcome { version: version::ProgramVersion::OWN.to_string(), fleet: fleet_name, skew };
+    let welcome = Welcome {
+        version: version::ProgramVersion::OWN.to_string(),
+        fleet: fleet_name,
+        skew,
+        time_unix_millis: wall_clock().unix_millis(),
+    };
     // There is room: nothing else was sent yet.
     let _ = outgoing.try_send(Ok(ServerMessage { message: Some(FromServer::Welcome(welcome)) }));
     tracing::info!(%host, session = number, "session begins");
@@ -177,6 +197,14 @@ impl Session {
                 let (host, number) = (self.host.clone(), self.number);
                 let noted = self.fleet.ask(move |desk| {
                     desk.state.target_refused(&host, number, refused.revision, &refused.reason, desk.effects);
+                    Ok(())
+                });
+                noted.await?;
+            }
+            Some(FromAgent::Facts(facts)) => {
+                let (host, number) = (self.host.clone(), self.number);
+                let noted = self.fleet.ask(move |desk| {
+                    desk.state.facts(&host, number, facts.into(), desk.now, desk.effects);
                     Ok(())
                 });
                 noted.await?;

@@ -183,6 +183,12 @@ fn held(action: &Action) -> Held {
 }
 
 impl Supervisor {
+    /// What keeps the processes of instances together on this host.
+    #[must_use]
+    pub fn containment(&self) -> &Containment {
+        &self.containment
+    }
+
     /// Runs until `offers` is closed: what runs on the host then stays.
     pub async fn run(mut self, mut offers: mpsc::Receiver<Offer>) {
         let mut count = tokio::time::interval(COUNT_STEP);

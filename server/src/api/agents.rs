@@ -1,10 +1,15 @@
 //! What agents call, each for itself: the host is the certificate's, never the message's.
 
 use super::{Context, request, uploads};
-use crate::sessions;
+use crate::{
+    fleet::RenewedCertificate,
+    sessions::{self, Connecting},
+};
+use handover_identity::wall_clock;
 use handover_model::Digest;
 use handover_proto::v1::{
-    AgentMessage, BundleChunk, FetchBundleRequest, ServerMessage, agent_service_server::AgentService,
+    AgentMessage, BundleChunk, FetchBundleRequest, RenewRequest, RenewResponse, ServerMessage,
+    agent_service_server::AgentService,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -23,10 +28,10 @@ impl AgentService for Agents {
         request: Request<Streaming<AgentMessage>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let (host, serial) = request::agent(&request)?;
+        let agent = Connecting { host, serial, from: request::from(&request) };
         let Context { fleet, fleet_name, stop, .. } = &self.0;
         let incoming = request.into_inner();
-        let stream =
-            sessions::open(fleet.clone(), fleet_name.clone(), host, serial, incoming, stop.clone()).await?;
+        let stream = sessions::open(fleet.clone(), fleet_name.clone(), agent, incoming, stop.clone()).await?;
         Ok(Response::new(stream))
     }
 
@@ -40,5 +45,22 @@ impl AgentService for Agents {
         self.0.fleet.ask(move |desk| desk.state.may_fetch(&host, &serial, digest)).await?;
         let reading = self.0.bundles.read(digest, offset).await.map_err(|error| uploads::refused(&error))?;
         Ok(Response::new(uploads::send(reading, self.0.stop.clone())))
+    }
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let (host, serial) = request::agent(&request)?;
+        let RenewRequest { csr_pem, session_id } = request.into_inner();
+        let Context { fleet, ca, agent_life, .. } = &self.0;
+        // Asked before anything is signed: who may not have one costs no signature.
+        let asked = (host.clone(), serial.clone(), session_id.clone());
+        fleet.ask(move |desk| desk.state.check_renewal(&asked.0, &asked.1, &asked.2)).await?;
+        let issued = ca.sign_agent(&csr_pem, &host, *agent_life, wall_clock());
+        let issued = issued.map_err(|error| request::not_signed(&error))?;
+        let facts = issued.facts;
+        let (issued_at, expires) = (facts.not_before, facts.not_after);
+        let renewed = RenewedCertificate { serial: facts.serial, issued: issued_at, expires };
+        let name = host.clone();
+        fleet.ask(move |desk| desk.state.renew(&name, &serial, &session_id, renewed, desk.effects)).await?;
+        tracing::info!(%host, until = expires.unix_millis(), "certificate renewed");
+        Ok(Response::new(RenewResponse { certificate_pem: issued.chain_pem, ca_pem: ca.certificate_pem() }))
     }
 }

@@ -22,6 +22,7 @@ pub const TABLE: &[(&str, Who)] = &[
     ("/handover.v1.EnrolmentService/Enrol", Who::Anyone),
     ("/handover.v1.AgentService/Session", Who::Agents),
     ("/handover.v1.AgentService/FetchBundle", Who::Agents),
+    ("/handover.v1.AgentService/Renew", Who::Agents),
     ("/handover.v1.OperatorService/GetServer", Who::Operators),
     ("/handover.v1.OperatorService/CreateToken", Who::Operators),
     ("/handover.v1.OperatorService/ListTokens", Who::Operators),

@@ -18,7 +18,7 @@ pub use operators::Operators;
 
 use crate::{blobs::Bundles, fleet::Fleet};
 use handover_identity::Ca;
-use handover_model::Timestamp;
+use handover_model::{Duration, Timestamp};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,8 @@ pub struct Context {
     pub bundles: Bundles,
     /// Who signs.
     pub ca: Arc<Ca>,
+    /// How long the certificates of agents are good.
+    pub agent_life: Duration,
     /// The fleet's name.
     pub fleet_name: String,
     /// Where agents reach the server, where nothing else is said: put into tokens.

@@ -62,6 +62,12 @@ pub(super) fn agent<T>(request: &Request<T>) -> Result<(HostName, String), Statu
     }
 }
 
+/// Where a caller connects from, for people.
+pub(super) fn from<T>(request: &Request<T>) -> String {
+    let peer = request.extensions().get::<handover_identity::Peer>();
+    peer.map_or_else(|| "an unknown address".to_owned(), |peer| peer.address.to_string())
+}
+
 /// A certificate that was not signed.
 pub(super) fn not_signed(error: &SignError) -> Status {
     refuse(Reason::InvalidRequest, handover_model::chain(error), "")

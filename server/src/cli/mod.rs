@@ -8,6 +8,7 @@ mod demo;
 mod deploy;
 mod error;
 pub mod exit;
+mod facts;
 mod history;
 mod hosts;
 mod json;
@@ -22,6 +23,8 @@ mod status;
 mod table;
 mod time;
 mod token;
+
+pub(crate) use token::duration;
 
 use crate::server_command::ServerArgs;
 use clap::{Args, Parser, Subcommand};

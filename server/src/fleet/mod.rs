@@ -1,6 +1,7 @@
 //! The fleet: one task owns everything the server knows, decides one thing after the other, writes, then acts.
 
 mod actor;
+mod clones;
 mod contact;
 mod deployments;
 mod effects;
@@ -10,6 +11,7 @@ mod queries;
 mod records;
 mod refusal;
 mod releases;
+mod renewal;
 mod reports;
 mod services;
 mod state;
@@ -24,7 +26,8 @@ pub use effects::Effects;
 pub use hosts::{Enrolment, HostChange};
 pub use persist::LoadError;
 pub use records::{
-    AssignmentRecord, DeploymentRecord, Ending, HostRecord, Purpose, ServiceRecord, TokenRecord,
+    AssignmentRecord, CloneAlarm, DeploymentRecord, Ending, HostRecord, Purpose, RenewedCertificate,
+    ServiceRecord, TokenRecord,
 };
 pub use refusal::Refusal;
 pub use services::CATCH_UP;

@@ -11,16 +11,18 @@ use std::{
 pub struct Server {
     folder: PathBuf,
     address: SocketAddr,
+    arguments: Vec<String>,
     process: Option<Running>,
 }
 
 impl Server {
-    /// Starts one in this folder and waits until it answers.
+    /// Starts one in this folder, with more arguments, and waits until it answers.
     #[must_use]
-    pub fn start(folder: &Path) -> Self {
+    pub fn start(folder: &Path, arguments: &[&str]) -> Self {
         // A port of its own that it keeps when it is started again.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut server = Self { folder: folder.to_owned(), address, process: None };
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut server = Self { folder: folder.to_owned(), address, arguments, process: None };
         server.restart();
         server
     }
@@ -59,7 +61,9 @@ impl Server {
                 &self.address.to_string(),
                 "--unix",
                 self.socket().to_str().unwrap(),
-            ],
+            ]
+            .into_iter()
+            .chain(self.arguments.iter().map(String::as_str)),
         );
         wait_until(super::UP, "the server to be ready", || {
             process.stderr().contains("handover server ready")

@@ -8,5 +8,6 @@ mod deployments;
 mod drains;
 mod examples;
 mod failures;
+mod hosts;
 mod refusals;
 mod workers;

@@ -203,7 +203,7 @@ impl Shared {
             Some(FromAgent::TargetRefused(refused)) => {
                 self.refused.send_replace(Some((refused.revision, refused.reason)));
             }
-            Some(FromAgent::Hello(_) | FromAgent::Heartbeat(_)) | None => {}
+            Some(FromAgent::Hello(_) | FromAgent::Heartbeat(_) | FromAgent::Facts(_)) | None => {}
         }
     }
 }

@@ -40,7 +40,11 @@ mod tests {
         man(&ManArgs { folder: folder.path().to_owned() }).unwrap();
         let page = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
-            assert!(page(&format!("handover-{}.1", command.get_name())).contains(".TH"), "{}", command.get_name());
+            assert!(
+                page(&format!("handover-{}.1", command.get_name())).contains(".TH"),
+                "{}",
+                command.get_name()
+            );
         }
         assert!(page("handover.1").contains("without dropping a request"));
     }

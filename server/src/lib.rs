@@ -1,6 +1,7 @@
 //! The Handover server and the operator's command line.
 
 pub mod api;
+pub mod audit;
 pub mod blobs;
 pub mod cli;
 pub mod fleet;

@@ -1,7 +1,7 @@
 //! The server from its start to its end: CA, store, fleet, the two listeners, and an orderly shutdown.
 
 use crate::{
-    api::{Agents, AuthoriseLayer, Context, Enrolments, MAX_MESSAGE, Operators},
+    api::{Agents, AuthoriseLayer, Context, Enrolments, Locals, MAX_MESSAGE, Operators},
     blobs::{BlobError, Bundles},
     fleet::{Fleet, FleetError, LoadError},
     server_command::ServerArgs,
@@ -77,6 +77,9 @@ pub enum ServerError {
         #[source]
         source: UnixListenError,
     },
+    /// There is no such group.
+    #[error("--admin-group: there is no group {0} on this machine")]
+    Group(String),
     /// Signals cannot be waited for.
     #[error("signals cannot be waited for")]
     Signals(#[source] io::Error),
@@ -172,7 +175,8 @@ impl Running {
             std::fs::create_dir_all(folder)
                 .map_err(|source| ServerError::Data { path: folder.to_owned(), source })?;
         }
-        let unix = UnixIncoming::bind(&arguments.unix)
+        let group = arguments.admin_group.as_deref().map(group_id).transpose()?;
+        let unix = UnixIncoming::bind_for(&arguments.unix, group)
             .await
             .map_err(|source| ServerError::Unix { path: arguments.unix.clone(), source })?;
 
@@ -187,13 +191,15 @@ impl Running {
             started: now,
             stop: stop.clone(),
         };
+        let locals = Locals { own: nix::unistd::geteuid().as_raw(), group: group.is_some() };
         let running = Self {
             fleet: task,
             tls: tokio::spawn(
-                router(&context).serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()),
+                router(&context, locals)
+                    .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()),
             ),
             unix: tokio::spawn(
-                router(&context).serve_with_incoming_shutdown(unix, stop.clone().cancelled_owned()),
+                router(&context, locals).serve_with_incoming_shutdown(unix, stop.clone().cancelled_owned()),
             ),
             stop,
         };
@@ -207,13 +213,25 @@ impl Running {
 }
 
 /// Every service behind the table of who may call what.
-fn router(context: &Context) -> tonic::transport::server::Router<Stack<AuthoriseLayer, Identity>> {
+fn router(
+    context: &Context,
+    locals: Locals,
+) -> tonic::transport::server::Router<Stack<AuthoriseLayer, Identity>> {
     let agents = AgentServiceServer::new(Agents(context.clone())).max_decoding_message_size(MAX_MESSAGE);
     let enrolments =
         EnrolmentServiceServer::new(Enrolments(context.clone())).max_decoding_message_size(MAX_MESSAGE);
     let operators =
-        OperatorServiceServer::new(Operators(context.clone())).max_decoding_message_size(MAX_MESSAGE);
-    http2_server().layer(AuthoriseLayer).add_service(agents).add_service(enrolments).add_service(operators)
+        OperatorServiceServer::new(Operators::new(context)).max_decoding_message_size(MAX_MESSAGE);
+    let authorise = AuthoriseLayer::new(context.fleet.clone(), locals);
+    http2_server().layer(authorise).add_service(agents).add_service(enrolments).add_service(operators)
+}
+
+/// The number of a group of this machine.
+fn group_id(name: &str) -> Result<u32, ServerError> {
+    match nix::unistd::Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        Ok(None) | Err(_) => Err(ServerError::Group(name.to_owned())),
+    }
 }
 
 /// Where agents reach the server if nobody says: the address that it listens on, or this machine's name where that

@@ -1,20 +1,26 @@
 //! The protocol's services: each call is converted, asked of the fleet, and converted back.
 
 mod agents;
+mod audit;
 mod authorise;
 mod caller;
+mod ending;
 mod enrolment;
 mod operators;
+mod permissions;
+mod permit;
 mod request;
 mod uploads;
 mod views;
 mod watches;
 
 pub use agents::Agents;
-pub use authorise::{AuthoriseLayer, TABLE, Who, authorise};
+pub use authorise::{AuthoriseLayer, Locals, authorise};
 pub use caller::Caller;
 pub use enrolment::Enrolments;
 pub use operators::Operators;
+pub use permissions::{Kind, Permission, Rule, Scope, TABLE};
+pub use permit::Operator;
 
 use crate::{blobs::Bundles, fleet::Fleet};
 use handover_identity::Ca;

@@ -1,6 +1,7 @@
 //! Reading requests: text becomes names, or the caller is told which field is none.
 
 use super::caller::Caller;
+use crate::fleet::Role;
 use handover_identity::SignError;
 use handover_model::{HostName, Labels, ServiceName, Version};
 use handover_proto::{
@@ -43,12 +44,18 @@ pub(super) fn deployment(wire: v1::DeploymentRequest) -> Result<crate::fleet::De
     Ok(crate::fleet::DeploymentRequest { service, version, rollback, hosts: hosts?, request: request_id })
 }
 
-/// The name of the operator who calls.
-pub(super) fn operator<T>(request: &Request<T>) -> String {
-    match request.extensions().get::<Caller>() {
-        Some(Caller::Operator { name }) => name.clone(),
-        // Kept out by the table.
-        Some(Caller::Agent { .. } | Caller::Nobody) | None => String::new(),
+/// Services that an operator is limited to.
+pub(super) fn services(services: &[String]) -> Result<BTreeSet<ServiceName>, Status> {
+    services.iter().map(|service| parse("services", service)).collect()
+}
+
+/// A role, where one is named.
+pub(super) fn role(role: v1::OperatorRole) -> Option<Role> {
+    match role {
+        v1::OperatorRole::Unspecified => None,
+        v1::OperatorRole::Viewer => Some(Role::Viewer),
+        v1::OperatorRole::Deployer => Some(Role::Deployer),
+        v1::OperatorRole::Admin => Some(Role::Admin),
     }
 }
 
@@ -56,7 +63,7 @@ pub(super) fn operator<T>(request: &Request<T>) -> String {
 pub(super) fn agent<T>(request: &Request<T>) -> Result<(HostName, String), Status> {
     match request.extensions().get::<Caller>() {
         Some(Caller::Agent { host, serial }) => Ok((host.clone(), serial.clone())),
-        Some(Caller::Operator { .. } | Caller::Nobody) | None => {
+        Some(Caller::Operator { .. } | Caller::Local { .. } | Caller::Nobody) | None => {
             Err(Status::unauthenticated("only agents call this"))
         }
     }

@@ -1,7 +1,7 @@
 //! Bundles on their way in from operators and out to agents.
 
 use crate::blobs::{BlobError, Bundles, Reading};
-use handover_model::BundleDescriptor;
+use handover_model::{BundleDescriptor, Digest};
 use handover_proto::{
     status::{Reason, refuse},
     v1::{BundleChunk, Upload, UploadBundleRequest, upload_bundle_request::Part},
@@ -33,11 +33,11 @@ pub(super) fn refused(error: &BlobError) -> Status {
     refuse(reason, handover_model::chain(error), "")
 }
 
-/// Takes an upload to its end. One that breaks off can be gone on with.
+/// Takes an upload to its end; of which bundle it was, and how much is there. One that breaks off can be gone on with.
 pub(super) async fn receive(
     bundles: &Bundles,
     mut parts: Streaming<UploadBundleRequest>,
-) -> Result<Upload, Status> {
+) -> Result<(Digest, Upload), Status> {
     let first = next(&mut parts).await?.and_then(|message| message.part);
     let Some(Part::Header(header)) = first else {
         return Err(refuse(Reason::Protocol, "an upload begins with a header", ""));
@@ -46,7 +46,7 @@ pub(super) async fn receive(
         header.bundle.ok_or_else(|| refuse(Reason::InvalidRequest, "the header names no bundle", ""))?;
     let descriptor = BundleDescriptor::try_from(declared)?;
     if bundles.received(descriptor.digest).await.map_err(|error| refused(&error))?.complete {
-        return Ok(Upload { received: descriptor.size, complete: true });
+        return Ok((descriptor.digest, Upload { received: descriptor.size, complete: true }));
     }
     let mut upload = bundles.upload(&descriptor).await.map_err(|error| refused(&error))?;
     let mut offset = header.offset;
@@ -59,7 +59,7 @@ pub(super) async fn receive(
         offset += length;
     }
     upload.finish().await.map_err(|error| refused(&error))?;
-    Ok(Upload { received: descriptor.size, complete: true })
+    Ok((descriptor.digest, Upload { received: descriptor.size, complete: true }))
 }
 
 async fn next(parts: &mut Streaming<UploadBundleRequest>) -> Result<Option<UploadBundleRequest>, Status> {

@@ -1,7 +1,8 @@
 //! Watches: whole snapshots, again whenever something changed. Of each watch at most one snapshot waits for a slow
 //! reader; what happens meanwhile is in the next one.
 
-use crate::fleet::{Fleet, Refusal};
+use super::permit::Access;
+use crate::fleet::Refusal;
 use handover_proto::v1;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -42,7 +43,7 @@ impl Snapshot for v1::Deployment {
 
 /// Streams what `look` sees, until the last snapshot, the reader's end, or the server's.
 pub(super) fn watch<T, F, L>(
-    fleet: &Fleet,
+    access: &Access,
     stop: CancellationToken,
     look: L,
 ) -> ReceiverStream<Result<T, Status>>
@@ -51,7 +52,7 @@ where
     F: Future<Output = Result<T, Refusal>> + Send,
     L: Fn() -> F + Send + Sync + 'static,
 {
-    let mut changes = fleet.changes();
+    let mut changes = access.changes();
     let (out, stream) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut shown: Option<T> = None;

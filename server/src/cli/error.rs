@@ -58,7 +58,11 @@ impl CliError {
         match self {
             Self::Unreachable { .. } => exit::UNREACHABLE,
             Self::Refused { refusal } => match refusal.reason {
-                Reason::NotAuthorised | Reason::NoCertificate => exit::REFUSED,
+                Reason::NotAuthorised
+                | Reason::NoCertificate
+                | Reason::Revoked
+                | Reason::CertificateUnknown
+                | Reason::CertificateExpired => exit::REFUSED,
                 _ => exit::FAILED,
             },
             Self::Status(status) if status.code() == Code::Unavailable => exit::UNREACHABLE,

@@ -3,6 +3,7 @@
 //! What a person reads goes to standard output as plain lines or a live view; `--json` gives programs one value for
 //! each thing that is printed. Every command ends with one of the exit codes of [`exit`].
 
+mod audit;
 mod connection;
 mod demo;
 mod deploy;
@@ -72,7 +73,7 @@ enum Command {
     /// Join tokens for agents.
     #[command(subcommand)]
     Token(token::Command),
-    /// Certificates for operators who work from another machine.
+    /// Operators who work from another machine: their certificates and roles.
     #[command(subcommand)]
     Operator(operator::Command),
     /// The hosts of the fleet.
@@ -90,6 +91,8 @@ enum Command {
     History(history::HistoryArgs),
     /// Stop a deployment and take every host that it touched back.
     Abort(deploy::AbortArgs),
+    /// Who did what: deployments, hosts, tokens, operators, and what was refused.
+    Audit(audit::AuditArgs),
     /// Run the main job on this machine: a server, three agents, a service in three versions, load all the time.
     Demo(demo::DemoArgs),
     /// Write the manual's pages into a folder.
@@ -155,6 +158,7 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Rollback(args) => deploy::rollback(args, connection, json).await,
         Command::History(args) => history::run(args, connection, json).await,
         Command::Abort(args) => deploy::abort(args, connection, json).await,
+        Command::Audit(args) => audit::run(args, connection, json).await,
         Command::Server(_) | Command::Demo(_) | Command::Man(_) | Command::Completions(_) => Ok(exit::DONE),
     }
 }

@@ -129,6 +129,10 @@ impl State {
             }
         }
         tracing::info!(deployment = %id, release = %plan.release, by, "deployment begins");
+        if purpose == Purpose::CatchUp {
+            let detail = format!("{id} to {}, for hosts that came late", plan.release.version);
+            self.record_own("CreateDeployment", plan.service.as_str(), detail, "", now, effects)?;
+        }
         self.carry_out(id, step, now, effects)?;
         Ok(id)
     }
@@ -326,6 +330,20 @@ impl State {
         effects.put(Keyspace::Deployments, deployment_key(id), record)?;
         tracing::info!(deployment = %id, ?ending, reason = record.reason, "deployment ended");
         let (purpose, release) = (record.purpose, record.release.clone());
+        let how = match ending {
+            Ending::Succeeded => "succeeded",
+            Ending::RolledBack => "rolled back",
+            Ending::NeedsPerson => "needs a person",
+        };
+        let detail = format!("{id} to {}: {how} {}", release.version, record.reason);
+        self.record_own(
+            "EndDeployment",
+            release.service.as_str(),
+            detail.trim_end().to_owned(),
+            "",
+            now,
+            effects,
+        )?;
         self.settle(&release, purpose, ending, &live.engine, effects)?;
         self.finals.insert(id, live);
         self.forget(&release, effects);

@@ -19,6 +19,8 @@ pub struct Effects {
     pub end_sessions: BTreeMap<HostName, Refusal>,
     /// Whether something that watchers see has changed.
     pub changed: bool,
+    /// Whether an operator's rights are other ones now.
+    pub roster: bool,
     /// Where bundles are to be pruned: those to keep.
     pub keep_bundles: Option<BTreeSet<Digest>>,
 }

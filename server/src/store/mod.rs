@@ -77,6 +77,10 @@ keyspaces! {
     Deployments = "deployments";
     /// The engine's records, by deployment and sequence.
     Journal = "journal";
+    /// Operators with certificates, by name.
+    Operators = "operators";
+    /// Who did what, by sequence.
+    Audit = "audit";
 }
 
 impl fmt::Display for Keyspace {

@@ -49,6 +49,16 @@ impl Server {
         self.child = child;
     }
 
+    /// SIGTERM, and a new start on the same folder and port.
+    pub(crate) fn end_and_start_again(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        let (child, tls, ca) = Self::run(&self.folder, &self.tls);
+        assert_eq!((&tls, &ca), (&self.tls, &self.ca));
+        self.child = child;
+    }
+
     fn run(folder: &TempDir, listen: &str) -> (Child, String, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_handover"))
             .args(["server", "--listen", listen, "--fleet", "test", "--data"])

@@ -3,7 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail as the test does")]
 
 mod agents;
+mod audit;
 mod deployments;
 mod enrolment;
 mod fixture;
 mod releases;
+mod remote;
+mod roles;

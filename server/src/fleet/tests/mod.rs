@@ -4,6 +4,7 @@ mod catch_up;
 mod deploying;
 mod durable;
 mod hosts;
+mod operators;
 
 use super::{DeploymentRequest, Effects, Enrolment, Introduction, Refusal, State, persist};
 use crate::store::{MemoryStore, Store};

@@ -10,6 +10,7 @@ mod operators;
 mod permissions;
 mod permit;
 mod request;
+mod rights;
 mod uploads;
 mod views;
 mod watches;

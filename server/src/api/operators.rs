@@ -3,13 +3,13 @@
 use super::{
     Context, audit,
     permit::{Access, Permit, Subject},
-    request, uploads, views, watches,
+    request, rights, uploads, views, watches,
 };
 use crate::{
     blobs::Bundles,
-    fleet::{CertificateRecord, DeploymentRecord, HostChange, OperatorRecord, Refusal},
+    fleet::{DeploymentRecord, HostChange, Refusal},
 };
-use handover_identity::{Ca, JoinToken, OperatorName, ServerAddress, TokenId, wall_clock};
+use handover_identity::{Ca, JoinToken, ServerAddress, TokenId};
 use handover_model::{DeploymentId, Digest, Duration, HostName, Release, ReleaseRef, ServiceName, Timestamp};
 use handover_proto::{
     status::{Reason, refuse},
@@ -21,10 +21,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-/// How long an operator's certificate is good where nothing is said, in days.
-const OPERATOR_DAYS: u32 = 30;
-/// How long it may be good, in days.
-const MOST_OPERATOR_DAYS: u32 = 365;
 /// Deployments in a list where nothing is said.
 const LISTED: usize = 20;
 /// Deployments in a list at most.
@@ -62,7 +58,7 @@ impl Operators {
         match seen {
             Ok(deployment) => Ok(deployment),
             Err(record) => {
-                let engine = access.from_journal(id).await?;
+                let engine = access.replayed(id).await?;
                 Ok(views::deployment_from_journal(id, &record, engine))
             }
         }
@@ -150,48 +146,12 @@ impl OperatorService for Operators {
         request: Request<v1::SignOperatorRequest>,
     ) -> Answer<v1::SignOperatorResponse> {
         let access = Permit::of(&request)?.fleet()?;
-        let by = access.by();
-        let request = request.into_inner();
-        let role = request::role(request.role());
-        let v1::SignOperatorRequest { name, csr_pem, days, role: _, services } = request;
-        let name: OperatorName = request::parse("name", &name)?;
-        let services = request::services(&services)?;
-        if days > MOST_OPERATOR_DAYS {
-            return Err(refuse(
-                Reason::InvalidRequest,
-                format!("at most {MOST_OPERATOR_DAYS} days, not {days}"),
-                "",
-            ));
-        }
-        let days = if days == 0 { OPERATOR_DAYS } else { days };
-        let validity = Duration::from_secs(u64::from(days) * 24 * 3600);
-        let now = wall_clock();
-        let issued = self.ca.sign_operator(&csr_pem, &name, validity, now);
-        let issued = issued.map_err(|error| request::not_signed(&error))?;
-        let (serial, expires) = (issued.facts.serial, issued.facts.not_after);
-        let certificate = CertificateRecord { serial, issued: now, expires };
-        let signed = name.clone();
-        // Worth nothing before this: the server knows each certificate by its serial number.
-        let record = access.change(Subject::of(format!("operator {name}")), move |desk, subject| {
-            let serial = certificate.serial.clone();
-            let record = desk.state.sign_operator(
-                &signed,
-                role,
-                services,
-                certificate,
-                &by,
-                desk.now,
-                desk.effects,
-            )?;
-            subject.say(format!("{}; certificate {serial} for {days} days", rights(&record)));
-            Ok(record)
-        });
-        let record = record.await?;
+        let (record, issued) = rights::sign(&access, &self.ca, request.into_inner()).await?;
         Ok(Response::new(v1::SignOperatorResponse {
             certificate_pem: issued.chain_pem,
             ca_pem: self.ca.certificate_pem(),
             fleet: self.fleet_name.clone(),
-            operator: Some(views::operator(&name, &record)),
+            operator: Some(record),
         }))
     }
 
@@ -208,32 +168,12 @@ impl OperatorService for Operators {
 
     async fn update_operator(&self, request: Request<v1::UpdateOperatorRequest>) -> Answer<v1::Operator> {
         let access = Permit::of(&request)?.fleet()?;
-        let request = request.into_inner();
-        let role = request::role(request.role());
-        let v1::UpdateOperatorRequest { name, role: _, services, change_services } = request;
-        let name: OperatorName = request::parse("name", &name)?;
-        let services = request::services(&services)?;
-        let services = change_services.then_some(services);
-        let updated = name.clone();
-        let record = access.change(Subject::of(format!("operator {name}")), move |desk, subject| {
-            let record = desk.state.update_operator(&updated, role, services, desk.effects)?;
-            subject.say(rights(&record));
-            Ok(record)
-        });
-        Ok(Response::new(views::operator(&name, &record.await?)))
+        Ok(Response::new(rights::update(&access, request.into_inner()).await?))
     }
 
     async fn revoke_operator(&self, request: Request<v1::RevokeOperatorRequest>) -> Answer<v1::Operator> {
         let access = Permit::of(&request)?.fleet()?;
-        let by = access.by();
-        let v1::RevokeOperatorRequest { name, reason } = request.into_inner();
-        let name: OperatorName = request::parse("name", &name)?;
-        let revoked = name.clone();
-        let subject = Subject::of(format!("operator {name}")).reason(&*reason);
-        let record = access.change(subject, move |desk, _| {
-            desk.state.revoke_operator(&revoked, &by, &reason, desk.now, desk.effects)
-        });
-        Ok(Response::new(views::operator(&name, &record.await?)))
+        Ok(Response::new(rights::revoke(&access, request.into_inner()).await?))
     }
 
     async fn list_audit(&self, request: Request<v1::ListAuditRequest>) -> Answer<v1::ListAuditResponse> {
@@ -475,13 +415,6 @@ impl OperatorService for Operators {
             .await?;
         Ok(Response::new(Self::deployment(&access, id).await?))
     }
-}
-
-/// What an operator may do, in words.
-fn rights(record: &OperatorRecord) -> String {
-    let services: Vec<&str> = record.grant.services.iter().map(ServiceName::as_str).collect();
-    let limit = if services.is_empty() { "all services".to_owned() } else { services.join(", ") };
-    format!("{} of {limit}", record.grant.role)
 }
 
 /// What is to be changed in a host, in words.

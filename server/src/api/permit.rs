@@ -259,7 +259,7 @@ impl Access {
     }
 
     /// A deployment as the journal has it.
-    pub(super) async fn from_journal(&self, id: DeploymentId) -> Result<Deployment, Refusal> {
+    pub(super) async fn replayed(&self, id: DeploymentId) -> Result<Deployment, Refusal> {
         self.permit.fleet.from_journal(id).await
     }
 

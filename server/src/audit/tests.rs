@@ -14,9 +14,9 @@ struct Chain {
     head: Head,
 }
 
-fn deed(number: u64) -> Deed {
+fn deed(number: u64, who: &str) -> Deed {
     Deed {
-        who: "ada".into(),
+        who: who.into(),
         role: "admin".into(),
         method: "RemoveHost".into(),
         resource: format!("host web-{number}"),
@@ -29,15 +29,15 @@ fn deed(number: u64) -> Deed {
 impl Chain {
     fn whole() -> Self {
         let mut chain = Self { store: Arc::new(MemoryStore::new()), head: Head::default() };
-        chain.extend(LENGTH);
+        chain.extend(LENGTH, "ada");
         assert_eq!(chain.verify(), Ok(LENGTH));
         chain
     }
 
-    fn extend(&mut self, count: u64) {
+    fn extend(&mut self, count: u64, who: &str) {
         let mut batch = Batch::new();
         for _ in 0..count {
-            let sealed = self.head.next(deed(self.head.sequence + 1), Timestamp::from_unix_millis(7));
+            let sealed = self.head.next(deed(self.head.sequence + 1, who), Timestamp::from_unix_millis(7));
             self.head = Head::of(&sealed);
             batch.put_json(Keyspace::Audit, audit_key(self.head.sequence), &sealed).unwrap();
         }
@@ -185,7 +185,7 @@ fn a_cut_end_of_which_the_server_knows_nothing_is_found_by_a_noted_head() {
     let broken = chain.verify_with(noted).unwrap_err();
     assert!(broken.what.contains(&format!("the noted entry {LENGTH} is not there")), "{}", broken.what);
     // Also where others were written since.
-    chain.extend(50);
+    chain.extend(50, "eve");
     assert_eq!(chain.verify(), Ok(LENGTH + 39));
     assert_eq!(chain.verify_with(noted).unwrap_err().sequence, LENGTH);
 }
@@ -196,9 +196,7 @@ fn a_chain_that_was_written_anew_is_found_by_a_noted_head() {
     let noted = (2000, chain.get(2000).hash);
     let mut head = Head::of(&chain.get(499));
     for place in 500..=LENGTH {
-        let mut other = deed(place);
-        other.who = "nobody in particular".into();
-        let sealed = head.next(other, Timestamp::from_unix_millis(7));
+        let sealed = head.next(deed(place, "eve"), Timestamp::from_unix_millis(7));
         head = Head::of(&sealed);
         chain.put(place, &sealed);
     }

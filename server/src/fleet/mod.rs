@@ -25,7 +25,7 @@ pub use contact::Introduction;
 pub use deployments::{DeploymentRequest, Live};
 pub use effects::Effects;
 pub use hosts::{Enrolment, HostChange};
-pub use operators::{CertificateRecord, OperatorRecord, RevocationRecord, Roster, granted};
+pub use operators::{CertificateRecord, OperatorRecord, OperatorRequest, RevocationRecord, Roster, granted};
 pub use persist::LoadError;
 pub use records::{
     AssignmentRecord, DeploymentRecord, Ending, HostRecord, Purpose, ServiceRecord, TokenRecord,

@@ -27,6 +27,9 @@ const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Longest reason, in characters.
 const MAX_REASON: usize = 300;
 
+/// Who stands in the audit under these names is no operator.
+const RESERVED: [&str; 2] = ["server", "nobody"];
+
 /// Every operator, by name; cheap to share.
 pub type Roster = Arc<BTreeMap<OperatorName, OperatorRecord>>;
 
@@ -66,6 +69,17 @@ pub struct RevocationRecord {
     pub by: String,
     /// Why; empty where nobody said.
     pub reason: String,
+}
+
+/// A certificate for an operator, and what the operator is to be.
+#[derive(Clone, Debug)]
+pub struct OperatorRequest {
+    /// The role; `None`: as it is, or viewer.
+    pub role: Option<Role>,
+    /// The services that it is limited to; empty: as it is, or all.
+    pub services: BTreeSet<ServiceName>,
+    /// The certificate that was signed.
+    pub certificate: CertificateRecord,
 }
 
 /// What the bearer of a certificate may do now.
@@ -115,21 +129,25 @@ impl State {
         &self.operators
     }
 
-    /// Gives an operator a certificate. One that is new, or was revoked, is made: with `role`, or viewer where none is
-    /// given. One that exists gets one more certificate.
+    /// Gives an operator a certificate. One that is new, or was revoked, is made: with the role that is asked for, or as a
+    /// viewer. One that exists gets one more certificate.
     ///
     /// # Errors
     /// When it exists with another role or other services than were asked for, or there are too many.
     pub fn sign_operator(
         &mut self,
         name: &OperatorName,
-        role: Option<Role>,
-        services: BTreeSet<ServiceName>,
-        certificate: CertificateRecord,
+        request: OperatorRequest,
         by: &str,
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<OperatorRecord, Refusal> {
+        let OperatorRequest { role, services, certificate } = request;
+        if RESERVED.contains(&name.as_str()) {
+            return Err(Refusal::Invalid(format!(
+                "an operator cannot be named {name}: the audit calls others so"
+            )));
+        }
         let known = self.operators.get(name).filter(|record| record.revoked.is_none());
         let mut record = match known {
             Some(record) => {

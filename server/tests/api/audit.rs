@@ -131,6 +131,7 @@ async fn a_refusal_that_is_still_counted_is_told_before_the_server_ends() {
     for _ in 0..10 {
         client.create_token(v1::CreateTokenRequest::default()).await.unwrap_err();
     }
+    drop((client, eve));
     server.end_and_start_again();
     let told = entries(&server).await;
     let counts: Vec<u64> = told.iter().filter(|entry| entry.who == "eve").map(|entry| entry.count).collect();

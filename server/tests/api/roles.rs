@@ -6,7 +6,11 @@ use crate::{
 };
 use handover::api::{Permission, Scope, TABLE};
 use handover_proto::v1::{self, OperatorRole, operator_service_client::OperatorServiceClient};
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    process::Command,
+    time::{Duration, Instant},
+};
 use tokio::time::timeout;
 use tonic::{Status, transport::Channel};
 
@@ -293,6 +297,7 @@ async fn what_makes_no_operator_is_refused() {
         (request("root", OperatorRole::Admin, &["web"]), "INVALID_REQUEST"),
         (request("bob", OperatorRole::Viewer, &["no service"]), "INVALID_REQUEST"),
         (request("a b", OperatorRole::Viewer, &[]), "INVALID_REQUEST"),
+        (request("server", OperatorRole::Viewer, &[]), "INVALID_REQUEST"),
     ] {
         let refused = operator.sign_operator(asked).await.unwrap_err();
         assert_eq!(reason(&refused), expected, "{}", refused.message());
@@ -301,4 +306,35 @@ async fn what_makes_no_operator_is_refused() {
     assert_eq!(reason(&operator.revoke_operator(nobody).await.unwrap_err()), "UNKNOWN_OPERATOR");
     let listed = operator.list_operators(v1::ListOperatorsRequest {}).await.unwrap().into_inner().operators;
     assert_eq!(listed.len(), 1);
+}
+
+/// The exit code of `handover hosts` as another user of this machine, and what it complained.
+fn hosts_as(server: &Server, uid: u32, gid: u32) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_handover"));
+    command.args(["hosts", "--socket"]).arg(server.unix()).uid(uid).gid(gid);
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn another_user_of_the_servers_machine_is_no_operator_unless_its_group_is_named() {
+    // Who they are does not matter: neither root nor the server's user, and not in root's group.
+    let (user, group) = (65_534, 65_534);
+    let open = || {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        folder
+    };
+    let server = Server::start_in(open(), &[]);
+    assert_eq!(hosts_as(&server, 0, 0).0, Some(0));
+    let (code, complaint) = hosts_as(&server, user, group);
+    assert_eq!(code, Some(5), "the socket's mode keeps it out: {complaint}");
+    // In the socket's group the kernel lets it in; the server does not.
+    let (code, complaint) = hosts_as(&server, user, 0);
+    assert_eq!(code, Some(6), "{complaint}");
+    assert!(complaint.contains("--admin-group"), "{complaint}");
+    let name =
+        nix::unistd::Group::from_gid(group.into()).unwrap().expect("this machine has a group 65534").name;
+    let server = Server::start_in(open(), &["--admin-group", &name]);
+    assert_eq!(hosts_as(&server, user, group).0, Some(0));
 }

@@ -9,4 +9,5 @@ mod drains;
 mod examples;
 mod failures;
 mod refusals;
+mod roles;
 mod workers;

@@ -3,7 +3,7 @@
 use super::{Fixture, name, request};
 use crate::{
     audit::{AuditLog, Deed, Head, OK},
-    fleet::{CertificateRecord, Refusal, Role, State, granted},
+    fleet::{CertificateRecord, OperatorRequest, Refusal, Role, State, granted},
     store::{Batch, Keyspace, Store},
 };
 use handover_identity::OperatorName;
@@ -20,7 +20,8 @@ fn sign(fleet: &mut Fixture, operator: &str, role: Role, serial: &str) -> Result
     let operator: OperatorName = name(operator);
     fleet
         .act(|state, now, effects| {
-            state.sign_operator(&operator, Some(role), BTreeSet::new(), certificate, "uid:0", now, effects)
+            let request = OperatorRequest { role: Some(role), services: BTreeSet::new(), certificate };
+            state.sign_operator(&operator, request, "uid:0", now, effects)
         })
         .map(drop)
 }
@@ -55,8 +56,8 @@ fn an_operator_is_one_value_of_the_store_and_expired_certificates_make_room() {
         let services = services.clone();
         fleet
             .act(|state, now, effects| {
-                let role = Some(Role::Deployer);
-                state.sign_operator(&name("ada"), role, services, certificate, "uid:0 (root)", now, effects)
+                let request = OperatorRequest { role: Some(Role::Deployer), services, certificate };
+                state.sign_operator(&name("ada"), request, "uid:0 (root)", now, effects)
             })
             .unwrap();
     }

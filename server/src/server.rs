@@ -122,6 +122,10 @@ pub async fn serve(arguments: &ServerArgs) -> Result<(), ServerError> {
                 let _ = task.await;
             }
         }
+        // It has refusals that it still counts to write down.
+        if !fleet.is_finished() {
+            let _ = fleet.await;
+        }
     };
     if tokio::time::timeout(SHUTDOWN, drained).await.is_err() {
         tracing::warn!("connections were still open after {SHUTDOWN:?} and are cut");

@@ -107,3 +107,82 @@ impl http_body::Body for Ending {
         self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        blobs::Bundles,
+        fleet::{CertificateRecord, Grant, OperatorRequest, Role},
+        store::MemoryStore,
+    };
+    use handover_model::Timestamp;
+    use handover_proto::status::Refusal;
+    use std::collections::BTreeSet;
+    use tokio_util::sync::CancellationToken;
+
+    /// A fleet with one operator, whose certificate ends after `life`.
+    async fn fleet(folder: &std::path::Path, life: Duration) -> (Fleet, Arc<Operator>, CancellationToken) {
+        let stop = CancellationToken::new();
+        let bundles = Bundles::open(folder, handover_bundle::Limits::default()).await.unwrap();
+        let (fleet, _) = Fleet::start(Arc::new(MemoryStore::new()), bundles, stop.clone()).await.unwrap();
+        let expires = wall_clock() + life;
+        let certificate = CertificateRecord { serial: "1".into(), issued: Timestamp::default(), expires };
+        let request = OperatorRequest { role: Some(Role::Admin), services: BTreeSet::new(), certificate };
+        let signed = fleet.ask(move |desk| {
+            desk.state.sign_operator(&"ada".parse().unwrap(), request, "uid:0", desk.now, desk.effects)
+        });
+        signed.await.unwrap();
+        let caller = Caller::Operator { name: "ada".parse().unwrap(), serial: "1".into(), expires };
+        let operator = Operator { caller, grant: Grant::everything(), from: String::new() };
+        (fleet, Arc::new(operator), stop)
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_with_its_operators_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let (fleet, operator, _stop) = fleet(folder.path(), Duration::from_millis(300)).await;
+        let status = tokio::time::timeout(Duration::from_secs(5), ended(&fleet, operator)).await.unwrap();
+        assert_eq!(Refusal::of(&status).unwrap().reason, Reason::CertificateExpired);
+    }
+
+    #[tokio::test]
+    async fn a_stream_of_a_user_of_this_machine_ends_with_nobodys_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let (fleet, operator, _stop) = fleet(folder.path(), Duration::ZERO).await;
+        let local = Operator { caller: Caller::Local { uid: 0 }, ..(*operator).clone() };
+        assert!(ended(&fleet, Arc::new(local)).now_or_never().is_none());
+        let status = ended(&fleet, operator).now_or_never().expect("it has expired");
+        assert_eq!(Refusal::of(&status).unwrap().reason, Reason::CertificateExpired);
+    }
+
+    #[tokio::test]
+    async fn an_ended_answer_has_the_reason_as_its_last_words_and_nothing_behind_it() {
+        let status = refuse(Reason::Revoked, "revoked", "");
+        let endless = Body::new(http_body_of_nothing());
+        let mut ending = Ending::new(endless, Box::pin(async move { status }));
+        let next = async |ending: &mut Ending| {
+            std::future::poll_fn(|context| Pin::new(&mut *ending).poll_frame(context)).await
+        };
+        let trailers = next(&mut ending).await.unwrap().unwrap().into_trailers().unwrap();
+        let read = Status::from_header_map(&trailers).unwrap();
+        assert_eq!(Refusal::of(&read).unwrap().reason, Reason::Revoked);
+        assert!(next(&mut ending).await.is_none() && ending.is_end_stream());
+    }
+
+    /// A body that never has anything and never ends.
+    fn http_body_of_nothing() -> impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static {
+        struct Nothing;
+        impl http_body::Body for Nothing {
+            type Data = Bytes;
+            type Error = Status;
+            fn poll_frame(
+                self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+                Poll::Pending
+            }
+        }
+        Nothing
+    }
+}

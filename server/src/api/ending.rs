@@ -118,6 +118,7 @@ mod tests {
     };
     use handover_model::Timestamp;
     use handover_proto::status::Refusal;
+    use http_body::Body as _;
     use std::collections::BTreeSet;
     use tokio_util::sync::CancellationToken;
 
@@ -159,8 +160,7 @@ mod tests {
     #[tokio::test]
     async fn an_ended_answer_has_the_reason_as_its_last_words_and_nothing_behind_it() {
         let status = refuse(Reason::Revoked, "revoked", "");
-        let endless = Body::new(http_body_of_nothing());
-        let mut ending = Ending::new(endless, Box::pin(async move { status }));
+        let mut ending = Ending::new(Body::new(endless()), Box::pin(async move { status }));
         let next = async |ending: &mut Ending| {
             std::future::poll_fn(|context| Pin::new(&mut *ending).poll_frame(context)).await
         };
@@ -171,7 +171,7 @@ mod tests {
     }
 
     /// A body that never has anything and never ends.
-    fn http_body_of_nothing() -> impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static {
+    fn endless() -> impl http_body::Body<Data = Bytes, Error = Status> + Send + 'static {
         struct Nothing;
         impl http_body::Body for Nothing {
             type Data = Bytes;

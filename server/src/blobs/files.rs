@@ -17,6 +17,13 @@ pub(super) struct Files {
     uploads: PathBuf,
 }
 
+/// A disk, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) size: u64,
+    pub(super) free: u64,
+}
+
 impl Files {
     pub(super) fn new(data: &Path) -> Self {
         Self { bundles: data.join("bundles").join("sha256"), uploads: data.join("uploads") }
@@ -40,11 +47,12 @@ impl Files {
         Ok(())
     }
 
-    /// Bytes that are free on the disk of the uploads.
-    pub(super) fn free(&self) -> Result<u64, BlobError> {
+    /// The disk of the uploads.
+    pub(super) fn room(&self) -> Result<Room, BlobError> {
         let found = nix::sys::statvfs::statvfs(&self.uploads).map_err(io::Error::from);
         let found = found.map_err(failed("look at the disk of", &self.uploads))?;
-        Ok(found.blocks_available().saturating_mul(found.fragment_size()))
+        let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
+        Ok(Room { size: bytes(found.blocks()), free: bytes(found.blocks_available()) })
     }
 
     pub(super) fn received(&self, digest: &Digest) -> Result<Received, BlobError> {

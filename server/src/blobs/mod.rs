@@ -32,8 +32,11 @@ pub const STALE_UPLOAD: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A bundle that arrived or was asked for so recently is not pruned: the release that needs it may be on its way.
 pub const PRUNE_GRACE: Duration = Duration::from_secs(3600);
 
-/// Bytes of the disk that uploads leave free: the store must always be able to write.
+/// Bytes of the disk that uploads leave free: the store must always be able to write. Of a disk of less than 2 GiB an
+/// eighth.
 pub const RESERVE: u64 = 256 << 20;
+/// The part of a small disk that uploads leave free: one in so many.
+const RESERVED_PART: u64 = 8;
 
 /// The bundles of a server. A clone is the same store.
 #[derive(Clone, Debug)]
@@ -99,11 +102,12 @@ impl Bundles {
         }
         let claim = self.claim(digest, descriptor.size)?;
         let files = Arc::clone(&self.files);
-        let (free, there) = blocking(move || Ok((files.free()?, files.received(&digest)?.bytes))).await?;
+        let (room, there) = blocking(move || Ok((files.room()?, files.received(&digest)?.bytes))).await?;
         // What has arrived of the others is counted twice, which errs to the safe side.
         let needed = self.promised().saturating_sub(there);
-        if free < needed.saturating_add(RESERVE) {
-            return Err(BlobError::NoRoom { digest, needed, free, reserve: RESERVE });
+        let (free, reserve) = (room.free, RESERVE.min(room.size / RESERVED_PART));
+        if free < needed.saturating_add(reserve) {
+            return Err(BlobError::NoRoom { digest, needed, free, reserve });
         }
         Upload::begin(Arc::clone(&self.files), self.limits, descriptor.clone(), claim).await
     }

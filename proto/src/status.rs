@@ -100,6 +100,20 @@ reasons! {
     NoCertificate = "NO_CERTIFICATE", Unauthenticated;
     /// This identity may not do this.
     NotAuthorised = "NOT_AUTHORISED", PermissionDenied;
+    /// The operator's certificates were revoked.
+    Revoked = "REVOKED", PermissionDenied;
+    /// The server did not sign this operator's certificate, or has replaced the operator since.
+    CertificateUnknown = "CERTIFICATE_UNKNOWN", Unauthenticated;
+    /// The certificate came to its end while the connection was open.
+    CertificateExpired = "CERTIFICATE_EXPIRED", Unauthenticated;
+    /// The operator's role or services were changed while the call went on: make it again.
+    RoleChanged = "ROLE_CHANGED", Unavailable;
+    /// There is no operator of this name.
+    UnknownOperator = "UNKNOWN_OPERATOR", NotFound;
+    /// The operator exists with another role or other services.
+    OperatorExists = "OPERATOR_EXISTS", AlreadyExists;
+    /// The operator was revoked and cannot be changed any more.
+    OperatorRevoked = "OPERATOR_REVOKED", FailedPrecondition;
     /// The versions are more than one minor release apart.
     VersionSkew = "VERSION_SKEW", FailedPrecondition;
     /// The bundle is not what it declares, or holds what no bundle may hold.

@@ -1,6 +1,7 @@
 //! The Handover server and the operator's command line.
 
 pub mod api;
+pub mod audit;
 pub mod backup;
 pub mod blobs;
 pub mod cli;

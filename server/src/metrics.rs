@@ -1,7 +1,7 @@
 //! What the server counts of itself. Labels are bounded: calls of the protocol, codes, states, reasons; never a host
 //! or an instance, of which a fleet has thousands.
 
-use crate::api::TABLE;
+use crate::api::Rule;
 use handover_identity::AcceptCounters;
 use handover_telemetry::seconds;
 use prometheus_client::{
@@ -152,8 +152,8 @@ impl Metrics {
 
     /// A call has ended. A path that is no call of the protocol counts as `unknown`.
     pub fn call(&self, path: &str, code: Code) {
-        let known = TABLE.iter().find(|(call, ..)| *call == path);
-        let method = known.map_or("unknown", |(call, ..)| call.trim_start_matches("/handover.v1."));
+        let known = Rule::of(path);
+        let method = known.map_or("unknown", |rule| rule.path.trim_start_matches("/handover.v1."));
         self.calls.get_or_create(&CallLabels { method, code: code_name(code) }).inc();
     }
 

@@ -2,8 +2,8 @@
 
 use crate::{
     api::{
-        Agents, AuthoriseLayer, CallsLayer, Context, CountLayer, Enrolments, MAX_ENROLMENT, MAX_MESSAGE,
-        Operators,
+        Agents, AuthoriseLayer, CallsLayer, Context, CountLayer, Enrolments, Locals, MAX_ENROLMENT,
+        MAX_MESSAGE, Operators,
     },
     backup::{BackupError, Backups},
     blobs::{BlobError, Bundles},
@@ -101,6 +101,9 @@ pub enum ServerError {
     /// The address of metrics and health is taken or not this machine's.
     #[error("metrics and health have no address: choose another with --metrics, or `--metrics off`")]
     Metrics(#[from] EndpointError),
+    /// There is no such group.
+    #[error("--admin-group: there is no group {0} on this machine")]
+    Group(String),
     /// Signals cannot be waited for.
     #[error("signals cannot be waited for")]
     Signals(#[source] io::Error),
@@ -147,6 +150,10 @@ pub async fn serve(arguments: &ServerArgs) -> Result<(), ServerError> {
             if !task.is_finished() {
                 let _ = task.await;
             }
+        }
+        // It has refusals that it still counts to write down.
+        if !fleet.is_finished() {
+            let _ = fleet.await;
         }
     };
     if tokio::time::timeout(SHUTDOWN, drained).await.is_err() {
@@ -206,7 +213,8 @@ impl Running {
             std::fs::create_dir_all(folder)
                 .map_err(|source| ServerError::Data { path: folder.to_owned(), source })?;
         }
-        let unix = UnixIncoming::bind(&arguments.unix)
+        let group = arguments.admin_group.as_deref().map(group_id).transpose()?;
+        let unix = UnixIncoming::bind_for(&arguments.unix, group)
             .await
             .map_err(|source| ServerError::Unix { path: arguments.unix.clone(), source })?;
 
@@ -236,14 +244,16 @@ impl Running {
         };
         tokio::spawn(limits::report(incoming.counters(), context.limits.counters(), stop.clone()));
         let felt = feel(context.fleet.clone()).await.map_err(FleetError)?;
+        let locals = Locals { own: nix::unistd::geteuid().as_raw(), group: group.is_some() };
         let running = Self {
             felt,
             fleet: task,
             tls: tokio::spawn(
-                router(&context).serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()),
+                router(&context, locals)
+                    .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()),
             ),
             unix: tokio::spawn(
-                router(&context).serve_with_incoming_shutdown(unix, stop.clone().cancelled_owned()),
+                router(&context, locals).serve_with_incoming_shutdown(unix, stop.clone().cancelled_owned()),
             ),
             stop,
         };
@@ -289,19 +299,27 @@ async fn endpoint(wanted: Option<Metrics>) -> Result<Option<Endpoint>, EndpointE
 }
 
 /// Every service behind the table of who may call what.
-fn router(context: &Context) -> tonic::transport::server::Router<Layers> {
+fn router(context: &Context, locals: Locals) -> tonic::transport::server::Router<Layers> {
     let agents = AgentServiceServer::new(Agents(context.clone())).max_decoding_message_size(MAX_MESSAGE);
     let enrolments =
         EnrolmentServiceServer::new(Enrolments(context.clone())).max_decoding_message_size(MAX_ENROLMENT);
     let operators =
-        OperatorServiceServer::new(Operators(context.clone())).max_decoding_message_size(MAX_MESSAGE);
+        OperatorServiceServer::new(Operators::new(context)).max_decoding_message_size(MAX_MESSAGE);
     http2_server()
         .layer(CountLayer(context.fleet.metrics()))
-        .layer(AuthoriseLayer)
+        .layer(AuthoriseLayer::new(context.fleet.clone(), locals))
         .layer(CallsLayer(Arc::clone(&context.limits)))
         .add_service(agents)
         .add_service(enrolments)
         .add_service(operators)
+}
+
+/// The number of a group of this machine.
+fn group_id(name: &str) -> Result<u32, ServerError> {
+    match nix::unistd::Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid.as_raw()),
+        Ok(None) | Err(_) => Err(ServerError::Group(name.to_owned())),
+    }
 }
 
 /// Where agents reach the server if nobody says: the address that it listens on, or this machine's name where that

@@ -20,6 +20,9 @@ pub struct ServerArgs {
     /// Unix socket for operators on this machine
     #[arg(long, value_name = "PATH", env = "HANDOVER_UNIX", default_value = "/run/handover/handover.sock")]
     pub unix: PathBuf,
+    /// Group of this machine whose members are admins over the Unix socket, besides root and the server's own user
+    #[arg(long, value_name = "GROUP", env = "HANDOVER_ADMIN_GROUP")]
+    pub admin_group: Option<String>,
     /// The fleet's name, where the server makes a new one: 1 to 63 of a-z, 0-9, '-' and '.'
     #[arg(long, value_name = "NAME", env = "HANDOVER_FLEET", default_value = "fleet")]
     pub fleet: String,

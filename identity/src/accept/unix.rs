@@ -1,4 +1,4 @@
-//! The operator's socket on the server's machine. Whoever may open it is an operator; the kernel says who it is.
+//! The operator's socket on the server's machine. The kernel says who is at the other end.
 
 use super::{backoff::Backoff, counters::AcceptCounters, end::End, peer::LocalPeer};
 use futures_util::Stream;
@@ -62,17 +62,30 @@ pub struct UnixIncoming {
 }
 
 impl UnixIncoming {
-    /// Listens on `path` with mode 0660. A file that a dead server left is replaced. Must be called on a tokio runtime.
+    /// Listens on `path` with mode 0660, and with the group of this process. A file that a dead server left is replaced.
+    /// Must be called on a tokio runtime.
     ///
     /// # Errors
     /// When another server answers there, something else has the name, or the operating system refuses.
     pub async fn bind(path: &Path) -> Result<Self, UnixListenError> {
+        Self::bind_for(path, None).await
+    }
+
+    /// Like [`bind`](Self::bind), with the group `group`: the kernel lets its members connect, and nobody else but root
+    /// and the socket's owner.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind), and when this process may not give the file to that group.
+    pub async fn bind_for(path: &Path, group: Option<u32>) -> Result<Self, UnixListenError> {
         remove_stale(path).await?;
         let failed = |doing| move |source| UnixListenError::Io { doing, path: path.to_owned(), source };
         let socket = UnixSocket::new_stream().map_err(failed("make"))?;
         socket.bind(path).map_err(failed("bind"))?;
         // Before listen(2) nobody can connect: the mode of bind(2), from the umask, is never in force.
         fs::set_permissions(path, fs::Permissions::from_mode(0o660)).map_err(failed("set the mode of"))?;
+        if group.is_some() {
+            std::os::unix::fs::chown(path, None, group).map_err(failed("set the group of"))?;
+        }
         let listener = socket.listen(BACKLOG).map_err(failed("listen on"))?;
         let metadata = fs::symlink_metadata(path).map_err(failed("look at"))?;
         let (sender, ready) = mpsc::channel(1);

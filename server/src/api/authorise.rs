@@ -1,109 +1,134 @@
-//! Who may call what: one table. A call that does not stand in it is refused, whoever makes it.
+//! The layer around every call: finds out who calls, asks the table, ends what may not go on, and tells the audit of what
+//! was refused.
 
-use super::caller::Caller;
-use handover_proto::status::{Reason, refuse};
-use std::task::{Context, Poll};
-use tonic::{Status, body::Body, codegen::http};
+use super::{
+    caller::{self, Caller},
+    ending::{self, Ended, Ending, ended},
+    permissions::{Kind, Permission, Rule},
+    permit::{About, Operator, Permit},
+};
+use crate::{
+    audit::{Deed, OK},
+    fleet::{Fleet, Grant, Refusal, Role, Roster, granted},
+};
+use handover_identity::wall_clock;
+use handover_model::{Duration, Timestamp};
+use handover_proto::status::{self, Reason, refuse};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tonic::{
+    Code, Status,
+    body::Body,
+    codegen::http::{self, Response},
+};
 use tower::{Layer, Service};
 
-/// Whom a call is open to.
+/// What a call may still take to its answer when its operator was revoked: an answer that is being made is not taken
+/// back, an upload is.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Which users of the server's machine are admins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// Everybody who reaches the server; the call checks a join token by itself.
-    Anyone,
-    /// Agents, each for itself.
-    Agents,
-    /// Operators: with a certificate, or over the Unix socket.
-    Operators,
-    /// Operators on the server's own machine, over the Unix socket: what is given out can speak for the fleet.
-    Local,
+pub struct Locals {
+    /// The server's own user.
+    pub own: u32,
+    /// Whether the socket belongs to a group of admins: then the kernel has checked who could connect.
+    pub group: bool,
 }
 
-/// Every call of the protocol. A test compares it with the protocol's descriptor.
-pub const TABLE: &[(&str, Who)] = &[
-    ("/handover.v1.EnrolmentService/Enrol", Who::Anyone),
-    ("/handover.v1.AgentService/Session", Who::Agents),
-    ("/handover.v1.AgentService/FetchBundle", Who::Agents),
-    ("/handover.v1.AgentService/SendLogs", Who::Agents),
-    ("/handover.v1.OperatorService/GetServer", Who::Operators),
-    ("/handover.v1.OperatorService/Backup", Who::Local),
-    ("/handover.v1.OperatorService/CreateToken", Who::Operators),
-    ("/handover.v1.OperatorService/ListTokens", Who::Operators),
-    ("/handover.v1.OperatorService/RevokeToken", Who::Operators),
-    ("/handover.v1.OperatorService/SignOperator", Who::Operators),
-    ("/handover.v1.OperatorService/ListHosts", Who::Operators),
-    ("/handover.v1.OperatorService/GetHost", Who::Operators),
-    ("/handover.v1.OperatorService/UpdateHost", Who::Operators),
-    ("/handover.v1.OperatorService/RemoveHost", Who::Operators),
-    ("/handover.v1.OperatorService/GetUpload", Who::Operators),
-    ("/handover.v1.OperatorService/UploadBundle", Who::Operators),
-    ("/handover.v1.OperatorService/CreateRelease", Who::Operators),
-    ("/handover.v1.OperatorService/ListReleases", Who::Operators),
-    ("/handover.v1.OperatorService/GetRelease", Who::Operators),
-    ("/handover.v1.OperatorService/ListServices", Who::Operators),
-    ("/handover.v1.OperatorService/WatchServices", Who::Operators),
-    ("/handover.v1.OperatorService/PlanDeployment", Who::Operators),
-    ("/handover.v1.OperatorService/CreateDeployment", Who::Operators),
-    ("/handover.v1.OperatorService/GetDeployment", Who::Operators),
-    ("/handover.v1.OperatorService/ListDeployments", Who::Operators),
-    ("/handover.v1.OperatorService/WatchDeployment", Who::Operators),
-    ("/handover.v1.OperatorService/AbortDeployment", Who::Operators),
-    ("/handover.v1.OperatorService/PauseDeployment", Who::Operators),
-    ("/handover.v1.OperatorService/ResumeDeployment", Who::Operators),
-    ("/handover.v1.OperatorService/RetryDeployment", Who::Operators),
-    ("/handover.v1.OperatorService/ExplainDeployment", Who::Operators),
-    ("/handover.v1.OperatorService/Lock", Who::Operators),
-    ("/handover.v1.OperatorService/Unlock", Who::Operators),
-    ("/handover.v1.OperatorService/WatchEvents", Who::Operators),
-    ("/handover.v1.OperatorService/ReadLogs", Who::Operators),
-];
-
-/// Whether the caller may make the call with this path.
+/// Who calls, if it is an operator, where the table lets them.
 ///
 /// # Errors
-/// `NO_CERTIFICATE` where one is needed and there is none; `NOT_AUTHORISED` otherwise.
-pub fn authorise(path: &str, caller: &Caller) -> Result<(), Status> {
-    let Some((_, who)) = TABLE.iter().find(|(call, _)| *call == path) else {
-        return Err(Status::unimplemented("this server has no such call: it is of another version"));
+/// `NO_CERTIFICATE` where one is needed and there is none; `NOT_AUTHORISED`, `REVOKED`, `CERTIFICATE_UNKNOWN` or
+/// `CERTIFICATE_EXPIRED` otherwise.
+pub fn authorise(
+    rule: &Rule,
+    caller: &Caller,
+    roster: &Roster,
+    locals: Locals,
+    now: Timestamp,
+) -> Result<Option<Grant>, Status> {
+    let role = match (rule.permission, caller) {
+        (Permission::Anyone, _) | (Permission::Agent, Caller::Agent { .. }) => return Ok(None),
+        (Permission::Agent, Caller::Operator { .. } | Caller::Local { .. }) => {
+            return Err(refuse(Reason::NotAuthorised, "only agents make this call", ""));
+        }
+        (Permission::Agent, Caller::Nobody) => {
+            return Err(no_certificate("enrol the host first: `handover-agent join`"));
+        }
+        (Permission::Operator(..) | Permission::Local, Caller::Nobody) => {
+            return Err(no_certificate(
+                "on the server's machine use its Unix socket; from elsewhere a certificate made with `handover operator create`",
+            ));
+        }
+        (Permission::Operator(..) | Permission::Local, Caller::Agent { .. }) => {
+            let what = "an agent may speak for its host only, not as an operator";
+            return Err(refuse(Reason::NotAuthorised, what, ""));
+        }
+        (Permission::Operator(role, _), Caller::Operator { .. } | Caller::Local { .. }) => role,
+        (Permission::Local, Caller::Local { .. }) => Role::Admin,
+        (Permission::Local, Caller::Operator { .. }) => {
+            // Who was revoked hears that first.
+            grant(caller, roster, locals, now)?;
+            return Err(refuse(
+                Reason::NotAuthorised,
+                "this is done on the server's own machine only",
+                "log in there and use its Unix socket",
+            ));
+        }
     };
-    match (who, caller) {
-        (Who::Anyone, _)
-        | (Who::Agents, Caller::Agent { .. })
-        | (Who::Operators, Caller::Operator { .. })
-        | (Who::Local, Caller::Operator { local: true, .. }) => Ok(()),
-        (Who::Local, Caller::Operator { local: false, .. }) => Err(refuse(
+    let grant = grant(caller, roster, locals, now)?;
+    if grant.role < role {
+        let why = format!("it needs the role {role}, and this operator is a {}", grant.role);
+        return Err(Refusal::NotAllowed { who: caller.title(), why }.into());
+    }
+    Ok(Some(grant))
+}
+
+fn no_certificate(hint: &str) -> Status {
+    refuse(Reason::NoCertificate, "this call needs a client certificate", hint)
+}
+
+/// What an operator may do.
+fn grant(caller: &Caller, roster: &Roster, locals: Locals, now: Timestamp) -> Result<Grant, Status> {
+    match caller {
+        Caller::Operator { name, expires, .. } if *expires <= now => Err(ending::expired(name.as_str())),
+        Caller::Operator { name, serial, .. } => Ok(granted(roster, name, serial)?.clone()),
+        Caller::Local { uid } if *uid == 0 || *uid == locals.own || locals.group => Ok(Grant::everything()),
+        Caller::Local { .. } => Err(refuse(
             Reason::NotAuthorised,
-            "this is done on the server's own machine only",
-            "log in there and use its Unix socket",
+            format!(
+                "{} is no operator: over the Unix socket only root and the server's own user are",
+                caller.title()
+            ),
+            "start the server with --admin-group, or take a certificate made with `handover operator create`",
         )),
-        (Who::Agents | Who::Operators | Who::Local, Caller::Nobody) => Err(refuse(
-            Reason::NoCertificate,
-            "this call needs a client certificate",
-            match who {
-                Who::Agents => "enrol the host first: `handover-agent join`",
-                Who::Anyone | Who::Operators | Who::Local => {
-                    "on the server's machine use its Unix socket; from elsewhere a certificate made with `handover operator`"
-                }
-            },
-        )),
-        (Who::Agents, Caller::Operator { .. }) => {
-            Err(refuse(Reason::NotAuthorised, "only agents make this call", ""))
-        }
-        (Who::Operators | Who::Local, Caller::Agent { .. }) => {
-            Err(refuse(Reason::NotAuthorised, "an agent may speak for its host only, not as an operator", ""))
-        }
+        Caller::Agent { .. } | Caller::Nobody => Err(no_certificate("")),
     }
 }
 
-/// Finds out who calls, asks the table, and lays the [`Caller`] beside the request.
+/// Puts the table before every service.
 #[derive(Clone, Debug)]
-pub struct AuthoriseLayer;
+pub struct AuthoriseLayer {
+    fleet: Fleet,
+    locals: Locals,
+}
+
+impl AuthoriseLayer {
+    /// For this fleet.
+    #[must_use]
+    pub const fn new(fleet: Fleet, locals: Locals) -> Self {
+        Self { fleet, locals }
+    }
+}
 
 impl<S> Layer<S> for AuthoriseLayer {
     type Service = Authorised<S>;
 
     fn layer(&self, inner: S) -> Authorised<S> {
-        Authorised { inner }
+        Authorised { inner, fleet: self.fleet.clone(), locals: self.locals }
     }
 }
 
@@ -111,17 +136,19 @@ impl<S> Layer<S> for AuthoriseLayer {
 #[derive(Clone, Debug)]
 pub struct Authorised<S> {
     inner: S,
+    fleet: Fleet,
+    locals: Locals,
 }
 
-type Answer<E> = std::pin::Pin<Box<dyn Future<Output = Result<http::Response<Body>, E>> + Send>>;
+type Answer<E> = std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
 
 impl<S, B> Service<http::Request<B>> for Authorised<S>
 where
-    S: Service<http::Request<B>, Response = http::Response<Body>>,
+    S: Service<http::Request<B>, Response = Response<Body>>,
     S::Future: Send + 'static,
     S::Error: Send + 'static,
 {
-    type Response = http::Response<Body>;
+    type Response = Response<Body>;
     type Error = S::Error;
     type Future = Answer<S::Error>;
 
@@ -130,54 +157,97 @@ where
     }
 
     fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        let Some(rule) = Rule::of(request.uri().path()) else {
+            let status = Status::unimplemented("this server has no such call: it is of another version");
+            return Box::pin(std::future::ready(Ok(status.into_http())));
+        };
         let caller = Caller::of(request.extensions());
-        match authorise(request.uri().path(), &caller) {
-            Ok(()) => {
+        let from = caller::origin(request.extensions());
+        let allowed = authorise(rule, &caller, &self.fleet.roster().borrow(), self.locals, wall_clock());
+        let role = match &allowed {
+            Ok(Some(grant)) => grant.role.as_str(),
+            Ok(None) | Err(_) => "none",
+        };
+        let about = About::default();
+        let record = Record { fleet: self.fleet.clone(), rule, deed: caller.deed(role, &from), about };
+        match allowed {
+            Ok(None) => {
                 request.extensions_mut().insert(caller);
-                Box::pin(self.inner.call(request))
+                let answer = self.inner.call(request);
+                Box::pin(async move { Ok(record.told(answer.await?)) })
+            }
+            Ok(Some(grant)) => {
+                // What bounds calls counts by it.
+                request.extensions_mut().insert(caller.clone());
+                let operator = Arc::new(Operator { caller, grant, from });
+                let permit =
+                    Permit::new(self.fleet.clone(), Arc::clone(&operator), rule, record.about.clone());
+                request.extensions_mut().insert(permit);
+                let answer = self.inner.call(request);
+                let ends = || ended(&self.fleet, Arc::clone(&operator));
+                let (before, behind) = (ends(), ends());
+                Box::pin(async move {
+                    let answer = record.told(in_time(answer, before).await?);
+                    Ok(answer.map(|body| Body::new(Ending::new(body, behind))))
+                })
             }
             Err(status) => {
-                tracing::debug!(path = request.uri().path(), ?caller, "call refused");
-                Box::pin(std::future::ready(Ok(status.into_http())))
+                tracing::debug!(path = rule.path, ?caller, "call refused");
+                Box::pin(std::future::ready(Ok(record.told(status.into_http()))))
             }
         }
+    }
+}
+
+/// The answer; where the operator is revoked before it comes, a moment is waited for it.
+async fn in_time<E>(
+    answer: impl Future<Output = Result<Response<Body>, E>>,
+    ended: Ended,
+) -> Result<Response<Body>, E> {
+    let mut answer = std::pin::pin!(answer);
+    let status = tokio::select! {
+        answer = &mut answer => return answer,
+        status = ended => status,
+    };
+    match tokio::time::timeout(GRACE, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Ok(status.into_http()),
+    }
+}
+
+/// What the audit is told of a call, where its handler did not tell it.
+struct Record {
+    fleet: Fleet,
+    rule: &'static Rule,
+    deed: Deed,
+    about: About,
+}
+
+impl Record {
+    /// Tells of a call that was refused.
+    fn told(self, answer: Response<Body>) -> Response<Body> {
+        if self.rule.kind == Kind::Reads || self.about.told() {
+            return answer;
+        }
+        let (outcome, detail) = match Status::from_header_map(answer.headers()) {
+            Some(status) if status.code() != Code::Ok => {
+                let refusal = status::Refusal::of(&status);
+                let reason = refusal.map(|refusal| refusal.reason.as_str().to_owned());
+                (reason.unwrap_or_else(|| format!("{:?}", status.code())), status.message().to_owned())
+            }
+            // An agent's or a token's: its handler writes it down by itself.
+            Some(_) | None if matches!(self.rule.permission, Permission::Anyone | Permission::Agent) => {
+                return answer;
+            }
+            Some(_) | None => {
+                tracing::error!(path = self.rule.path, "a change was not written into the audit");
+                (OK.to_owned(), String::new())
+            }
+        };
+        self.fleet.refused(self.about.deed(self.deed, self.rule, &outcome, &detail));
+        answer
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use prost::Message as _;
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn every_call_of_the_protocol_stands_in_the_table_once() {
-        let descriptors = prost_types::FileDescriptorSet::decode(handover_proto::v1::DESCRIPTORS).unwrap();
-        let mut calls = BTreeSet::new();
-        for file in &descriptors.file {
-            for service in &file.service {
-                for method in &service.method {
-                    calls.insert(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
-                }
-            }
-        }
-        let table: BTreeSet<String> = TABLE.iter().map(|(call, _)| (*call).to_owned()).collect();
-        assert_eq!(table.len(), TABLE.len(), "a call stands twice in the table");
-        assert_eq!(table, calls);
-    }
-
-    #[test]
-    fn nobody_does_what_is_not_theirs() {
-        let agent = Caller::Agent { host: "a".parse().unwrap(), serial: "1".into() };
-        let local = Caller::Operator { name: "uid:0".into(), local: true };
-        let operator = Caller::Operator { name: "ada".into(), local: false };
-        for (call, who) in TABLE {
-            let allowed = |caller| authorise(call, caller).is_ok();
-            assert_eq!(allowed(&Caller::Nobody), *who == Who::Anyone, "{call}");
-            assert_eq!(allowed(&agent), matches!(who, Who::Anyone | Who::Agents), "{call}");
-            assert_eq!(allowed(&operator), matches!(who, Who::Anyone | Who::Operators), "{call}");
-            assert_eq!(allowed(&local), *who != Who::Agents, "{call}");
-        }
-        assert!(authorise("/handover.v1.OperatorService/Unheard", &operator).is_err());
-    }
-}
+mod tests;

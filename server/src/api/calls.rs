@@ -55,8 +55,10 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let source = || request.extensions().get::<Peer>().map(|peer| peer.address.into());
-        let of = match request.extensions().get::<Caller>() {
-            Some(Caller::Operator { name, .. }) => CallsOf::Operator(name),
+        let caller = request.extensions().get::<Caller>();
+        let title = caller.map(Caller::title).unwrap_or_default();
+        let of = match caller {
+            Some(Caller::Operator { .. } | Caller::Local { .. }) => CallsOf::Operator(&title),
             Some(Caller::Agent { host, .. }) => CallsOf::Agent(host),
             Some(Caller::Nobody) | None => CallsOf::Nobody(source()),
         };

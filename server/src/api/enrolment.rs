@@ -1,7 +1,10 @@
 //! How a host joins: a join token for a certificate.
 
-use super::{Context, request};
-use crate::fleet::{Enrolment, Refusal};
+use super::{Context, caller, request};
+use crate::{
+    audit::{Deed, OK},
+    fleet::{Enrolment, Refusal},
+};
 use handover_identity::{Peer, TokenClaim, wall_clock};
 use handover_model::{Duration, HostName};
 use handover_proto::{
@@ -21,6 +24,7 @@ pub struct Enrolments(pub Context);
 #[tonic::async_trait]
 impl EnrolmentService for Enrolments {
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
+        let from = caller::origin(request.extensions());
         let source = request.extensions().get::<Peer>().map(|peer| peer.address.into());
         let tried = self.0.limits.enrolment(source)?;
         let EnrolRequest { secret, host, csr_pem, address, labels, agent_version } = request.into_inner();
@@ -38,7 +42,11 @@ impl EnrolmentService for Enrolments {
         let (serial, expires) = (issued.facts.serial, issued.facts.not_after);
         self.0
             .fleet
-            .ask(move |desk| desk.state.enrol(enrolment, serial, expires, desk.now, desk.effects))
+            .ask(move |desk| {
+                let deed = joined(&enrolment, from);
+                desk.state.enrol(enrolment, serial, expires, desk.now, desk.effects)?;
+                desk.state.record(deed, desk.now, desk.effects)
+            })
             .await?;
         tried.succeeded();
         tracing::info!(%host, "host enrolled");
@@ -47,5 +55,21 @@ impl EnrolmentService for Enrolments {
             ca_pem: self.0.ca.certificate_pem(),
             fleet: self.0.fleet_name.clone(),
         }))
+    }
+}
+
+/// What the audit tells of a host that joined.
+fn joined(enrolment: &Enrolment, from: String) -> Deed {
+    Deed {
+        who: format!("host {}", enrolment.host),
+        role: "agent".to_owned(),
+        credential: format!("token {}", enrolment.claim.id),
+        from,
+        method: "Enrol".to_owned(),
+        resource: format!("host {}", enrolment.host),
+        outcome: OK.to_owned(),
+        detail: format!("address {}", enrolment.address),
+        count: 1,
+        ..Deed::default()
     }
 }

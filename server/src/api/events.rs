@@ -1,7 +1,10 @@
 //! Events on the wire: what is remembered, then each as it happens. The ring itself is the buffer of all followers:
 //! one that is too slow is told how many it missed.
 
-use super::{Context, request};
+use super::{
+    permit::{Access, Permit},
+    request,
+};
 use crate::{
     events::{Event, Events, MOST},
     fleet::Refusal,
@@ -11,6 +14,7 @@ use handover_proto::v1;
 use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 /// Events in one message.
@@ -23,24 +27,32 @@ struct Wanted {
     follow: bool,
     /// The newest so many of those that are remembered.
     most: usize,
+    /// Who asks: what is of another's service is not told.
+    access: Access,
 }
 
 impl Wanted {
     fn takes(&self, event: &Event) -> bool {
         event.at >= self.since
             && self.service.as_ref().is_none_or(|service| event.service.as_ref() == Some(service))
+            && event.service.as_ref().is_none_or(|service| self.access.sees(service))
     }
 }
 
 /// Streams events until there are no more, the reader's end, or the server's.
 pub(super) fn stream(
-    context: &Context,
+    permit: Permit,
     asked: &v1::WatchEventsRequest,
+    stop: CancellationToken,
 ) -> Result<ReceiverStream<Result<v1::Events, Status>>, Status> {
     let v1::WatchEventsRequest { since_unix_millis, service, follow, limit } = asked;
+    let service = request::parse_optional("service", service)?;
+    let access = permit.filtered(service.as_ref())?;
+    let (events, open) = (access.events(), access.metrics().watcher());
     let wanted = Wanted {
+        access,
         since: Timestamp::from_unix_millis(*since_unix_millis),
-        service: request::parse_optional("service", service)?,
+        service,
         follow: *follow,
         most: match usize::try_from(*limit) {
             Ok(0) | Err(_) => MOST,
@@ -48,8 +60,6 @@ pub(super) fn stream(
         },
     };
     let (out, stream) = mpsc::channel(1);
-    let (events, stop) = (context.fleet.events(), context.stop.clone());
-    let open = context.fleet.metrics().watcher();
     tokio::spawn(async move {
         tokio::select! {
             () = tell(&events, &wanted, &out) => {}

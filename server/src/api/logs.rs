@@ -1,8 +1,8 @@
 //! Logs on the wire: an operator asks, the hosts are asked through their sessions, agents answer.
 
-use super::{Context, request};
+use super::{Context, permit::Permit, request};
 use crate::{
-    fleet::{Desk, Refusal},
+    fleet::{Link, Refusal, State},
     logs::{
         Batch, DEFAULT_LINES, Ended, Line, Lines, LogRequests, MAX_BATCH_LINES, MAX_HOSTS, MAX_LINE_BYTES,
         MAX_LINES, Reading, Source,
@@ -21,6 +21,7 @@ use std::{
 };
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 /// Messages that wait for a reader; a follower who leaves that many unread misses the next.
@@ -63,11 +64,14 @@ fn asked(wire: v1::ReadLogsRequest) -> Result<Asked, Status> {
 
 /// Asks the hosts and streams what they send.
 pub(super) async fn read(
-    context: &Context,
+    permit: Permit,
+    requests: Arc<LogRequests>,
     wire: v1::ReadLogsRequest,
+    stop: CancellationToken,
 ) -> Result<ReceiverStream<Result<v1::Logs, Status>>, Status> {
     let Asked { service, hosts, version, mut order } = asked(wire)?;
-    let Some((number, place)) = context.logs.open() else {
+    let access = permit.service(&service)?;
+    let Some((number, place)) = requests.open() else {
         return Err(refuse(
             Reason::Busy,
             "as many requests for logs are open as this server takes",
@@ -75,13 +79,13 @@ pub(super) async fn read(
         ));
     };
     order.request_id = number;
-    let (follow, requests) = (order.follow, Arc::clone(&context.logs));
-    let begun = context.fleet.ask(move |desk| begin(desk, &requests, &service, &hosts, version, order)).await;
-    let Begun { sources, missing, versions } = begun.inspect_err(|_| context.logs.close(number))?;
+    let (follow, expected) = (order.follow, Arc::clone(&requests));
+    let begun = access
+        .ask_hosts(move |state, links| begin(state, links, &expected, &service, &hosts, version, order));
+    let Begun { sources, missing, versions } = begun.await.inspect_err(|_| requests.close(number))?;
     let (out, lines) = mpsc::channel(READER_QUEUE);
     let reading = Reading::of(sources, missing, versions, follow, out);
-    let (requests, stop) = (Arc::clone(&context.logs), context.stop.clone());
-    let open = context.fleet.metrics().log_reader();
+    let open = access.metrics().log_reader();
     let (told, stream) = mpsc::channel(1);
     tokio::spawn(async move {
         tokio::select! {
@@ -115,23 +119,24 @@ struct Begun {
 }
 
 fn begin(
-    desk: &mut Desk<'_>,
+    state: &State,
+    links: &BTreeMap<HostName, Link>,
     requests: &LogRequests,
     service: &ServiceName,
     named: &BTreeSet<HostName>,
     version: Option<Version>,
     mut order: v1::ReadLogs,
 ) -> Result<Begun, Refusal> {
-    if desk.state.service(service).is_none() {
+    if state.service(service).is_none() {
         return Err(Refusal::NoService(service.clone()));
     }
     let mut hosts = BTreeSet::new();
     for name in named {
-        desk.state.host(name)?;
+        state.host(name)?;
         hosts.insert(name.clone());
     }
     if named.is_empty() {
-        hosts.extend(desk.state.hosts_with_instances(service));
+        hosts.extend(state.hosts_with_instances(service));
     }
     if hosts.len() > MAX_HOSTS {
         return Err(Refusal::Invalid(format!(
@@ -139,10 +144,10 @@ fn begin(
             hosts.len()
         )));
     }
-    let versions = desk.state.instances_of(service);
+    let versions = state.instances_of(service);
     if let Some(version) = version {
         let release = ReleaseRef { service: service.clone(), version };
-        desk.state.get_release(&release)?;
+        state.get_release(&release)?;
         let of_it = versions.iter().filter(|(_, found)| **found == release.version);
         order.instances = of_it.map(|(instance, _)| instance.to_string()).collect();
         if order.instances.is_empty() {
@@ -151,7 +156,7 @@ fn begin(
     }
     let (mut sources, mut missing) = (Vec::new(), Vec::new());
     for host in hosts {
-        let Some(link) = desk.links.get(&host) else {
+        let Some(link) = links.get(&host) else {
             missing.push(Ended { host, failed: Some("it is offline".to_owned()), notes: Vec::new() });
             continue;
         };

@@ -1,30 +1,37 @@
 //! The protocol's services: each call is converted, asked of the fleet, and converted back.
 
 mod agents;
+mod audit;
 mod authorise;
 mod backups;
 mod caller;
 mod calls;
 mod control;
 mod counted;
+mod ending;
 mod enrolment;
 mod events;
 mod held;
 mod logs;
 mod operators;
+mod permissions;
+mod permit;
 mod request;
+mod rights;
 mod stories;
 mod uploads;
 mod views;
 mod watches;
 
 pub use agents::Agents;
-pub use authorise::{AuthoriseLayer, TABLE, Who, authorise};
+pub use authorise::{AuthoriseLayer, Locals, authorise};
 pub use caller::Caller;
 pub use calls::CallsLayer;
 pub use counted::CountLayer;
 pub use enrolment::Enrolments;
 pub use operators::Operators;
+pub use permissions::{Kind, Permission, Rule, Scope, TABLE};
+pub use permit::Operator;
 
 use crate::{backup::Backups, blobs::Bundles, fleet::Fleet, limits::Limits, logs::LogRequests};
 use handover_identity::Ca;

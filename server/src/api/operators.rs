@@ -1,87 +1,99 @@
-//! What operators call. Each call: convert, ask the fleet, convert back.
+//! What operators call. Each call: convert, ask the fleet through the call's permit, convert back.
 
 use super::{
-    Context, backups, control, events,
+    Context, audit, backups, control, events,
     held::Held,
-    logs, request, stories, uploads, views,
+    logs,
+    permit::{Access, Permit, Subject},
+    request, rights, stories, uploads, views,
     watches::{self, Watching},
 };
-use crate::fleet::{Act, DeploymentRecord, HostChange, Refusal};
-use handover_identity::{JoinToken, OperatorName, ServerAddress, TokenId, wall_clock};
-use handover_model::{DeploymentId, Digest, Duration, HostName, Release, ReleaseRef, ServiceName};
+use crate::{
+    backup::Backups,
+    blobs::Bundles,
+    fleet::{Act, DeploymentRecord, HostChange, Refusal},
+    limits::Limits,
+    logs::LogRequests,
+};
+use handover_identity::{Ca, JoinToken, ServerAddress, TokenId};
+use handover_model::{DeploymentId, Digest, Duration, HostName, Release, ReleaseRef, ServiceName, Timestamp};
 use handover_proto::{
     status::{Reason, refuse},
     v1::{self, operator_service_server::OperatorService},
     version::ProgramVersion,
 };
+use std::sync::Arc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-/// How long an operator's certificate is good where nothing is said, in days.
-const OPERATOR_DAYS: u32 = 30;
-/// How long it may be good, in days.
-const MOST_OPERATOR_DAYS: u32 = 365;
 /// Deployments in a list where nothing is said.
 const LISTED: usize = 20;
 /// Deployments in a list at most.
 const MOST_LISTED: usize = 200;
 
-/// The operators' service.
+/// The operators' service. It has no way to the fleet of its own: each call brings its [`Permit`].
 #[derive(Clone, Debug)]
-pub struct Operators(pub Context);
+pub struct Operators {
+    bundles: Bundles,
+    backups: Backups,
+    limits: Arc<Limits>,
+    logs: Arc<LogRequests>,
+    ca: Arc<Ca>,
+    fleet_name: String,
+    address: String,
+    started: Timestamp,
+    stop: CancellationToken,
+}
 
 pub(super) type Answer<T> = Result<Response<T>, Status>;
 
 impl Operators {
-    /// The deployment of this number, or the newest of the service.
-    async fn find(&self, id: u64, service: &str) -> Result<DeploymentId, Status> {
-        if id != 0 {
-            return Ok(DeploymentId::new(id));
-        }
-        let service: ServiceName = request::parse("service", service)?;
-        Ok(self.0.fleet.ask(move |desk| desk.state.newest_deployment(&service)).await?)
+    /// The service of this server.
+    #[must_use]
+    pub fn new(context: &Context) -> Self {
+        let Context { fleet: _, bundles, backups, ca, fleet_name, address, limits, started, logs, stop } =
+            context.clone();
+        Self { bundles, backups, limits, logs, ca, fleet_name, address, started, stop }
     }
 
     /// A deployment, from memory or from the journal.
-    pub(super) async fn deployment(context: &Context, id: DeploymentId) -> Result<v1::Deployment, Refusal> {
-        let seen: Result<v1::Deployment, DeploymentRecord> = context
-            .fleet
-            .ask(move |desk| {
-                let (record, live) = desk.state.deployment(id)?;
+    pub(super) async fn deployment(access: &Access, id: DeploymentId) -> Result<v1::Deployment, Refusal> {
+        let seen: Result<v1::Deployment, DeploymentRecord> = access
+            .look(move |state, _| {
+                let (record, live) = state.deployment(id)?;
                 Ok(live.map(|live| views::deployment(id, record, live)).ok_or_else(|| record.clone()))
             })
             .await?;
         match seen {
             Ok(deployment) => Ok(deployment),
             Err(record) => {
-                let engine = context.fleet.from_journal(id).await?;
+                let engine = access.replayed(id).await?;
                 Ok(views::deployment_from_journal(id, &record, engine))
             }
         }
     }
 
     /// What a watch of this operator's needs.
-    fn watching<T>(&self, request: &Request<T>) -> Result<Watching, Status> {
-        let Context { fleet, limits, stop, .. } = &self.0;
-        let place = limits.watch(&request::operator(request))?;
-        Ok(Watching {
-            changes: fleet.changes(),
-            place,
-            counters: limits.counters(),
-            open: Some(fleet.metrics().watcher()),
-            stop: stop.clone(),
-        })
+    fn watching(&self, access: &Access) -> Result<Watching, Status> {
+        let place = self.limits.watch(&access.by())?;
+        let counters = self.limits.counters();
+        let open = Some(access.metrics().watcher());
+        Ok(Watching { changes: access.changes(), place, counters, open, stop: self.stop.clone() })
     }
 
-    async fn host(&self, name: HostName) -> Answer<v1::Host> {
-        let host =
-            self.0.fleet.ask(move |desk| Ok(views::host(desk.state, &name, desk.state.host(&name)?))).await?;
-        Ok(Response::new(host))
+    async fn host(access: &Access, name: HostName) -> Answer<v1::Host> {
+        let seen_by = access.clone();
+        let host = access.look(move |state, _| {
+            Ok(views::host(state, &name, state.host(&name)?, |service| seen_by.sees(service)))
+        });
+        Ok(Response::new(host.await?))
     }
 }
 
 #[tonic::async_trait]
 impl OperatorService for Operators {
+    type VerifyAuditStream = ReceiverStream<Result<v1::AuditProgress, Status>>;
     type WatchServicesStream = Held<v1::ListServicesResponse, String>;
     type BackupStream = ReceiverStream<Result<v1::BackupChunk, Status>>;
     type WatchDeploymentStream = Held<v1::Deployment, String>;
@@ -89,38 +101,42 @@ impl OperatorService for Operators {
     type WatchEventsStream = ReceiverStream<Result<v1::Events, Status>>;
     type ReadLogsStream = ReceiverStream<Result<v1::Logs, Status>>;
 
-    async fn get_server(&self, _: Request<v1::GetServerRequest>) -> Answer<v1::ServerInfo> {
+    async fn get_server(&self, request: Request<v1::GetServerRequest>) -> Answer<v1::ServerInfo> {
+        Permit::of(&request)?.fleet()?;
         Ok(Response::new(v1::ServerInfo {
             version: ProgramVersion::OWN.to_string(),
-            fleet: self.0.fleet_name.clone(),
-            started_unix_millis: self.0.started.unix_millis(),
-            ca_digest: self.0.ca.fingerprint().to_string(),
+            fleet: self.fleet_name.clone(),
+            started_unix_millis: self.started.unix_millis(),
+            ca_digest: self.ca.fingerprint().to_string(),
         }))
     }
 
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Answer<Self::BackupStream> {
-        let by = request::operator(&request);
-        let spool = self.0.backups.take().await.map_err(|error| backups::refused(&error))?;
-        tracing::info!(by, entries = spool.summary.entries, "a backup was taken");
-        Ok(Response::new(backups::send(spool, self.0.stop.clone())))
+        let access = Permit::of(&request)?.fleet()?;
+        let spool = self.backups.take().await.map_err(|error| backups::refused(&error))?;
+        let entries = format!("{} entries", spool.summary.entries);
+        access.change(Subject::of("a backup of the store").detail(entries), |_, _| Ok(())).await?;
+        Ok(Response::new(backups::send(spool, self.stop.clone())))
     }
 
     async fn create_token(
         &self,
         request: Request<v1::CreateTokenRequest>,
     ) -> Answer<v1::CreateTokenResponse> {
+        let access = Permit::of(&request)?.fleet()?;
         let v1::CreateTokenRequest { ttl_seconds, host, server } = request.into_inner();
         let host: Option<HostName> = request::parse_optional("host", &host)?;
-        let server = if server.is_empty() { self.0.address.clone() } else { server };
+        let server = if server.is_empty() { self.address.clone() } else { server };
         let server: ServerAddress = request::parse("server", &server)?;
-        let token = JoinToken::generate(self.0.ca.fingerprint(), server)
+        let token = JoinToken::generate(self.ca.fingerprint(), server)
             .map_err(|error| Status::from(Refusal::Internal(error.to_string())))?;
         let (id, secret) = (token.claim.id, token.claim.secret.digest());
         let life = Duration::from_secs(ttl_seconds);
-        let record = self
-            .0
-            .fleet
-            .ask(move |desk| desk.state.create_token(id, secret, host, life, desk.now, desk.effects))
+        let wanted = host.as_ref().map(|host| format!("for host {host}")).unwrap_or_default();
+        let record = access
+            .change(Subject::of(format!("token {id}")).detail(wanted), move |desk, _| {
+                desk.state.create_token(id, secret, host, life, desk.now, desk.effects)
+            })
             .await?;
         Ok(Response::new(v1::CreateTokenResponse {
             token: token.expose(),
@@ -129,8 +145,9 @@ impl OperatorService for Operators {
         }))
     }
 
-    async fn list_tokens(&self, _: Request<v1::ListTokensRequest>) -> Answer<v1::ListTokensResponse> {
-        let tokens = self.0.fleet.ask(|desk| {
+    async fn list_tokens(&self, request: Request<v1::ListTokensRequest>) -> Answer<v1::ListTokensResponse> {
+        let access = Permit::of(&request)?.fleet()?;
+        let tokens = access.look(|state, _| {
             let token = |(id, token): (&TokenId, &crate::fleet::TokenRecord)| v1::Token {
                 id: id.to_string(),
                 host: token.host.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -138,7 +155,7 @@ impl OperatorService for Operators {
                 expires_unix_millis: token.expires.unix_millis(),
                 used_by: token.used_by.as_ref().map(ToString::to_string).unwrap_or_default(),
             };
-            Ok(desk.state.tokens().map(token).collect())
+            Ok(state.tokens().map(token).collect())
         });
         Ok(Response::new(v1::ListTokensResponse { tokens: tokens.await? }))
     }
@@ -147,8 +164,10 @@ impl OperatorService for Operators {
         &self,
         request: Request<v1::RevokeTokenRequest>,
     ) -> Answer<v1::RevokeTokenResponse> {
+        let access = Permit::of(&request)?.fleet()?;
         let id: TokenId = request::parse("id", &request.into_inner().id)?;
-        self.0.fleet.ask(move |desk| desk.state.revoke_token(id, desk.effects)).await?;
+        let token = Subject::of(format!("token {id}"));
+        access.change(token, move |desk, _| desk.state.revoke_token(id, desk.effects)).await?;
         Ok(Response::new(v1::RevokeTokenResponse {}))
     }
 
@@ -156,65 +175,95 @@ impl OperatorService for Operators {
         &self,
         request: Request<v1::SignOperatorRequest>,
     ) -> Answer<v1::SignOperatorResponse> {
-        let by = request::operator(&request);
-        let v1::SignOperatorRequest { name, csr_pem, days } = request.into_inner();
-        let name: OperatorName = request::parse("name", &name)?;
-        if days > MOST_OPERATOR_DAYS {
-            return Err(refuse(
-                Reason::InvalidRequest,
-                format!("at most {MOST_OPERATOR_DAYS} days, not {days}"),
-                "",
-            ));
-        }
-        let days = if days == 0 { OPERATOR_DAYS } else { days };
-        let validity = Duration::from_secs(u64::from(days) * 24 * 3600);
-        let issued = self.0.ca.sign_operator(&csr_pem, &name, validity, wall_clock());
-        let issued = issued.map_err(|error| request::not_signed(&error))?;
-        tracing::info!(%name, by, "operator's certificate signed");
+        let access = Permit::of(&request)?.fleet()?;
+        let (record, issued) = rights::sign(&access, &self.ca, request.into_inner()).await?;
         Ok(Response::new(v1::SignOperatorResponse {
             certificate_pem: issued.chain_pem,
-            ca_pem: self.0.ca.certificate_pem(),
-            fleet: self.0.fleet_name.clone(),
+            ca_pem: self.ca.certificate_pem(),
+            fleet: self.fleet_name.clone(),
+            operator: Some(record),
         }))
     }
 
-    async fn list_hosts(&self, _: Request<v1::ListHostsRequest>) -> Answer<v1::ListHostsResponse> {
-        let hosts = self.0.fleet.ask(|desk| {
-            Ok(desk.state.hosts().map(|(name, host)| views::host(desk.state, name, host)).collect())
+    async fn list_operators(
+        &self,
+        request: Request<v1::ListOperatorsRequest>,
+    ) -> Answer<v1::ListOperatorsResponse> {
+        let access = Permit::of(&request)?.fleet()?;
+        let operators = access.look(|state, _| {
+            Ok(state.operators().iter().map(|(name, record)| views::operator(name, record)).collect())
+        });
+        Ok(Response::new(v1::ListOperatorsResponse { operators: operators.await? }))
+    }
+
+    async fn update_operator(&self, request: Request<v1::UpdateOperatorRequest>) -> Answer<v1::Operator> {
+        let access = Permit::of(&request)?.fleet()?;
+        Ok(Response::new(rights::update(&access, request.into_inner()).await?))
+    }
+
+    async fn revoke_operator(&self, request: Request<v1::RevokeOperatorRequest>) -> Answer<v1::Operator> {
+        let access = Permit::of(&request)?.fleet()?;
+        Ok(Response::new(rights::revoke(&access, request.into_inner()).await?))
+    }
+
+    async fn list_audit(&self, request: Request<v1::ListAuditRequest>) -> Answer<v1::ListAuditResponse> {
+        let access = Permit::of(&request)?.fleet()?;
+        Ok(Response::new(audit::list(&access, request.into_inner()).await?))
+    }
+
+    async fn verify_audit(
+        &self,
+        request: Request<v1::VerifyAuditRequest>,
+    ) -> Answer<Self::VerifyAuditStream> {
+        let access = Permit::of(&request)?.fleet()?;
+        Ok(Response::new(audit::verify(&access, request.into_inner(), self.stop.clone()).await?))
+    }
+
+    async fn list_hosts(&self, request: Request<v1::ListHostsRequest>) -> Answer<v1::ListHostsResponse> {
+        let access = Permit::of(&request)?.filtered(None)?;
+        let seen_by = access.clone();
+        let hosts = access.look(move |state, _| {
+            let seen = |service: &ServiceName| seen_by.sees(service);
+            Ok(state.hosts().map(|(name, host)| views::host(state, name, host, seen)).collect())
         });
         Ok(Response::new(v1::ListHostsResponse { hosts: hosts.await? }))
     }
 
     async fn get_host(&self, request: Request<v1::GetHostRequest>) -> Answer<v1::Host> {
-        self.host(request::parse("name", &request.into_inner().name)?).await
+        let access = Permit::of(&request)?.filtered(None)?;
+        Self::host(&access, request::parse("name", &request.into_inner().name)?).await
     }
 
     async fn update_host(&self, request: Request<v1::UpdateHostRequest>) -> Answer<v1::Host> {
+        let access = Permit::of(&request)?.fleet()?;
         let v1::UpdateHostRequest { name, set_labels, remove_labels, cordoned } = request.into_inner();
         let name: HostName = request::parse("name", &name)?;
         let remove = remove_labels.into_iter().collect();
         let change = HostChange { set: request::labels(set_labels), remove, cordoned };
         let changed = name.clone();
-        self.0
-            .fleet
-            .ask(move |desk| desk.state.update_host(&changed, &change, desk.now, desk.effects))
+        let subject = Subject::of(format!("host {name}")).detail(wanted(&change));
+        access
+            .change(subject, move |desk, _| desk.state.update_host(&changed, &change, desk.now, desk.effects))
             .await?;
-        self.host(name).await
+        Self::host(&access, name).await
     }
 
     async fn remove_host(&self, request: Request<v1::RemoveHostRequest>) -> Answer<v1::RemoveHostResponse> {
-        let by = request::operator(&request);
-        let v1::RemoveHostRequest { name, force } = request.into_inner();
+        let access = Permit::of(&request)?.fleet()?;
+        let v1::RemoveHostRequest { name, force, reason } = request.into_inner();
         let name: HostName = request::parse("name", &name)?;
-        let removed = name.clone();
-        self.0.fleet.ask(move |desk| desk.state.remove_host(&removed, force, desk.now, desk.effects)).await?;
-        tracing::info!(host = %name, by, "host removed");
+        let forced = if force { "forced" } else { "" };
+        let subject = Subject::of(format!("host {name}")).detail(forced).reason(reason);
+        access
+            .change(subject, move |desk, _| desk.state.remove_host(&name, force, desk.now, desk.effects))
+            .await?;
         Ok(Response::new(v1::RemoveHostResponse {}))
     }
 
     async fn get_upload(&self, request: Request<v1::GetUploadRequest>) -> Answer<v1::Upload> {
+        Permit::of(&request)?.fleet()?;
         let digest: Digest = request::parse("digest", &request.into_inner().digest)?;
-        let received = self.0.bundles.received(digest).await.map_err(|error| uploads::refused(&error))?;
+        let received = self.bundles.received(digest).await.map_err(|error| uploads::refused(&error))?;
         Ok(Response::new(v1::Upload { received: received.bytes, complete: received.complete }))
     }
 
@@ -222,26 +271,34 @@ impl OperatorService for Operators {
         &self,
         request: Request<Streaming<v1::UploadBundleRequest>>,
     ) -> Answer<v1::Upload> {
-        let by = request::operator(&request);
-        Ok(Response::new(uploads::receive(&self.0, &by, request.into_inner()).await?))
+        let access = Permit::of(&request)?.fleet()?;
+        let (digest, upload) =
+            uploads::receive(&self.bundles, &self.limits, &access.by(), request.into_inner()).await?;
+        // A file's end is no commit of the store's: what the audit has of it comes right behind.
+        access.change(Subject::of(format!("bundle {digest}")), |_, _| Ok(())).await?;
+        Ok(Response::new(upload))
     }
 
     async fn create_release(&self, request: Request<v1::CreateReleaseRequest>) -> Answer<v1::ReleaseInfo> {
-        let by = request::operator(&request);
+        let permit = Permit::of(&request)?;
         let release = request.into_inner().release;
         let release =
             release.ok_or_else(|| refuse(Reason::InvalidRequest, "field release: is missing", ""))?;
         let release = Release::try_from(release)?;
-        let digest = release.bundle.digest;
+        let access = permit.service(&release.name.service)?;
+        let (by, digest) = (access.by(), release.bundle.digest);
         // Asking keeps the bundle from being pruned until the release has it.
-        let received = self.0.bundles.received(digest).await.map_err(|error| uploads::refused(&error))?;
+        let received = self.bundles.received(digest).await.map_err(|error| uploads::refused(&error))?;
         if !received.complete {
             return Err(Refusal::NoBundle(release.name).into());
         }
-        let stored = self
-            .0
-            .fleet
-            .ask(move |desk| desk.state.create_release(release, &by, desk.now, desk.effects))
+        let subject = Subject::service(&release.name.service).detail(format!(
+            "release {}, bundle {}",
+            release.name.version,
+            digest.short()
+        ));
+        let stored = access
+            .change(subject, move |desk, _| desk.state.create_release(release, &by, desk.now, desk.effects))
             .await?;
         Ok(Response::new(views::release(&stored, true)))
     }
@@ -250,78 +307,104 @@ impl OperatorService for Operators {
         &self,
         request: Request<v1::ListReleasesRequest>,
     ) -> Answer<v1::ListReleasesResponse> {
+        let permit = Permit::of(&request)?;
         let service: Option<ServiceName> = request::parse_optional("service", &request.into_inner().service)?;
-        let releases = self.0.fleet.ask(move |desk| {
-            let releases = desk.state.list_releases(service.as_ref());
-            Ok(releases.into_iter().map(|release| views::release(release, false)).collect())
+        let access = permit.filtered(service.as_ref())?;
+        let seen_by = access.clone();
+        let releases = access.look(move |state, _| {
+            let releases = state.list_releases(service.as_ref()).into_iter();
+            let seen = releases.filter(|release| seen_by.sees(&release.release.name.service));
+            Ok(seen.map(|release| views::release(release, false)).collect())
         });
         Ok(Response::new(v1::ListReleasesResponse { releases: releases.await? }))
     }
 
     async fn get_release(&self, request: Request<v1::GetReleaseRequest>) -> Answer<v1::ReleaseInfo> {
+        let permit = Permit::of(&request)?;
         let v1::GetReleaseRequest { service, version } = request.into_inner();
         let name = ReleaseRef {
             service: request::parse("service", &service)?,
             version: request::parse("version", &version)?,
         };
-        let release =
-            self.0.fleet.ask(move |desk| Ok(views::release(desk.state.get_release(&name)?, true))).await?;
-        Ok(Response::new(release))
+        let access = permit.service(&name.service)?;
+        let release = access.look(move |state, _| Ok(views::release(state.get_release(&name)?, true)));
+        Ok(Response::new(release.await?))
     }
 
     async fn list_services(
         &self,
         request: Request<v1::ListServicesRequest>,
     ) -> Answer<v1::ListServicesResponse> {
+        let permit = Permit::of(&request)?;
         let service: Option<ServiceName> = request::parse_optional("service", &request.into_inner().service)?;
-        let services =
-            self.0.fleet.ask(move |desk| Ok(views::services(desk.state, service.as_ref(), desk.now))).await?;
-        Ok(Response::new(services))
+        let access = permit.filtered(service.as_ref())?;
+        let seen_by = access.clone();
+        let services = access.look(move |state, now| {
+            Ok(views::services(state, service.as_ref(), |service| seen_by.sees(service), now))
+        });
+        Ok(Response::new(services.await?))
     }
 
     async fn watch_services(
         &self,
         request: Request<v1::ListServicesRequest>,
     ) -> Answer<Self::WatchServicesStream> {
-        let watching = self.watching(&request)?;
+        let permit = Permit::of(&request)?;
         let service: Option<ServiceName> = request::parse_optional("service", &request.into_inner().service)?;
-        let fleet = self.0.fleet.clone();
-        let stream = watches::watch(watching, move || {
-            let (fleet, service) = (fleet.clone(), service.clone());
-            async move { fleet.ask(move |desk| Ok(views::services(desk.state, service.as_ref(), desk.now))).await }
+        let access = permit.filtered(service.as_ref())?;
+        let looks = access.clone();
+        let stream = watches::watch(self.watching(&access)?, move || {
+            let (access, seen_by, service) = (looks.clone(), looks.clone(), service.clone());
+            async move {
+                let services = access.look(move |state, now| {
+                    Ok(views::services(state, service.as_ref(), |service| seen_by.sees(service), now))
+                });
+                services.await
+            }
         });
         Ok(Response::new(stream))
     }
 
     async fn plan_deployment(&self, request: Request<v1::DeploymentRequest>) -> Answer<v1::Plan> {
+        let permit = Permit::of(&request)?;
         let request = request::deployment(request.into_inner())?;
-        let plan = self.0.fleet.ask(move |desk| {
-            desk.state.plan_deployment(&request, desk.now).map(|(plan, _)| views::plan(&plan))
-        });
+        let access = permit.service(&request.service)?;
+        let plan = access
+            .look(move |state, now| state.plan_deployment(&request, now).map(|(plan, _)| views::plan(&plan)));
         Ok(Response::new(plan.await?))
     }
 
     async fn create_deployment(&self, request: Request<v1::DeploymentRequest>) -> Answer<v1::Deployment> {
-        let by = request::operator(&request);
+        let permit = Permit::of(&request)?;
         let request = request::deployment(request.into_inner())?;
-        let id = self
-            .0
-            .fleet
-            .ask(move |desk| desk.state.create_deployment(&request, &by, desk.now, desk.effects))
-            .await?;
-        Ok(Response::new(Self::deployment(&self.0, id).await?))
+        let access = permit.service(&request.service)?;
+        let by = access.by();
+        let taken = request.take_over.clone().unwrap_or_default();
+        let subject = Subject::service(&request.service).request(&*request.request).reason(taken);
+        let id = access.change(subject, move |desk, subject| {
+            let id = desk.state.create_deployment(&request, &by, desk.now, desk.effects)?;
+            let version = &desk.state.deployment(id)?.0.release.version;
+            let rollback = if request.rollback { ", a rollback" } else { "" };
+            let taken = if request.take_over.is_some() { "; with --take-over" } else { "" };
+            subject.say(format!("{id} to {version}{rollback}{taken}"));
+            Ok(id)
+        });
+        let id = id.await?;
+        Ok(Response::new(Self::deployment(&access, id).await?))
     }
 
     async fn get_deployment(&self, request: Request<v1::GetDeploymentRequest>) -> Answer<v1::Deployment> {
+        let permit = Permit::of(&request)?;
         let v1::GetDeploymentRequest { id, service } = request.into_inner();
-        let id = self.find(id, &service).await?;
-        Ok(Response::new(Self::deployment(&self.0, id).await?))
+        let (access, id) = permit.deployment(id, &service).await?;
+        Ok(Response::new(Self::deployment(&access, id).await?))
     }
 
     async fn list_deployments(
         &self,
         request: Request<v1::ListDeploymentsRequest>,
     ) -> Answer<v1::ListDeploymentsResponse> {
+        let permit = Permit::of(&request)?;
         let v1::ListDeploymentsRequest { service, limit } = request.into_inner();
         let service: Option<ServiceName> = request::parse_optional("service", &service)?;
         let limit = match usize::try_from(limit) {
@@ -329,8 +412,12 @@ impl OperatorService for Operators {
             Ok(limit) => limit.min(MOST_LISTED),
             Err(_) => MOST_LISTED,
         };
-        let deployments = self.0.fleet.ask(move |desk| {
-            let newest = desk.state.deployments(service).take(limit);
+        let access = permit.filtered(service.as_ref())?;
+        let seen_by = access.clone();
+        let deployments = access.look(move |state, _| {
+            let seen =
+                state.deployments(service).filter(|(_, record, _)| seen_by.sees(&record.release.service));
+            let newest = seen.take(limit);
             Ok(newest.map(|(id, record, live)| views::summary(id, record, live)).collect())
         });
         Ok(Response::new(v1::ListDeploymentsResponse { deployments: deployments.await? }))
@@ -340,13 +427,13 @@ impl OperatorService for Operators {
         &self,
         request: Request<v1::GetDeploymentRequest>,
     ) -> Answer<Self::WatchDeploymentStream> {
-        let watching = self.watching(&request)?;
+        let permit = Permit::of(&request)?;
         let v1::GetDeploymentRequest { id, service } = request.into_inner();
-        let id = self.find(id, &service).await?;
-        let context = self.0.clone();
-        let stream = watches::watch(watching, move || {
-            let context = context.clone();
-            async move { Self::deployment(&context, id).await }
+        let (access, id) = permit.deployment(id, &service).await?;
+        let looks = access.clone();
+        let stream = watches::watch(self.watching(&access)?, move || {
+            let access = looks.clone();
+            async move { Self::deployment(&access, id).await }
         });
         Ok(Response::new(stream))
     }
@@ -355,59 +442,76 @@ impl OperatorService for Operators {
         &self,
         request: Request<v1::WatchEventsRequest>,
     ) -> Answer<Self::WatchEventsStream> {
-        Ok(Response::new(events::stream(&self.0, &request.into_inner())?))
+        let permit = Permit::of(&request)?;
+        Ok(Response::new(events::stream(permit, &request.into_inner(), self.stop.clone())?))
     }
 
     async fn read_logs(&self, request: Request<v1::ReadLogsRequest>) -> Answer<Self::ReadLogsStream> {
-        Ok(Response::new(logs::read(&self.0, request.into_inner()).await?))
+        let permit = Permit::of(&request)?;
+        let stream = logs::read(permit, Arc::clone(&self.logs), request.into_inner(), self.stop.clone());
+        Ok(Response::new(stream.await?))
     }
 
     async fn abort_deployment(&self, request: Request<v1::AbortDeploymentRequest>) -> Answer<v1::Deployment> {
-        let asked = request::abort(request)?;
+        let permit = Permit::of(&request)?;
+        let asked = request::abort(request.into_inner(), permit.by());
         let act = Act::Abort { reason: asked.reason.clone() };
-        control::deployment(&self.0, asked, act).await
+        control::deployment(permit, asked, act).await
     }
 
     async fn pause_deployment(
         &self,
         request: Request<v1::ControlDeploymentRequest>,
     ) -> Answer<v1::Deployment> {
-        let asked = request::control(request)?;
+        let permit = Permit::of(&request)?;
+        let asked = request::control(request.into_inner(), permit.by())?;
         let act = Act::Pause { reason: asked.reason.clone() };
-        control::deployment(&self.0, asked, act).await
+        control::deployment(permit, asked, act).await
     }
 
     async fn resume_deployment(
         &self,
         request: Request<v1::ControlDeploymentRequest>,
     ) -> Answer<v1::Deployment> {
-        control::deployment(&self.0, request::control(request)?, Act::Resume).await
+        let permit = Permit::of(&request)?;
+        let asked = request::control(request.into_inner(), permit.by())?;
+        control::deployment(permit, asked, Act::Resume).await
     }
 
     async fn retry_deployment(
         &self,
         request: Request<v1::ControlDeploymentRequest>,
     ) -> Answer<v1::Deployment> {
-        let asked = request::control(request)?;
+        let permit = Permit::of(&request)?;
+        let asked = request::control(request.into_inner(), permit.by())?;
         let act = Act::Retry { hosts: asked.hosts.clone() };
-        control::deployment(&self.0, asked, act).await
+        control::deployment(permit, asked, act).await
     }
 
     async fn explain_deployment(
         &self,
         request: Request<v1::GetDeploymentRequest>,
     ) -> Answer<Self::ExplainDeploymentStream> {
+        let permit = Permit::of(&request)?;
         let v1::GetDeploymentRequest { id, service } = request.into_inner();
-        let whose = request::whose(id, &service)?;
-        let id = self.0.fleet.ask(move |desk| desk.state.whose(&whose)).await?;
-        Ok(Response::new(stories::tell(self.0.clone(), id)))
+        let (access, id) = permit.deployment(id, &service).await?;
+        Ok(Response::new(stories::tell(access, id, self.stop.clone())))
     }
 
     async fn lock(&self, request: Request<v1::LockRequest>) -> Answer<v1::LockResponse> {
-        control::lock(&self.0, request).await
+        control::lock(request).await
     }
 
     async fn unlock(&self, request: Request<v1::UnlockRequest>) -> Answer<v1::LockResponse> {
-        control::unlock(&self.0, request).await
+        control::unlock(request).await
     }
+}
+
+/// What is to be changed in a host, in words.
+fn wanted(change: &HostChange) -> String {
+    let HostChange { set, remove, cordoned } = change;
+    let set = set.iter().map(|(key, value)| format!("{key}={value}"));
+    let remove = remove.iter().map(|key| format!("{key}-"));
+    let cordoned = cordoned.iter().map(|cordoned| if *cordoned { "cordon" } else { "uncordon" }.to_owned());
+    set.chain(remove).chain(cordoned).collect::<Vec<_>>().join(" ")
 }

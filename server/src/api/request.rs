@@ -1,9 +1,9 @@
 //! Reading requests: text becomes names, or the caller is told which field is none.
 
 use super::caller::Caller;
-use crate::fleet::{Asker, LockScope, Whose};
+use crate::fleet::{Asker, LockScope, Role};
 use handover_identity::SignError;
-use handover_model::{DeploymentId, HostName, Labels, ServiceName, Version};
+use handover_model::{HostName, Labels, ServiceName, Version};
 use handover_proto::{
     convert::ConvertError,
     status::{Reason, refuse},
@@ -54,19 +54,13 @@ fn hosts_of(hosts: &[String]) -> Result<BTreeSet<HostName>, Status> {
     hosts.iter().map(|host| parse("hosts", host)).collect()
 }
 
-/// A deployment by its number, or the newest of a service.
-pub(super) fn whose(id: u64, service: &str) -> Result<Whose, Status> {
-    match id {
-        0 => Ok(Whose::Newest(parse("service", service)?)),
-        id => Ok(Whose::Deployment(DeploymentId::new(id))),
-    }
-}
-
 /// What an operator wants done to a deployment.
 #[derive(Debug)]
 pub(super) struct Control {
-    /// To which.
-    pub(super) whose: Whose,
+    /// To the one of this number; 0 for the newest of the service.
+    pub(super) id: u64,
+    /// Of this service; may be empty where there is a number.
+    pub(super) service: String,
     /// Why; may be empty.
     pub(super) reason: String,
     /// Which of its hosts; empty: all that it concerns.
@@ -75,19 +69,16 @@ pub(super) struct Control {
     pub(super) asker: Asker,
 }
 
-pub(super) fn control(wire: Request<v1::ControlDeploymentRequest>) -> Result<Control, Status> {
-    let by = operator(&wire);
-    let v1::ControlDeploymentRequest { id, service, reason, request_id, take_over, hosts } =
-        wire.into_inner();
+pub(super) fn control(wire: v1::ControlDeploymentRequest, by: String) -> Result<Control, Status> {
+    let v1::ControlDeploymentRequest { id, service, reason, request_id, take_over, hosts } = wire;
     let asker = Asker { by, request: request_id, take_over: take_over.then(|| reason.clone()) };
-    Ok(Control { whose: whose(id, &service)?, reason, hosts: hosts_of(&hosts)?, asker })
+    Ok(Control { id, service, reason, hosts: hosts_of(&hosts)?, asker })
 }
 
-pub(super) fn abort(wire: Request<v1::AbortDeploymentRequest>) -> Result<Control, Status> {
-    let by = operator(&wire);
-    let v1::AbortDeploymentRequest { id, service, reason, request_id, take_over } = wire.into_inner();
+pub(super) fn abort(wire: v1::AbortDeploymentRequest, by: String) -> Control {
+    let v1::AbortDeploymentRequest { id, service, reason, request_id, take_over } = wire;
     let asker = Asker { by, request: request_id, take_over: take_over.then(|| reason.clone()) };
-    Ok(Control { whose: whose(id, &service)?, reason, hosts: BTreeSet::new(), asker })
+    Control { id, service, reason, hosts: BTreeSet::new(), asker }
 }
 
 /// What is to be locked: a service, or the fleet where none is named.
@@ -95,12 +86,18 @@ pub(super) fn scope(service: &str) -> Result<LockScope, Status> {
     Ok(parse_optional("service", service)?.map_or(LockScope::Fleet, LockScope::Service))
 }
 
-/// The name of the operator who calls.
-pub(super) fn operator<T>(request: &Request<T>) -> String {
-    match request.extensions().get::<Caller>() {
-        Some(Caller::Operator { name, .. }) => name.clone(),
-        // Kept out by the table.
-        Some(Caller::Agent { .. } | Caller::Nobody) | None => String::new(),
+/// Services that an operator is limited to.
+pub(super) fn services(services: &[String]) -> Result<BTreeSet<ServiceName>, Status> {
+    services.iter().map(|service| parse("services", service)).collect()
+}
+
+/// A role, where one is named.
+pub(super) fn role(role: v1::OperatorRole) -> Option<Role> {
+    match role {
+        v1::OperatorRole::Unspecified => None,
+        v1::OperatorRole::Viewer => Some(Role::Viewer),
+        v1::OperatorRole::Deployer => Some(Role::Deployer),
+        v1::OperatorRole::Admin => Some(Role::Admin),
     }
 }
 
@@ -108,7 +105,7 @@ pub(super) fn operator<T>(request: &Request<T>) -> String {
 pub(super) fn agent<T>(request: &Request<T>) -> Result<(HostName, String), Status> {
     match request.extensions().get::<Caller>() {
         Some(Caller::Agent { host, serial }) => Ok((host.clone(), serial.clone())),
-        Some(Caller::Operator { .. } | Caller::Nobody) | None => {
+        Some(Caller::Operator { .. } | Caller::Local { .. } | Caller::Nobody) | None => {
             Err(Status::unauthenticated("only agents call this"))
         }
     }

@@ -1,37 +1,42 @@
 //! Stories: a deployment's records, told page by page. Of each story one page is in memory, however many hosts there
 //! are; a reader who is slow is waited for.
 
-use super::Context;
+use super::permit::Access;
 use crate::fleet::Refusal;
 use handover_model::DeploymentId;
 use handover_proto::v1;
 use handover_rollout::{Record, Story};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 /// Records that are read at once.
 const PAGE: usize = 256;
 
 /// Tells everything that the journal has of a deployment now.
-pub(super) fn tell(context: Context, id: DeploymentId) -> ReceiverStream<Result<v1::StoryLine, Status>> {
+pub(super) fn tell(
+    access: Access,
+    id: DeploymentId,
+    stop: CancellationToken,
+) -> ReceiverStream<Result<v1::StoryLine, Status>> {
     let (out, stream) = mpsc::channel(PAGE);
     tokio::spawn(async move {
         tokio::select! {
-            () = context.stop.cancelled() => {
+            () = stop.cancelled() => {
                 let _ = out.try_send(Err(Refusal::Stopping.into()));
             }
-            () = pages(&context, id, &out) => {}
+            () = pages(&access, id, &out) => {}
         }
     });
     ReceiverStream::new(stream)
 }
 
-async fn pages(context: &Context, id: DeploymentId, out: &mpsc::Sender<Result<v1::StoryLine, Status>>) {
+async fn pages(access: &Access, id: DeploymentId, out: &mpsc::Sender<Result<v1::StoryLine, Status>>) {
     let mut story = Story::default();
     let mut sequence = 0;
     loop {
-        let records = match context.fleet.records(id, sequence, PAGE).await {
+        let records = match access.records(id, sequence, PAGE).await {
             Ok(records) => records,
             Err(refusal) => {
                 let _ = out.send(Err(refusal.into())).await;

@@ -1,8 +1,10 @@
 //! Bundles on their way in from operators and out to agents.
 
-use super::Context;
-use crate::blobs::{BlobError, Reading};
-use handover_model::BundleDescriptor;
+use crate::{
+    blobs::{BlobError, Bundles, Reading},
+    limits::Limits,
+};
+use handover_model::{BundleDescriptor, Digest};
 use handover_proto::{
     status::{Reason, refuse},
     v1::{BundleChunk, Upload, UploadBundleRequest, upload_bundle_request::Part},
@@ -41,13 +43,13 @@ pub(super) fn refused(error: &BlobError) -> Status {
     refuse(reason, handover_model::chain(error), "")
 }
 
-/// Takes an upload to its end. One that breaks off can be gone on with.
+/// Takes an upload to its end; of which bundle it was, and how much is there. One that breaks off can be gone on with.
 pub(super) async fn receive(
-    context: &Context,
+    bundles: &Bundles,
+    limits: &Limits,
     operator: &str,
     mut parts: Streaming<UploadBundleRequest>,
-) -> Result<Upload, Status> {
-    let Context { bundles, limits, .. } = context;
+) -> Result<(Digest, Upload), Status> {
     let _place = limits.upload(operator)?;
     let began = Instant::now();
     let first = next(&mut parts, began + GRACE).await?.and_then(|message| message.part);
@@ -58,7 +60,7 @@ pub(super) async fn receive(
         header.bundle.ok_or_else(|| refuse(Reason::InvalidRequest, "the header names no bundle", ""))?;
     let descriptor = BundleDescriptor::try_from(declared)?;
     if bundles.received(descriptor.digest).await.map_err(|error| refused(&error))?.complete {
-        return Ok(Upload { received: descriptor.size, complete: true });
+        return Ok((descriptor.digest, Upload { received: descriptor.size, complete: true }));
     }
     let mut upload = bundles.upload(&descriptor).await.map_err(|error| refused(&error))?;
     let mut offset = header.offset;
@@ -79,7 +81,7 @@ pub(super) async fn receive(
         offset += length;
     }
     upload.finish().await.map_err(|error| refused(&error))?;
-    Ok(Upload { received: descriptor.size, complete: true })
+    Ok((descriptor.digest, Upload { received: descriptor.size, complete: true }))
 }
 
 /// How long an upload of so many bytes may take in all: one that trickles must not keep its place for ever.

@@ -1,6 +1,13 @@
 //! The fleet's state as the protocol shows it.
 
-use crate::fleet::{DeploymentRecord, Ending, Host, Live, LockRecord, LockScope, State, StoredRelease};
+use crate::{
+    audit::{Deed, Entry, Head, Sealed},
+    fleet::{
+        CertificateRecord, DeploymentRecord, Ending, Host, Live, LockRecord, LockScope, OperatorRecord, Role,
+        State, StoredRelease,
+    },
+};
+use handover_identity::OperatorName;
 use handover_model::{
     DeploymentId, HostName, InstanceId, InstanceReport, ReleaseRef, ServiceName, Timestamp,
 };
@@ -14,7 +21,13 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-pub(super) fn host(state: &State, name: &HostName, host: &Host) -> v1::Host {
+/// A host, with what is there of the services that `sees` says yes to.
+pub(super) fn host(
+    state: &State,
+    name: &HostName,
+    host: &Host,
+    sees: impl Fn(&ServiceName) -> bool,
+) -> v1::Host {
     let record = &host.record;
     v1::Host {
         name: name.to_string(),
@@ -30,13 +43,19 @@ pub(super) fn host(state: &State, name: &HostName, host: &Host) -> v1::Host {
         enrolled_unix_millis: record.enrolled.unix_millis(),
         certificate_expires_unix_millis: record.certificate_expires.unix_millis(),
         target_revision: record.revision,
-        instances: host.report.iter().flat_map(|report| &report.instances).map(Into::into).collect(),
+        instances: host
+            .report
+            .iter()
+            .flat_map(|report| &report.instances)
+            .filter(|(_, instance)| sees(&instance.service))
+            .map(Into::into)
+            .collect(),
         target_refused: host.target_refused.clone(),
-        assignments: assignments(state, host),
+        assignments: assignments(state, host, sees),
     }
 }
 
-fn assignments(state: &State, host: &Host) -> Vec<v1::HostAssignment> {
+fn assignments(state: &State, host: &Host, sees: impl Fn(&ServiceName) -> bool) -> Vec<v1::HostAssignment> {
     let one = |(service, record): (&ServiceName, &crate::fleet::AssignmentRecord)| {
         let version = record.assignment.main()?.release.version.clone();
         let current = state.service(service).and_then(|service| service.current.as_ref());
@@ -44,7 +63,7 @@ fn assignments(state: &State, host: &Host) -> Vec<v1::HostAssignment> {
             current.filter(|current| **current != version).map(ToString::to_string).unwrap_or_default();
         Some(v1::HostAssignment { service: service.to_string(), version: version.to_string(), outdated })
     };
-    host.assignments.iter().filter_map(one).collect()
+    host.assignments.iter().filter(|(service, _)| sees(service)).filter_map(one).collect()
 }
 
 /// A release; without its manifest in lists.
@@ -60,14 +79,15 @@ pub(super) fn release(stored: &StoredRelease, with_manifest: bool) -> v1::Releas
     }
 }
 
-/// The services, of one name or all.
+/// The services, of one name or all, that `sees` says yes to.
 pub(super) fn services(
     state: &State,
     only: Option<&ServiceName>,
+    sees: impl Fn(&ServiceName) -> bool,
     now: Timestamp,
 ) -> v1::ListServicesResponse {
     let lock_on = |scope: LockScope| state.lock_on(&scope, now).map(lock);
-    let chosen = state.services().filter(|(name, _)| only.is_none_or(|only| only == *name));
+    let chosen = state.services().filter(|(name, _)| only.is_none_or(|only| only == *name) && sees(name));
     let services = chosen.map(|(name, record)| v1::Service {
         name: name.to_string(),
         version: record.current.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -245,4 +265,74 @@ fn wait(waiting: WaitingOn) -> v1::Wait {
         until_unix_millis: until.map_or(0, Timestamp::unix_millis),
         then,
     }
+}
+
+/// An operator.
+pub(super) fn operator(name: &OperatorName, record: &OperatorRecord) -> v1::Operator {
+    let OperatorRecord { grant, created, created_by, certificates, revoked } = record;
+    let certificate = |certificate: &CertificateRecord| v1::OperatorCertificate {
+        serial: certificate.serial.clone(),
+        issued_unix_millis: certificate.issued.unix_millis(),
+        expires_unix_millis: certificate.expires.unix_millis(),
+    };
+    let role = match grant.role {
+        Role::Viewer => v1::OperatorRole::Viewer,
+        Role::Deployer => v1::OperatorRole::Deployer,
+        Role::Admin => v1::OperatorRole::Admin,
+    };
+    v1::Operator {
+        name: name.to_string(),
+        role: role.into(),
+        services: grant.services.iter().map(ToString::to_string).collect(),
+        created_unix_millis: created.unix_millis(),
+        created_by: created_by.clone(),
+        certificates: certificates.iter().map(certificate).collect(),
+        revoked: revoked.as_ref().map(|revoked| v1::OperatorRevocation {
+            at_unix_millis: revoked.at.unix_millis(),
+            by: revoked.by.clone(),
+            reason: revoked.reason.clone(),
+        }),
+    }
+}
+
+/// An entry of the audit.
+pub(super) fn audit_entry(sealed: Sealed) -> v1::AuditEntry {
+    let Sealed { entry: Entry { sequence, at, previous, deed }, hash } = sealed;
+    let Deed {
+        who,
+        role,
+        credential,
+        from,
+        method,
+        service,
+        resource,
+        outcome,
+        detail,
+        reason,
+        request,
+        count,
+    } = deed;
+    v1::AuditEntry {
+        sequence,
+        at_unix_millis: at.unix_millis(),
+        who,
+        role,
+        credential,
+        from,
+        method,
+        service,
+        resource,
+        outcome,
+        detail,
+        reason,
+        request_id: request,
+        count,
+        previous_hash: previous.hex(),
+        hash: hash.hex(),
+    }
+}
+
+/// The end of the audit's chain.
+pub(super) fn audit_head(head: Head) -> v1::AuditHead {
+    v1::AuditHead { sequence: head.sequence, hash: head.hash.hex() }
 }

@@ -74,6 +74,9 @@ impl CliError {
             Self::Refused { refusal } => match refusal.reason {
                 Reason::NotAuthorised
                 | Reason::NoCertificate
+                | Reason::Revoked
+                | Reason::CertificateUnknown
+                | Reason::CertificateExpired
                 | Reason::Locked
                 | Reason::DeploymentInProgress => exit::REFUSED,
                 _ => exit::FAILED,

@@ -49,6 +49,9 @@ enum Command {
         /// Also while it is online or a deployment touches it.
         #[arg(long)]
         force: bool,
+        /// Why; it stands in the audit.
+        #[arg(long, default_value = "")]
+        reason: String,
     },
 }
 
@@ -73,8 +76,8 @@ pub(super) async fn run(args: HostsArgs, mut to: Connection, as_json: bool) -> R
         }
         Command::Cordon { host } => show(&cordon(&mut to, host, true).await?, as_json),
         Command::Uncordon { host } => show(&cordon(&mut to, host, false).await?, as_json),
-        Command::Remove { host, force } => {
-            to.client.remove_host(RemoveHostRequest { name: host.clone(), force }).await?;
+        Command::Remove { host, force, reason } => {
+            to.client.remove_host(RemoveHostRequest { name: host.clone(), force, reason }).await?;
             if as_json {
                 println!("{}", json!({"removed": host}));
             } else {

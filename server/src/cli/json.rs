@@ -142,3 +142,30 @@ pub(super) fn service(
         "hosts": service.hosts.iter().map(host).collect::<Vec<_>>(),
     })
 }
+
+pub(super) fn operator(operator: &v1::Operator) -> Value {
+    let certificate = |certificate: &v1::OperatorCertificate| {
+        json!({"serial": certificate.serial, "issued": certificate.issued_unix_millis,
+               "expires": certificate.expires_unix_millis})
+    };
+    let revoked = operator
+        .revoked
+        .as_ref()
+        .map(|revoked| json!({"at": revoked.at_unix_millis, "by": revoked.by, "reason": revoked.reason}));
+    json!({
+        "operator": operator.name, "role": super::operator::role(operator.role()), "services": operator.services,
+        "created": operator.created_unix_millis, "created_by": operator.created_by,
+        "certificates": operator.certificates.iter().map(certificate).collect::<Vec<_>>(),
+        "revoked": opt(revoked),
+    })
+}
+
+pub(super) fn audit_entry(entry: &v1::AuditEntry) -> Value {
+    json!({
+        "sequence": entry.sequence, "at": entry.at_unix_millis, "who": entry.who, "role": entry.role,
+        "credential": entry.credential, "from": entry.from, "method": entry.method, "service": entry.service,
+        "resource": entry.resource, "outcome": entry.outcome, "detail": entry.detail, "reason": entry.reason,
+        "request_id": entry.request_id, "count": entry.count, "previous_hash": entry.previous_hash,
+        "hash": entry.hash,
+    })
+}

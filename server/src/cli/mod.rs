@@ -3,6 +3,7 @@
 //! What a person reads goes to standard output as plain lines or a live view; `--json` gives programs one value for
 //! each thing that is printed. Every command ends with one of the exit codes of [`exit`].
 
+mod audit;
 mod check;
 mod connection;
 mod context;
@@ -98,7 +99,7 @@ enum Command {
     /// Join tokens for agents.
     #[command(subcommand)]
     Token(token::Command),
-    /// Certificates for operators who work from another machine.
+    /// Operators who work from another machine: their certificates and roles.
     #[command(subcommand)]
     Operator(operator::Command),
     /// The hosts of the fleet.
@@ -134,6 +135,8 @@ enum Command {
     Lock(lock::LockArgs),
     /// Take a lock away.
     Unlock(lock::UnlockArgs),
+    /// Who did what: deployments, hosts, tokens, operators, and what was refused.
+    Audit(audit::AuditArgs),
     /// Run the main job on this machine: a server, three agents, a service in three versions, load all the time.
     Demo(demo::DemoArgs),
     /// Write the manual's pages into a folder.
@@ -221,6 +224,7 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Explain(args) => explain::run(args, connection, json).await,
         Command::Lock(args) => lock::lock(args, connection, json).await,
         Command::Unlock(args) => lock::unlock(args, connection, json).await,
+        Command::Audit(args) => audit::run(args, connection, json).await,
         Command::Server(_)
         | Command::Demo(_)
         | Command::Here(_)

@@ -1,7 +1,11 @@
 //! The loop around the fleet's state: collects what is asked, decides, writes one commit, waits for it, acts.
 
-use super::{effects::Effects, persist, refusal::Refusal, reports::Reports, state::State, vitals::Vitals};
+use super::{
+    effects::Effects, operators::Roster, persist, refusal::Refusal, reports::Reports, state::State,
+    vitals::Vitals,
+};
 use crate::{
+    audit::{AuditLog, Deed, Refusals},
     blobs::Bundles,
     events::{self, EventKind, Events},
     metrics::Metrics,
@@ -68,7 +72,9 @@ pub struct FleetError(pub Refusal);
 pub struct Fleet {
     questions: mpsc::Sender<Question>,
     reports: Arc<Reports>,
+    refusals: Arc<Refusals>,
     changes: watch::Receiver<u64>,
+    roster: watch::Receiver<Roster>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     events: Events,
@@ -97,16 +103,20 @@ impl Fleet {
             .map_err(|error| persist::LoadError::Stopped(error.to_string()))??;
         let (questions, asked) = mpsc::channel(QUEUE);
         let reports = Arc::new(Reports::default());
+        let refusals = Arc::new(Refusals::default());
         let (changed, changes) = watch::channel(0);
         let metrics = Arc::new(Metrics::new());
         let events = Events::default();
         events.publish(events::from_store(&state));
+        let (roster_in, roster) = watch::channel(Arc::clone(state.operators()));
         let actor = Actor {
             state,
             links: BTreeMap::new(),
             asked,
             reports: Arc::clone(&reports),
+            refusals: Arc::clone(&refusals),
             changed,
+            roster: roster_in,
             store: Arc::clone(&store),
             bundles,
             metrics: Arc::clone(&metrics),
@@ -114,7 +124,7 @@ impl Fleet {
             now,
         };
         let task = tokio::spawn(actor.run(first, stop));
-        Ok((Self { questions, reports, changes, store, metrics, events }, task))
+        Ok((Self { questions, reports, refusals, changes, roster, store, metrics, events }, task))
     }
 
     /// Has something decided, and answers once everything that follows is durable.
@@ -157,6 +167,23 @@ impl Fleet {
     /// A host says that it is there. Never waits.
     pub fn alive(&self, host: &HostName, session: u64) {
         self.reports.alive(host, session);
+    }
+
+    /// Has a refused call told in the audit, now or counted together with others. Never waits.
+    pub fn refused(&self, deed: Deed) {
+        self.refusals.note(deed, clock());
+    }
+
+    /// Every operator, and each change of that.
+    #[must_use]
+    pub fn roster(&self) -> watch::Receiver<Roster> {
+        self.roster.clone()
+    }
+
+    /// The audit.
+    #[must_use]
+    pub fn audit_log(&self) -> AuditLog {
+        AuditLog::new(Arc::clone(&self.store))
     }
 
     /// Counts up whenever something that can be seen has changed.
@@ -214,7 +241,9 @@ struct Actor {
     links: BTreeMap<HostName, Link>,
     asked: mpsc::Receiver<Question>,
     reports: Arc<Reports>,
+    refusals: Arc<Refusals>,
     changed: watch::Sender<u64>,
+    roster: watch::Sender<Roster>,
     store: Arc<dyn Store>,
     bundles: Bundles,
     metrics: Arc<Metrics>,
@@ -229,17 +258,30 @@ impl Actor {
             let mut questions = Vec::new();
             let pause = self.pause();
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return self.last_words().await,
                 count = self.asked.recv_many(&mut questions, BATCH) => {
                     if count == 0 {
                         return Ok(());
                     }
                 }
                 () = self.reports.wait() => {}
+                () = self.refusals.wait() => {}
                 () = tokio::time::sleep(pause) => {}
             }
             self.turn(questions).await?;
         }
+    }
+
+    /// Refusals that are still being counted are told before the end.
+    async fn last_words(&mut self) -> Result<(), FleetError> {
+        let now = self.now.max(clock());
+        let mut effects = Effects::default();
+        let told = self.tell_refusals(now, true, &mut effects);
+        self.commit(effects, Vec::new(), told).await
+    }
+
+    fn tell_refusals(&mut self, now: Timestamp, all: bool, effects: &mut Effects) -> Result<(), Refusal> {
+        self.refusals.take(now, all).into_iter().try_for_each(|deed| self.state.record(deed, now, effects))
     }
 
     /// Until the next moment at which something happens by itself.
@@ -270,7 +312,8 @@ impl Actor {
                     Ok(())
                 }
             })
-            .and_then(|()| self.state.tick(now, &mut effects));
+            .and_then(|()| self.state.tick(now, &mut effects))
+            .and_then(|()| self.tell_refusals(now, false, &mut effects));
         self.commit(effects, answers, decided).await
     }
 
@@ -282,7 +325,7 @@ impl Actor {
         answers: Vec<Answer>,
         decided: Result<(), Refusal>,
     ) -> Result<(), FleetError> {
-        let Effects { writes, targets, end_sessions, changed, events, keep_bundles } = effects;
+        let Effects { writes, targets, end_sessions, changed, roster, events, keep_bundles } = effects;
         let written = match decided {
             Ok(()) if writes.is_empty() => Ok(()),
             Ok(()) => {
@@ -297,6 +340,9 @@ impl Actor {
                 answer(Err(refusal.clone()));
             }
             return Err(FleetError(refusal));
+        }
+        if roster {
+            self.roster.send_replace(Arc::clone(self.state.operators()));
         }
         for (host, refusal) in end_sessions {
             if let Some(link) = self.links.remove(&host) {

@@ -4,12 +4,18 @@
 //! Entries come one by one, in the order of keyspaces and keys, from a store or a backup. Memory is that of the
 //! records without the journal, of which one deployment's records are kept at a time.
 
-use super::records::{
-    AssignmentRecord, DeploymentRecord, Ending, HostRecord, LockRecord, ReleaseRecord, RequestRecord,
-    ServiceRecord, TokenRecord, number_in_key, split_key,
+use super::{
+    operators::OperatorRecord,
+    records::{
+        AssignmentRecord, DeploymentRecord, Ending, HostRecord, LockRecord, ReleaseRecord, RequestRecord,
+        ServiceRecord, TokenRecord, number_in_key, split_key,
+    },
 };
-use crate::store::{Keyspace, StoreError, format::FormatRecord};
-use handover_identity::TokenId;
+use crate::{
+    audit::{Break, ChainCheck},
+    store::{Keyspace, StoreError, format::FormatRecord},
+};
+use handover_identity::{OperatorName, TokenId};
 use handover_model::{
     BundleDescriptor, DeploymentId, HostName, ReleaseRef, ServiceName, chain, config::Manifest,
 };
@@ -73,6 +79,7 @@ pub struct Checker {
     deployments: BTreeMap<DeploymentId, DeploymentRecord>,
     journals: BTreeSet<DeploymentId>,
     journal: Option<Journal>,
+    audit: ChainCheck,
 }
 
 /// A manifest whose pieces come.
@@ -108,7 +115,10 @@ impl Checker {
         }
         match keyspace {
             Keyspace::Meta => drop(self.read::<FormatRecord>(&place, value)),
-            Keyspace::Fleet => drop(self.read::<serde_json::Value>(&place, value)),
+            Keyspace::Fleet => {
+                drop(self.read::<serde_json::Value>(&place, value));
+                self.audit.fact(key, value);
+            }
             Keyspace::Hosts => {
                 if let Some((name, _)) = self.named::<_, HostRecord>(&place, name(key), value) {
                     self.hosts.insert(name);
@@ -149,6 +159,11 @@ impl Checker {
                 let sequence = number_in_key(key, 0).filter(|_| key.len() == 8);
                 drop(self.named::<_, RequestRecord>(&place, sequence, value));
             }
+            Keyspace::Operators => drop(self.named::<OperatorName, OperatorRecord>(&place, name(key), value)),
+            Keyspace::Audit => {
+                let broken = self.audit.entry(key, value);
+                self.chain(broken);
+            }
         }
     }
 
@@ -157,6 +172,8 @@ impl Checker {
     pub fn finish(mut self) -> Report {
         self.close_manifest();
         self.close_journal();
+        let broken = self.audit.finish();
+        self.chain(broken);
         self.check_assignments();
         self.check_services();
         self.check_releases();
@@ -169,6 +186,13 @@ impl Checker {
         let kept = self.releases.iter().filter(|(_, record)| !record.pruned);
         self.report.bundles = kept.map(|(name, record)| (name.clone(), record.bundle.clone())).collect();
         self.report
+    }
+
+    fn chain(&mut self, broken: Option<Break>) {
+        if let Some(Break { sequence, what }) = broken {
+            let means = "somebody changed the audit, or the disk did; what is behind it proves nothing";
+            self.problem(&format!("audit entry {sequence}"), what, means);
+        }
     }
 
     fn problem(&mut self, place: &str, what: impl Into<String>, means: &str) {

@@ -153,6 +153,10 @@ impl State {
         }
         let _within = tracing::info_span!("deployment", deployment = %id, service = %plan.service).entered();
         tracing::info!(release = %plan.release, by, "deployment begins");
+        if purpose == Purpose::CatchUp {
+            let detail = format!("{id} to {}, for hosts that came late", plan.release.version);
+            self.record_own("CreateDeployment", plan.service.as_str(), detail, "", now, effects)?;
+        }
         self.carry_out(id, step, now, effects)?;
         Ok(id)
     }
@@ -335,6 +339,20 @@ impl State {
         tracing::info!(?ending, reason = record.reason, "deployment ended");
         effects.events.push(events::ended(id, record, ending, now));
         let (purpose, release) = (record.purpose, record.release.clone());
+        let how = match ending {
+            Ending::Succeeded => "succeeded",
+            Ending::RolledBack => "rolled back",
+            Ending::NeedsPerson => "needs a person",
+        };
+        let detail = format!("{id} to {}: {how} {}", release.version, record.reason);
+        self.record_own(
+            "EndDeployment",
+            release.service.as_str(),
+            detail.trim_end().to_owned(),
+            "",
+            now,
+            effects,
+        )?;
         self.settle(&release, purpose, ending, &live.engine, effects)?;
         self.finals.insert(id, live);
         self.forget(&release, effects);

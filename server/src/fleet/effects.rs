@@ -21,6 +21,8 @@ pub struct Effects {
     pub changed: bool,
     /// What happened, for people who watch.
     pub events: Vec<Event>,
+    /// Whether an operator's rights are other ones now.
+    pub roster: bool,
     /// Where bundles are to be pruned: those to keep.
     pub keep_bundles: Option<BTreeSet<Digest>>,
 }

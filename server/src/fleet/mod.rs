@@ -1,6 +1,7 @@
 //! The fleet: one task owns everything the server knows, decides one thing after the other, writes, then acts.
 
 mod actor;
+mod auditing;
 pub mod check;
 mod contact;
 mod control;
@@ -8,6 +9,7 @@ mod deployments;
 mod effects;
 mod hosts;
 mod locks;
+mod operators;
 mod persist;
 mod queries;
 mod records;
@@ -15,6 +17,7 @@ mod refusal;
 mod releases;
 mod reports;
 mod requests;
+mod role;
 mod services;
 mod state;
 #[cfg(test)]
@@ -29,12 +32,14 @@ pub use deployments::{DeploymentRequest, Live};
 pub use effects::Effects;
 pub use hosts::{Enrolment, HostChange};
 pub use locks::{Asker, LockScope};
+pub use operators::{CertificateRecord, OperatorRecord, OperatorRequest, RevocationRecord, Roster, granted};
 pub use persist::LoadError;
 pub use records::{
     AssignmentRecord, DeploymentRecord, Ending, HostRecord, LockRecord, Purpose, ServiceRecord, TakenLock,
     TokenRecord,
 };
 pub use refusal::Refusal;
+pub use role::{Grant, Role, RoleError};
 pub use services::CATCH_UP;
 pub use state::{Host, State, StoredRelease};
 pub use vitals::Vitals;

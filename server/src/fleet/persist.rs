@@ -1,9 +1,11 @@
 //! The fleet and the store: loaded at the start, written down at each decision.
 
 use super::{
+    auditing,
     deployments::Live,
     effects::Effects,
     locks::LockScope,
+    operators::OperatorRecord,
     records::{
         AssignmentRecord, DeploymentRecord, HostRecord, LockRecord, ReleaseRecord, RequestRecord,
         ServiceRecord, TokenRecord, chunk_key, deployment_key, journal_key, number_in_key, split_key,
@@ -94,6 +96,13 @@ pub(super) fn load(store: &dyn Store, now: Timestamp) -> Result<(State, Effects)
         state.tokens.insert(name(Keyspace::Tokens, &key)?, record);
     }
     load_locks(store, &mut state)?;
+    let mut operators = BTreeMap::new();
+    for entry in scan_json::<OperatorRecord>(store, Keyspace::Operators, &[]) {
+        let (key, record) = entry?;
+        operators.insert(name(Keyspace::Operators, &key)?, record);
+    }
+    state.operators = Arc::new(operators);
+    state.audit = auditing::load(store)?;
     load_releases(store, &mut state)?;
     let mut effects = Effects::default();
     load_deployments(store, &mut state)?;
@@ -212,11 +221,12 @@ pub(super) async fn commit(store: &Arc<dyn Store>, writes: Writes) -> Result<(),
     Ok(())
 }
 
-/// In order: the journal's new records, everything else, what is dropped of the journal.
+/// In order: the journal's new records and the audit's entries (what the journal has is done, and must be told), everything
+/// else, what is dropped of the journal.
 pub(super) fn batches(writes: Writes) -> Result<Vec<Batch>, StoreError> {
     let mut ordered: Vec<_> = writes.into_iter().collect();
     ordered.sort_by_key(|((keyspace, _), value)| match (keyspace, value) {
-        (Keyspace::Journal, Some(_)) => 0,
+        (Keyspace::Journal | Keyspace::Audit, Some(_)) => 0,
         (Keyspace::Journal, None) => 2,
         _ => 1,
     });

@@ -1,7 +1,7 @@
 //! Why the fleet refuses a request: one variant per reason, each with a stable name for programs.
 
-use super::locks::LockScope;
-use handover_identity::TokenId;
+use super::{locks::LockScope, role::Role};
+use handover_identity::{OperatorName, TokenId};
 use handover_model::{DeploymentId, Duration, HostName, ReleaseRef, ServiceName, Timestamp, Version};
 use handover_proto::status::{self, Reason};
 use handover_rollout::{PlanError, ReplayError};
@@ -162,6 +162,41 @@ pub enum Refusal {
         /// For what.
         digest: String,
     },
+    /// The operator's certificates were revoked.
+    #[error("the certificates of operator {name} were revoked by {by}")]
+    Revoked {
+        /// Whose.
+        name: OperatorName,
+        /// Who did it.
+        by: String,
+    },
+    /// A certificate of the fleet's CA that the server has not given to this operator.
+    #[error("this certificate of operator {0} is not one that the server knows")]
+    CertificateUnknown(OperatorName),
+    /// The role, or the services that it is limited to, do not allow it.
+    #[error("{who} may not do this: {why}")]
+    NotAllowed {
+        /// Who asked.
+        who: String,
+        /// What it would need.
+        why: String,
+    },
+    /// No such operator.
+    #[error("there is no operator {0}: `handover operator list` shows all")]
+    NoOperator(OperatorName),
+    /// The operator is there, and is another one.
+    #[error(
+        "operator {name} exists already as {role}, with other rights than these: `handover operator set {name}` changes them, and without --role and --service it gets one more certificate"
+    )]
+    OperatorExists {
+        /// Its name.
+        name: OperatorName,
+        /// Its role.
+        role: Role,
+    },
+    /// The operator is revoked.
+    #[error("operator {0} was revoked: `handover operator create {0}` makes it anew, with a new certificate")]
+    OperatorRevoked(OperatorName),
     /// A bound was reached.
     #[error("{0}")]
     TooMany(String),
@@ -226,6 +261,12 @@ impl Refusal {
             Self::NotNow(_) => Reason::NotNow,
             Self::Locked { .. } => Reason::Locked,
             Self::NotYourHost { .. } => Reason::NotYourHost,
+            Self::Revoked { .. } => Reason::Revoked,
+            Self::CertificateUnknown(_) => Reason::CertificateUnknown,
+            Self::NotAllowed { .. } => Reason::NotAuthorised,
+            Self::NoOperator(_) => Reason::UnknownOperator,
+            Self::OperatorExists { .. } => Reason::OperatorExists,
+            Self::OperatorRevoked(_) => Reason::OperatorRevoked,
             Self::TooMany(_) => Reason::TooMany,
             Self::SessionReplaced(_) => Reason::SessionReplaced,
             Self::Stopping => Reason::ShuttingDown,
@@ -277,6 +318,12 @@ impl From<Refusal> for Status {
                     .hint(format!("`{command}` does it all the same and takes the lock; first ask {owner}"))
                     .fact("owner", owner)
                     .fact("until", until.unix_millis().to_string());
+            }
+            Refusal::Revoked { .. } | Refusal::CertificateUnknown(_) => {
+                answer = answer.hint("ask an admin for a new certificate: `handover operator create`");
+            }
+            Refusal::NotAllowed { .. } => {
+                answer = answer.hint("an admin changes what an operator may do: `handover operator set`");
             }
             _ => {}
         }

@@ -37,6 +37,8 @@ pub struct State {
     pub(super) locks: BTreeMap<super::locks::LockScope, LockRecord>,
     pub(super) last_deployment: u64,
     pub(super) last_session: u64,
+    pub(super) operators: super::operators::Roster,
+    pub(super) audit: crate::audit::Head,
 }
 
 /// A release with its text.

@@ -90,6 +90,10 @@ keyspaces! {
     Locks = "locks";
     /// Requests that were answered, by the order in which they were.
     Requests = "requests";
+    /// Operators with certificates, by name.
+    Operators = "operators";
+    /// Who did what, by sequence.
+    Audit = "audit";
 }
 
 impl Keyspace {

@@ -1,7 +1,10 @@
 //! Tokens and identities over the wire: what is wrong gets a clear answer and changes nothing.
 
-use crate::fixture::{Agent, Server, reason};
-use handover_identity::{ClientTls, Credentials, KeyPair, pinned_client_config};
+use crate::{
+    fixture::{Agent, Server, reason},
+    remote::Remote,
+};
+use handover_identity::pinned_client_config;
 use handover_proto::v1::{
     self, agent_service_client::AgentServiceClient, operator_service_client::OperatorServiceClient,
 };
@@ -58,12 +61,8 @@ async fn an_agent_is_no_operator_and_an_operator_no_agent() {
     let refused = as_operator.list_hosts(v1::ListHostsRequest {}).await.unwrap_err();
     assert_eq!(reason(&refused), "NOT_AUTHORISED");
 
-    let key = KeyPair::generate().unwrap();
-    let request = v1::SignOperatorRequest { name: "alice".into(), csr_pem: key.csr_pem().unwrap(), days: 1 };
-    let signed = server.operator().await.sign_operator(request).await.unwrap().into_inner();
-    let credentials = Credentials::new(key, &signed.certificate_pem, &signed.ca_pem).unwrap();
-    let tls = ClientTls::new(&credentials).unwrap();
-    let channel = handover_identity::connect(&server.address(), tls.config()).await.unwrap();
+    let alice = Remote::create(&server, "alice", v1::OperatorRole::Viewer, &[]).await;
+    let channel = alice.channel().await;
     let mut operator = OperatorServiceClient::new(channel.clone());
     assert_eq!(operator.list_hosts(v1::ListHostsRequest {}).await.unwrap().into_inner().hosts.len(), 1);
     let refused = AgentServiceClient::new(channel).session(tokio_stream::empty()).await.unwrap_err();

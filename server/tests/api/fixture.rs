@@ -27,6 +27,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     child: Child,
     folder: TempDir,
+    arguments: Vec<String>,
     pub(crate) tls: String,
     pub(crate) ca: String,
 }
@@ -36,25 +37,43 @@ impl Server {
     pub(crate) fn start() -> Self {
         handover_identity::install_crypto_provider();
         let folder = tempfile::tempdir().unwrap();
-        let (child, tls, ca) = Self::run(&folder, "127.0.0.1:0");
-        Self { child, folder, tls, ca }
+        Self::start_in(folder, &[])
+    }
+
+    /// Starts one on this folder, with more arguments.
+    pub(crate) fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
+        handover_identity::install_crypto_provider();
+        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let (child, tls, ca) = Self::run(&folder, "127.0.0.1:0", &arguments);
+        Self { child, folder, arguments, tls, ca }
     }
 
     /// kill -9, and a new start on the same folder and port.
     pub(crate) fn crash_and_start_again(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        let (child, tls, ca) = Self::run(&self.folder, &self.tls);
+        let (child, tls, ca) = Self::run(&self.folder, &self.tls, &self.arguments);
         assert_eq!((&tls, &ca), (&self.tls, &self.ca));
         self.child = child;
     }
 
-    fn run(folder: &TempDir, listen: &str) -> (Child, String, String) {
+    /// SIGTERM, and a new start on the same folder and port.
+    pub(crate) fn end_and_start_again(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        let (child, tls, ca) = Self::run(&self.folder, &self.tls, &self.arguments);
+        assert_eq!((&tls, &ca), (&self.tls, &self.ca));
+        self.child = child;
+    }
+
+    fn run(folder: &TempDir, listen: &str, arguments: &[String]) -> (Child, String, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_handover"))
             .args(["server", "--listen", listen, "--fleet", "test", "--data"])
             .arg(folder.path().join("data"))
             .arg("--unix")
             .arg(folder.path().join("handover.sock"))
+            .args(arguments)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

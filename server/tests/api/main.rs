@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail as the test does")]
 
 mod agents;
+mod audit;
 mod bounds;
 mod deployments;
 mod enrolment;
 mod fixture;
 mod logs;
 mod releases;
+mod remote;
+mod roles;

@@ -63,9 +63,13 @@ fn a_backup_while_changes_are_made_is_of_one_moment() {
             let other = Place::new();
             let done = other.run(&["server", "restore", text(&file), "--json"]).expect(0).last();
             let entries = usize::try_from(done["entries"].as_u64().unwrap()).unwrap();
-            // The format's record, and the tokens: all that were confirmed before, and at most one more on its way
-            // for each of the two.
-            assert!((before.len() + 1..=after + 3).contains(&entries), "{entries}: {} {after}", before.len());
+            // The format's record, the audit's end, an entry of the audit for each backup before this one, and the tokens,
+            // each with its entry of the audit: all that were confirmed before, and at most one more on its way for each
+            // of the two.
+            let others = usize::from(entries > 1) + 1 + round;
+            let (least, most) = (2 * before.len() + others, 2 * (after + 2) + others);
+            assert!((least..=most).contains(&entries), "{entries} are not {least} to {most}");
+            assert_eq!((entries - others) % 2, 0, "a token without its entry of the audit");
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });

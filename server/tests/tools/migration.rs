@@ -66,7 +66,8 @@ fn a_kill_in_the_middle_of_bringing_a_store_up_loses_nothing() {
             pid.is_some()
         });
         // Not a wait for something to happen: the moment of the kill is what is tried.
-        std::thread::sleep(DELAY * step);
+        // In steps that are shorter than one delay, so that none of them falls between two kills.
+        std::thread::sleep(DELAY * step / 2);
         let ready = tracer.log().contains("handover server ready");
         nix::sys::signal::kill(pid.unwrap(), nix::sys::signal::Signal::SIGKILL).unwrap();
         tracer.wait();

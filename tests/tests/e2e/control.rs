@@ -17,7 +17,7 @@ struct Operator<'a> {
 impl<'a> Operator<'a> {
     fn new(fleet: &'a Fleet, name: &str) -> Self {
         let identity = fleet.path(format!("operator-{name}")).to_str().unwrap().to_owned();
-        fleet.cli().run(["operator", "create", name, "--out", &identity]).expect(0);
+        fleet.cli().run(["operator", "create", name, "--role", "deployer", "--out", &identity]).expect(0);
         Self { fleet, identity }
     }
 

@@ -15,5 +15,6 @@ mod failures;
 mod full_disk;
 mod logs;
 mod refusals;
+mod roles;
 mod vitals;
 mod workers;

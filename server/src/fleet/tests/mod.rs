@@ -5,6 +5,7 @@ mod control;
 mod deploying;
 mod durable;
 mod hosts;
+mod operators;
 
 use super::{DeploymentRequest, Effects, Enrolment, Introduction, Refusal, State, persist};
 use crate::store::{MemoryStore, Store};

@@ -47,7 +47,12 @@ async fn slow_from_elsewhere(server: &Server, tls: &ClientTls) -> Operator {
 
 async fn certificate(server: &Server, name: &str) -> ClientTls {
     let key = KeyPair::generate().unwrap();
-    let request = v1::SignOperatorRequest { name: name.into(), csr_pem: key.csr_pem().unwrap(), days: 1 };
+    let request = v1::SignOperatorRequest {
+        name: name.into(),
+        csr_pem: key.csr_pem().unwrap(),
+        days: 1,
+        ..Default::default()
+    };
     let signed = server.operator().await.sign_operator(request).await.unwrap().into_inner();
     ClientTls::new(&Credentials::new(key, &signed.certificate_pem, &signed.ca_pem).unwrap()).unwrap()
 }

@@ -30,26 +30,17 @@ echo "journald has: $found"
 journalctl -D /run/log/journal -t web -o json --no-pager
 "#;
 
-#[test]
-fn what_a_real_journald_has_is_read_and_followed() {
+/// What a role says that is played beside a journald of its own, for so many seconds at most; `None`, said as SKIPPED,
+/// where none can be started.
+fn beside_a_journald(role: &str, seconds: &str) -> Option<String> {
     if !is_root() || !Path::new(JOURNALD).exists() {
         println!("SKIPPED: needs root and Debian's package systemd for {JOURNALD}");
-        return;
+        return None;
     }
-    let (role, played) = playing("agent_that_reads_journald");
+    let (role, played) = playing(role);
     let output = Command::new("timeout")
-        .args([
-            "90",
-            "unshare",
-            "--mount",
-            "--net",
-            "--propagation",
-            "private",
-            "bash",
-            "-c",
-            SCRIPT,
-            "script",
-        ])
+        .args([seconds, "unshare", "--mount", "--net", "--propagation", "private"])
+        .args(["bash", "-c", SCRIPT, "script"])
         .args(command_of(&played))
         .env(role, played)
         .output()
@@ -57,36 +48,18 @@ fn what_a_real_journald_has_is_read_and_followed() {
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
+    Some(said)
+}
+
+#[test]
+fn what_a_real_journald_has_is_read_and_followed() {
+    let Some(said) = beside_a_journald("agent_that_reads_journald", "90") else { return };
     assert!(said.contains("journald was read and followed"), "{said}");
 }
 
 #[test]
 fn a_real_journald_has_what_a_program_prints() {
-    if !is_root() || !Path::new(JOURNALD).exists() {
-        println!("SKIPPED: needs root and Debian's package systemd for {JOURNALD}");
-        return;
-    }
-    let (role, played) = playing("program_that_prints_to_journald");
-    let output = Command::new("timeout")
-        .args([
-            "60",
-            "unshare",
-            "--mount",
-            "--net",
-            "--propagation",
-            "private",
-            "bash",
-            "-c",
-            SCRIPT,
-            "script",
-        ])
-        .args(command_of(&played))
-        .env(role, played)
-        .output()
-        .unwrap();
-    let said =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}");
+    let Some(said) = beside_a_journald("program_that_prints_to_journald", "60") else { return };
     assert!(said.contains("journald has: hello from web-1"), "{said}");
     assert!(said.contains("\"_SYSTEMD_UNIT\":\"handover-web-1.service\""), "{said}");
 }

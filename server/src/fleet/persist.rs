@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     blobs::Bundles,
-    store::{Batch, Keyspace, Store, StoreError, scan_json},
+    store::{Batch, Entry, Keyspace, Store, StoreError, scan_json},
 };
 use handover_model::{DeploymentId, Digest, Release, ReleaseRef, Timestamp};
 use handover_rollout::{Deployment, Record, ReplayError};
@@ -160,7 +160,18 @@ fn load_deployments(store: &dyn Store, state: &mut State) -> Result<(), LoadErro
         }
         state.deployments.insert(id, record);
     }
+    // A server that was killed between the commits of a large beginning left records of a deployment that nobody was told
+    // of: its number is used up, so that no other deployment's records come behind them.
+    while !journal_of(store, state.last_deployment + 1)?.is_empty() {
+        state.last_deployment += 1;
+    }
     Ok(())
+}
+
+/// The first record of a number in the journal, where there is one.
+fn journal_of(store: &dyn Store, number: u64) -> Result<Vec<Entry>, StoreError> {
+    let key = deployment_key(DeploymentId::new(number));
+    Ok(store.scan_prefix(Keyspace::Journal, &key, None, 1)?.entries)
 }
 
 /// A deployment as the journal has it, and the number of its records.

@@ -48,6 +48,29 @@ fn what_is_loaded_is_what_was_known_at_every_step_of_a_deployment() {
 }
 
 #[test]
+fn the_number_of_a_deployment_whose_beginning_was_cut_is_never_used_again() {
+    let mut fleet = Fixture::with_hosts(&["a"]);
+    fleet.push("web", "1", "");
+    let before = fleet.store.clone();
+    // What the first of several commits of a beginning leaves: records, and nothing that names them.
+    let mut effects = crate::fleet::Effects::default();
+    fleet.state.create_deployment(&request("web", "1"), "ada", fleet.now, &mut effects).unwrap();
+    let mut batch = Batch::new();
+    for ((keyspace, key), value) in effects.writes {
+        if let (Keyspace::Journal, Some(value)) = (keyspace, value) {
+            batch.put(keyspace, key, value).unwrap();
+        }
+    }
+    assert!(!batch.is_empty());
+    futures_util::FutureExt::now_or_never(before.commit(batch)).unwrap().unwrap();
+
+    fleet.crash_and_start_again();
+    let id = fleet.deploy(&request("web", "1")).unwrap();
+    assert_eq!(id.number(), 2, "the first number's records are there already");
+    assert_eq!(durable(&fleet.loaded()), durable(&fleet.state));
+}
+
+#[test]
 fn a_deployment_goes_on_after_a_crash_at_every_step() {
     for broken in [false, true] {
         let mut fleet = Fixture::with_hosts(&["a", "b"]);

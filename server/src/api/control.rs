@@ -50,7 +50,7 @@ pub(super) async fn lock(wire: Request<v1::LockRequest>) -> Answer<v1::LockRespo
     let v1::LockRequest { service, reason, lease_seconds, take_over, request_id } = wire.into_inner();
     let scope = request::scope(&service)?;
     let access = permit.locks(&scope)?;
-    let asker = Asker { by: access.by(), request: request_id, take_over: take_over.then(|| reason.clone()) };
+    let asker = Asker { request: request_id, take_over: take_over.then(|| reason.clone()), ..access.asker() };
     let lease = Duration::from_secs(lease_seconds);
     let subject = access.subject().reason(&*reason).request(&*asker.request);
     let answer = access.change(subject, move |desk, subject| {
@@ -67,7 +67,7 @@ pub(super) async fn unlock(wire: Request<v1::UnlockRequest>) -> Answer<v1::LockR
     let scope = request::scope(&service)?;
     let access = permit.locks(&scope)?;
     let subject = access.subject().reason(&*reason).request(&*request_id);
-    let asker = Asker { by: access.by(), request: request_id, take_over: take_over.then_some(reason) };
+    let asker = Asker { request: request_id, take_over: take_over.then_some(reason), ..access.asker() };
     let answer = access.change(subject, move |desk, subject| {
         let said = desk.state.unlock(&scope, &asker, desk.now, desk.effects)?;
         subject.say(&*said);

@@ -367,7 +367,7 @@ impl OperatorService for Operators {
 
     async fn plan_deployment(&self, request: Request<v1::DeploymentRequest>) -> Answer<v1::Plan> {
         let permit = Permit::of(&request)?;
-        let request = request::deployment(request.into_inner())?;
+        let request = request::deployment(request.into_inner(), permit.asker().limited)?;
         let access = permit.service(&request.service)?;
         let plan = access
             .look(move |state, now| state.plan_deployment(&request, now).map(|(plan, _)| views::plan(&plan)));
@@ -376,7 +376,7 @@ impl OperatorService for Operators {
 
     async fn create_deployment(&self, request: Request<v1::DeploymentRequest>) -> Answer<v1::Deployment> {
         let permit = Permit::of(&request)?;
-        let request = request::deployment(request.into_inner())?;
+        let request = request::deployment(request.into_inner(), permit.asker().limited)?;
         let access = permit.service(&request.service)?;
         let by = access.by();
         let taken = request.take_over.clone().unwrap_or_default();
@@ -454,7 +454,7 @@ impl OperatorService for Operators {
 
     async fn abort_deployment(&self, request: Request<v1::AbortDeploymentRequest>) -> Answer<v1::Deployment> {
         let permit = Permit::of(&request)?;
-        let asked = request::abort(request.into_inner(), permit.by());
+        let asked = request::abort(request.into_inner(), permit.asker());
         let act = Act::Abort { reason: asked.reason.clone() };
         control::deployment(permit, asked, act).await
     }
@@ -464,7 +464,7 @@ impl OperatorService for Operators {
         request: Request<v1::ControlDeploymentRequest>,
     ) -> Answer<v1::Deployment> {
         let permit = Permit::of(&request)?;
-        let asked = request::control(request.into_inner(), permit.by())?;
+        let asked = request::control(request.into_inner(), permit.asker())?;
         let act = Act::Pause { reason: asked.reason.clone() };
         control::deployment(permit, asked, act).await
     }
@@ -474,7 +474,7 @@ impl OperatorService for Operators {
         request: Request<v1::ControlDeploymentRequest>,
     ) -> Answer<v1::Deployment> {
         let permit = Permit::of(&request)?;
-        let asked = request::control(request.into_inner(), permit.by())?;
+        let asked = request::control(request.into_inner(), permit.asker())?;
         control::deployment(permit, asked, Act::Resume).await
     }
 
@@ -483,7 +483,7 @@ impl OperatorService for Operators {
         request: Request<v1::ControlDeploymentRequest>,
     ) -> Answer<v1::Deployment> {
         let permit = Permit::of(&request)?;
-        let asked = request::control(request.into_inner(), permit.by())?;
+        let asked = request::control(request.into_inner(), permit.asker())?;
         let act = Act::Retry { hosts: asked.hosts.clone() };
         control::deployment(permit, asked, act).await
     }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     audit::{AuditLog, Deed, OK},
     events::Events,
-    fleet::{Desk, Fleet, Grant, Link, LockScope, Refusal, State, granted},
+    fleet::{Asker, Desk, Fleet, Grant, Link, LockScope, Refusal, State, granted},
     metrics::Metrics,
 };
 use handover_model::{DeploymentId, HostName, ServiceName, Timestamp};
@@ -139,6 +139,11 @@ impl Permit {
         self.operator.caller.title()
     }
 
+    /// Who calls, as the fleet asks before it changes something that may be locked.
+    pub(super) fn asker(&self) -> Asker {
+        Asker { by: self.by(), limited: !self.operator.grant.covers_all(), ..Asker::default() }
+    }
+
     /// Access to the fleet as a whole.
     pub(super) fn fleet(self) -> Result<Access, Status> {
         self.in_scope(Scope::Fleet)
@@ -236,6 +241,11 @@ impl Access {
     /// Who calls, as records and other operators name it.
     pub(super) fn by(&self) -> String {
         self.permit.by()
+    }
+
+    /// Who calls, as the fleet asks before it changes something that may be locked.
+    pub(super) fn asker(&self) -> Asker {
+        self.permit.asker()
     }
 
     /// What is known already of what the call is about.

@@ -30,8 +30,11 @@ pub(super) fn labels(labels: std::collections::HashMap<String, String>) -> Label
     labels.into_iter().collect()
 }
 
-/// What an operator wants deployed.
-pub(super) fn deployment(wire: v1::DeploymentRequest) -> Result<crate::fleet::DeploymentRequest, Status> {
+/// What an operator wants deployed; `limited`: one who may change some services only.
+pub(super) fn deployment(
+    wire: v1::DeploymentRequest,
+    limited: bool,
+) -> Result<crate::fleet::DeploymentRequest, Status> {
     let v1::DeploymentRequest { service, version, request_id, rollback, hosts, take_over, reason } = wire;
     let service: ServiceName = parse("service", &service)?;
     let version: Option<Version> = parse_optional("version", &version)?;
@@ -42,6 +45,7 @@ pub(super) fn deployment(wire: v1::DeploymentRequest) -> Result<crate::fleet::De
         hosts: hosts_of(&hosts)?,
         request: request_id,
         take_over: take_over.then_some(reason),
+        limited,
     })
 }
 
@@ -69,15 +73,15 @@ pub(super) struct Control {
     pub(super) asker: Asker,
 }
 
-pub(super) fn control(wire: v1::ControlDeploymentRequest, by: String) -> Result<Control, Status> {
+pub(super) fn control(wire: v1::ControlDeploymentRequest, asker: Asker) -> Result<Control, Status> {
     let v1::ControlDeploymentRequest { id, service, reason, request_id, take_over, hosts } = wire;
-    let asker = Asker { by, request: request_id, take_over: take_over.then(|| reason.clone()) };
+    let asker = Asker { request: request_id, take_over: take_over.then(|| reason.clone()), ..asker };
     Ok(Control { id, service, reason, hosts: hosts_of(&hosts)?, asker })
 }
 
-pub(super) fn abort(wire: v1::AbortDeploymentRequest, by: String) -> Control {
+pub(super) fn abort(wire: v1::AbortDeploymentRequest, asker: Asker) -> Control {
     let v1::AbortDeploymentRequest { id, service, reason, request_id, take_over } = wire;
-    let asker = Asker { by, request: request_id, take_over: take_over.then(|| reason.clone()) };
+    let asker = Asker { request: request_id, take_over: take_over.then(|| reason.clone()), ..asker };
     Control { id, service, reason, hosts: BTreeSet::new(), asker }
 }
 

@@ -54,6 +54,8 @@ pub struct DeploymentRequest {
     pub request: String,
     /// Takes the locks of others that are in the way, for this reason; `None`: is refused by them.
     pub take_over: Option<String>,
+    /// Whoever asks may change some services only.
+    pub limited: bool,
 }
 
 impl DeploymentRequest {
@@ -90,6 +92,7 @@ impl State {
             by: by.to_owned(),
             request: request.request.clone(),
             take_over: request.take_over.clone(),
+            limited: request.limited,
         };
         // Refuses an id that named something else than a deployment.
         self.answered(&asker.request, "")?;

@@ -44,6 +44,8 @@ pub struct Asker {
     pub request: String,
     /// Takes the locks of others that are in the way, for this reason; `None`: is refused by them.
     pub take_over: Option<String>,
+    /// May change some services only: takes no lock of the fleet.
+    pub limited: bool,
 }
 
 impl State {
@@ -57,7 +59,7 @@ impl State {
     /// `command` is what the operator would have to say to take them over.
     ///
     /// # Errors
-    /// When somebody else holds a lock and `asker` does not take it over, or not with a reason.
+    /// When somebody else holds a lock and `asker` does not take it over, not with a reason, or may not.
     pub(super) fn pass_locks(
         &self,
         service: &ServiceName,
@@ -74,6 +76,13 @@ impl State {
         for (scope, lock) in in_the_way {
             match &asker.take_over {
                 Some(reason) if reason_of(reason).is_empty() => return Err(no_reason()),
+                Some(_) if asker.limited && scope == LockScope::Fleet => {
+                    let why = format!(
+                        "{} has locked the fleet ({}), and an operator who is limited to some services takes over no lock of all",
+                        lock.owner, lock.reason
+                    );
+                    return Err(Refusal::NotAllowed { who: asker.by.clone(), why });
+                }
                 Some(_) => taken.push(scope),
                 None => return Err(locked(scope, lock, command, now)),
             }

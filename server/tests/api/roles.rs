@@ -406,6 +406,18 @@ async fn the_fleets_own_lock_is_for_those_who_are_limited_to_no_service() {
     free.lock(lock("")).await.unwrap();
     let unlock = v1::UnlockRequest { take_over: true, reason: "now".into(), ..Default::default() };
     assert_eq!(reason(&limited.unlock(unlock).await.unwrap_err()), "NOT_AUTHORISED");
+    // Nor on the way of a deployment, which takes over whatever lock is in its way.
+    let deployment = v1::DeploymentRequest {
+        service: "web".into(),
+        version: "1".into(),
+        request_id: "by ada".into(),
+        take_over: true,
+        reason: "now".into(),
+        ..Default::default()
+    };
+    let refused = limited.create_deployment(deployment).await.unwrap_err();
+    assert_eq!(reason(&refused), "NOT_AUTHORISED");
+    assert!(refused.message().contains("bob has locked the fleet (moving house)"), "{}", refused.message());
 }
 
 #[tokio::test]

@@ -64,6 +64,7 @@ pub(super) fn request(service: &str, version: &str) -> DeploymentRequest {
         hosts: BTreeSet::new(),
         request: String::new(),
         take_over: None,
+        limited: false,
     }
 }
 

@@ -9,7 +9,7 @@ use handover_identity::{ClientTls, Credentials, ServerAddress};
 use handover_model::HostReport;
 use handover_proto::v1::Hello;
 use handover_telemetry::Endpoint;
-use std::{error::Error, fs::File, sync::Arc, time::Duration};
+use std::{error::Error, fs::File, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -44,10 +44,7 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     let (server, channel) = watch::channel(None);
     let (offers, offered) = mpsc::channel(OFFERS);
     let (told, connected) = (seen.clone(), channel.clone());
-    let endpoint = match config.metrics {
-        Some(address) => Some(Endpoint::bind(address).await?),
-        None => None,
-    };
+    let endpoint = endpoint(config.metrics).await;
     let metrics_at = endpoint.as_ref().map(|endpoint| format!(", metrics on {}", endpoint.address()));
     let bundles = Bundles::new(config.releases(), config.fetching(), channel);
     bundles.sweep()?;
@@ -60,6 +57,7 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
         revision: 0,
         session_id: format!("{:032x}", rand::random::<u128>()),
     };
+    let (heart, pulse) = Heart::new("the supervisor", PATIENCE);
     let metrics = supervisor.metrics();
     let stop = CancellationToken::new();
     if let Some(endpoint) = endpoint {
@@ -68,13 +66,13 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
             metrics: Arc::clone(&metrics),
             reports: seen.clone(),
             server: connected.clone(),
+            pulse: pulse.clone(),
         };
         tokio::spawn(endpoint.serve(Arc::new(vitals), stop.clone()).in_current_span());
     }
     let session =
         Session { hello, reports: seen, offers, server, logs: LogRequests::of(config.logs.clone()), metrics };
 
-    let (heart, pulse) = Heart::new("the supervisor", PATIENCE);
     // A thread of its own: it writes to the disk in its turn, and a disk that hangs must not stop the session as well.
     let here = tokio::runtime::Handle::current();
     let span = tracing::Span::current();
@@ -111,6 +109,19 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     speaking.abort();
     let _ = tokio::time::timeout(END, supervising).await;
     Ok(())
+}
+
+/// The address of metrics and health, where one is wanted. One that is taken keeps no agent from looking after what runs.
+async fn endpoint(wanted: Option<SocketAddr>) -> Option<Endpoint> {
+    Endpoint::bind(wanted?)
+        .await
+        .inspect_err(|error| {
+            tracing::error!(
+                error = error as &dyn Error,
+                "metrics and health are not told; give another address in agent.toml and start the agent again"
+            );
+        })
+        .ok()
 }
 
 /// Two agents with one state would fight over the sockets.

@@ -1,6 +1,5 @@
 //! What the agent counts of itself. Labels are services, of which a host has few, and phases; never instances.
 
-use crate::clock::now;
 use handover_model::{Duration, HostReport, InstancePhase, ServiceName, Timestamp};
 use handover_telemetry::seconds;
 use prometheus_client::{
@@ -8,11 +7,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::{collections::BTreeMap, fmt};
 
 /// The shortest flip that is asked about, in seconds; 16 doublings reach half a second.
 const SHORTEST_FLIP: f64 = 0.000_008;
@@ -58,8 +53,6 @@ pub struct Metrics {
     connected: Gauge,
     sessions: Counter,
     certificate: Gauge,
-    /// When the supervisor's loop turned last, on the agent's clock.
-    turned: AtomicU64,
 }
 
 impl Default for Metrics {
@@ -83,7 +76,6 @@ impl Metrics {
             connected: Gauge::default(),
             sessions: Counter::default(),
             certificate: Gauge::default(),
-            turned: AtomicU64::new(now().unix_millis()),
         };
         registry.register(
             "build",
@@ -145,17 +137,6 @@ impl Metrics {
     /// A session was begun.
     pub(crate) fn session(&self) {
         self.sessions.inc();
-    }
-
-    /// The supervisor's loop has turned.
-    pub(crate) fn turned(&self) {
-        self.turned.store(now().unix_millis(), Relaxed);
-    }
-
-    /// How long ago the supervisor's loop turned.
-    #[must_use]
-    pub fn since_turn(&self) -> Duration {
-        now().since(Timestamp::from_unix_millis(self.turned.load(Relaxed)))
     }
 
     /// Everything, as OpenMetrics text.

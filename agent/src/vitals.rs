@@ -5,15 +5,13 @@ use crate::{
     metrics::{Metrics, Seen},
 };
 use futures_util::future::BoxFuture;
+use handover_daemon::Pulse;
 use handover_identity::Credentials;
-use handover_model::{Duration, HostReport};
+use handover_model::HostReport;
 use handover_telemetry::{Health, Told};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tonic::transport::Channel;
-
-/// The supervisor's loop turns every second; after that long without one it hangs.
-const TURN: Duration = Duration::from_secs(10);
 
 /// Looks at the rest of the agent.
 #[derive(Debug)]
@@ -26,6 +24,8 @@ pub struct Vitals {
     pub reports: watch::Receiver<HostReport>,
     /// The session's connection, while there is one.
     pub server: watch::Receiver<Option<Channel>>,
+    /// Whether the supervisor moves.
+    pub pulse: Pulse,
 }
 
 impl Vitals {
@@ -44,14 +44,13 @@ impl Vitals {
     /// Healthy: what runs on the host is looked after. Without the server it still is, so that is told and no more.
     fn look(&self) -> Health {
         let session = if self.server.borrow().is_some() { "connected" } else { "no session with the server" };
-        let turned = self.metrics.since_turn();
-        let healthy = turned <= TURN;
-        let text = if healthy {
-            format!("ok: {session}, {} instances\n", self.reports.borrow().instances.len())
-        } else {
-            format!("the supervisor has not turned for {} s: {session}\n", turned.as_secs())
-        };
-        Health { healthy, text }
+        match self.pulse.check() {
+            Ok(()) => {
+                let text = format!("ok: {session}, {} instances\n", self.reports.borrow().instances.len());
+                Health { healthy: true, text }
+            }
+            Err(still) => Health { healthy: false, text: format!("{still}; {session}\n") },
+        }
     }
 }
 

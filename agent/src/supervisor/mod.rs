@@ -202,7 +202,6 @@ impl Supervisor {
             self.settle();
             self.publish();
             heart.beat();
-            self.metrics.turned();
             let wake = self.wake();
             tokio::select! {
                 offer = offers.recv() => match offer {

@@ -44,11 +44,13 @@ impl<'r> Staging<'r> {
         for _ in 0..TRIES {
             match rustix::fs::mkdirat(releases, &name, Mode::RWXU) {
                 Ok(()) => {}
-                Err(Errno::EXIST) if is_abandoned(releases, &name) => {
+                Err(Errno::EXIST) => {
+                    let Some(_held) = abandoned(releases, &name) else {
+                        return Err(BundleError::Busy { path });
+                    };
                     remove(&path).map_err(|error| BundleError::io("remove", &path, error))?;
                     continue;
                 }
-                Err(Errno::EXIST) => return Err(BundleError::Busy { path }),
                 Err(error) => return Err(BundleError::io("make directory", &path, error)),
             }
             let directory = match beneath::open_directory(releases, name.as_bytes()) {
@@ -121,9 +123,7 @@ pub fn sweep_temporary(releases_dir: &Path) -> Result<usize, BundleError> {
     let mut failure = None;
     for entry in fs::read_dir(releases_dir).map_err(unreadable)? {
         let name = entry.map_err(unreadable)?.file_name();
-        if !is_temporary(releases.as_fd(), &name) {
-            continue;
-        }
+        let Some(_held) = temporary(releases.as_fd(), &name) else { continue };
         let path = releases_dir.join(&name);
         match remove(&path) {
             Ok(()) => removed += 1,
@@ -133,16 +133,23 @@ pub fn sweep_temporary(releases_dir: &Path) -> Result<usize, BundleError> {
     failure.map_or(Ok(removed), Err)
 }
 
-fn is_temporary(releases: BorrowedFd<'_>, name: &OsStr) -> bool {
+/// What nobody needs any more, to be removed while this value lives: it holds the lock of the directory, if it is one. Without
+/// that a run that has just made the directory could lock it in the meantime, and lose its files.
+struct Abandoned(#[expect(dead_code, reason = "kept for its lock")] Option<OwnedFd>);
+
+fn temporary(releases: BorrowedFd<'_>, name: &OsStr) -> Option<Abandoned> {
     let begins = |start: &str| name.as_bytes().starts_with(start.as_bytes());
-    begins(BROKEN) || (begins(UNPACKING) && is_abandoned(releases, name))
+    if begins(BROKEN) {
+        return Some(Abandoned(None));
+    }
+    if begins(UNPACKING) { abandoned(releases, name) } else { None }
 }
 
-/// Whether nobody holds the lock of a temporary directory. What is no directory was never locked.
-fn is_abandoned(releases: BorrowedFd<'_>, name: impl AsRef<OsStr>) -> bool {
+/// Takes the lock of a temporary directory that nobody holds. What is no directory was never locked.
+fn abandoned(releases: BorrowedFd<'_>, name: impl AsRef<OsStr>) -> Option<Abandoned> {
     match beneath::open_directory(releases, name.as_ref().as_bytes()) {
-        Ok(directory) => lock(&directory),
-        Err(error) => beneath::is_gone(&error),
+        Ok(directory) => lock(&directory).then_some(Abandoned(Some(directory))),
+        Err(error) => beneath::is_gone(&error).then_some(Abandoned(None)),
     }
 }
 
@@ -166,5 +173,25 @@ fn remove(path: &Path) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_being_removed_as_a_leftover_cannot_be_taken_by_the_run_that_made_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let releases = beneath::open_root(folder.path(), true).unwrap();
+        // A run has made its directory and not locked it yet; another one takes it for a leftover.
+        let name = format!("{UNPACKING}a-1");
+        fs::create_dir(folder.path().join(&name)).unwrap();
+        let made = beneath::open_directory(releases.as_fd(), name.as_bytes()).unwrap();
+        let held = abandoned(releases.as_fd(), &name).unwrap();
+        assert!(!lock(&made), "the first run would unpack into what is being removed");
+        assert!(abandoned(releases.as_fd(), &name).is_none(), "two would remove it");
+        drop(held);
+        assert!(lock(&made));
     }
 }

@@ -1,20 +1,27 @@
 //! `handover-agent join`: the host's first contact. The token pins the server; the key never leaves the host.
 
 use crate::config::{AgentConfig, ConfigError};
+use backon::Retryable as _;
 use handover_identity::{
-    ConnectError, Credentials, CredentialsError, JoinToken, KeyError, KeyPair, pinned_client_config,
+    ConnectError, Credentials, CredentialsError, JoinToken, KeyError, KeyPair, ServerAddress, TlsProblem,
+    pinned_client_config,
 };
 use handover_model::{HostName, Labels};
 use handover_proto::v1::{EnrolRequest, enrolment_service_client::EnrolmentServiceClient};
+use rustls::ClientConfig;
 use std::{
     fs::DirBuilder,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
+use tonic::transport::Channel;
 
 /// Longest wait for the server's answer.
 const ANSWER: Duration = Duration::from_secs(30);
+/// So often a handshake that the server cut is begun again.
+const CUT_HANDSHAKES: usize = 5;
 
 /// What a host says of itself when it joins.
 #[derive(Debug)]
@@ -76,6 +83,21 @@ fn bracketed(hint: &str) -> String {
     if hint.is_empty() { String::new() } else { format!(" ({hint})") }
 }
 
+/// The first connection. A server whose places for strangers are all taken cuts one of them in the middle of its handshake,
+/// which may be this one; nothing was asked of it yet, so it is asked again, for some seconds.
+async fn reach(address: &ServerAddress, tls: Arc<ClientConfig>) -> Result<Channel, ConnectError> {
+    let pauses = backon::ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(1))
+        .with_max_times(CUT_HANDSHAKES);
+    (|| handover_identity::connect(address, Arc::clone(&tls)))
+        .retry(pauses)
+        .sleep(tokio::time::sleep)
+        .when(|error| matches!(error, ConnectError::Tls { problem: TlsProblem::Closed, .. }))
+        .await
+}
+
 /// Makes a folder that nobody else can look into.
 fn make_private(folder: &Path) -> std::io::Result<()> {
     if let Some(parent) = folder.parent() {
@@ -99,9 +121,8 @@ impl Joining {
             None => self.token.server.clone(),
         };
         let tls = pinned_client_config(self.token.ca_fingerprint).map_err(JoinError::Tls)?;
-        let channel = handover_identity::connect(&address, tls)
-            .await
-            .map_err(|error| JoinError::Connect(address.to_string(), error))?;
+        let channel =
+            reach(&address, tls).await.map_err(|error| JoinError::Connect(address.to_string(), error))?;
         let request = EnrolRequest {
             secret: self.token.claim.expose(),
             host: self.name.to_string(),

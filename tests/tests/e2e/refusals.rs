@@ -1,7 +1,12 @@
 //! What must be refused, with a clear error, and changes nothing.
 
 use handover_tests::fleet::{Agent, Fleet, Sample};
-use std::{net::Ipv4Addr, process::Output};
+use std::{
+    io,
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    process::Output,
+    thread,
+};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -43,6 +48,44 @@ fn a_token_that_is_none_or_has_a_typing_error() {
     let at = typed.len() / 2;
     typed[at] = if typed[at] == b'A' { b'B' } else { b'A' };
     refused(&fleet, "stranger-2", &String::from_utf8(typed).unwrap(), "token");
+}
+
+/// A way to the server on which the first so many connections are cut as soon as they are there; the next one is let
+/// through, and nothing after it.
+fn way_that_cuts(server: &str, first: usize) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = server.to_owned();
+    thread::spawn(move || {
+        for _ in 0..first {
+            drop(listener.accept().unwrap());
+        }
+        let (client, _) = listener.accept().unwrap();
+        let server = TcpStream::connect(server).unwrap();
+        let (mut up, mut down) =
+            ((client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client));
+        thread::spawn(move || {
+            let _ = io::copy(&mut up.0, &mut up.1);
+            let _ = up.1.shutdown(Shutdown::Write);
+        });
+        let _ = io::copy(&mut down.0, &mut down.1);
+    });
+    address
+}
+
+#[test]
+fn a_host_whose_handshakes_are_cut_tries_again_and_not_for_ever() {
+    let fleet = Fleet::with_server();
+    let join = |host: &str, first: usize| {
+        let way = way_that_cuts(&fleet.server.address(), first);
+        let host = Agent::not_joined(host, Ipv4Addr::new(127, 66, 9, 1), &fleet.path(host));
+        host.join_command(&token(&fleet, &[])).args(["--server", &way]).output().unwrap()
+    };
+    let joined = join("patient-1", 3);
+    assert!(joined.status.success(), "{}", said(&joined));
+    let refused = join("patient-2", 50);
+    assert!(!refused.status.success());
+    assert!(said(&refused).contains("closed during the handshake"), "{}", said(&refused));
 }
 
 #[test]

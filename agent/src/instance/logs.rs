@@ -29,8 +29,8 @@ pub fn journald_is_there() -> bool {
     fs::metadata(JOURNALD_SOCKET).is_ok_and(|found| found.file_type().is_socket())
 }
 
-/// The sink to journald for an instance: found with `journalctl -t SERVICE` and `journalctl -u
-/// handover-INSTANCE.service`.
+/// The sink to journald for an instance: found with `journalctl -t SERVICE`. The unit is one that journald shows only
+/// for a program that is in no unit's cgroup (client_context_read_cgroup in its journald-context.c).
 #[must_use]
 pub fn journald_sink(service: &str, instance: &str) -> LogSink {
     LogSink::Journald {

@@ -38,6 +38,7 @@ const PIDFD_INFO_EXIT: u64 = 1 << 3;
 const PIDFD_GET_INFO: ioctl::Opcode = ioctl::opcode::read_write::<PidfdInfo>(0xFF, 11);
 
 /// What the kernel says of the end of a process that is not our child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ForeignEnd {
     /// How it ended.
     Told(ExitStatus),

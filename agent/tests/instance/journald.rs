@@ -19,7 +19,8 @@ mkdir -p /run/systemd/journal /run/log/journal
 /lib/systemd/systemd-journald >/run/journald.log 2>&1 &
 daemon=$!
 trap 'kill $daemon' EXIT
-for attempt in $(seq 200); do [ -S /run/systemd/journal/stdout ] && break; sleep 0.05; done
+# That its socket is there does not say that it listens; systemd-cat fails until it does.
+for attempt in $(seq 200); do systemd-cat true 2>/dev/null && break; sleep 0.05; done
 "$@"
 for attempt in $(seq 200); do
   found=$(journalctl -D /run/log/journal -t web -o cat --no-pager 2>/dev/null || true)
@@ -51,6 +52,12 @@ fn beside_a_journald(role: &str, seconds: &str) -> Option<String> {
     Some(said)
 }
 
+/// Whether the cgroup of this test, and so of what it starts, belongs to a unit of systemd.
+fn is_in_a_unit() -> bool {
+    let cgroups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    cgroups.lines().any(|line| line.contains(".service") || line.contains(".scope"))
+}
+
 #[test]
 fn what_a_real_journald_has_is_read_and_followed() {
     let Some(said) = beside_a_journald("agent_that_reads_journald", "90") else { return };
@@ -61,5 +68,10 @@ fn what_a_real_journald_has_is_read_and_followed() {
 fn a_real_journald_has_what_a_program_prints() {
     let Some(said) = beside_a_journald("program_that_prints_to_journald", "60") else { return };
     assert!(said.contains("journald has: hello from web-1"), "{said}");
-    assert!(said.contains("\"_SYSTEMD_UNIT\":\"handover-web-1.service\""), "{said}");
+    if is_in_a_unit() {
+        // Then journald may name that one, see `handover_agent::logs`.
+        println!("SKIPPED: the unit that journald names, as this test itself runs in one");
+    } else {
+        assert!(said.contains("\"_SYSTEMD_UNIT\":\"handover-web-1.service\""), "{said}");
+    }
 }

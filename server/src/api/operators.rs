@@ -236,10 +236,11 @@ impl OperatorService for Operators {
 
     async fn update_host(&self, request: Request<v1::UpdateHostRequest>) -> Answer<v1::Host> {
         let access = Permit::of(&request)?.fleet()?;
-        let v1::UpdateHostRequest { name, set_labels, remove_labels, cordoned } = request.into_inner();
+        let v1::UpdateHostRequest { name, set_labels, remove_labels, cordoned, acknowledge_clone } =
+            request.into_inner();
         let name: HostName = request::parse("name", &name)?;
         let remove = remove_labels.into_iter().collect();
-        let change = HostChange { set: request::labels(set_labels), remove, cordoned };
+        let change = HostChange { set: request::labels(set_labels), remove, cordoned, acknowledge_clone };
         let changed = name.clone();
         let subject = Subject::of(format!("host {name}")).detail(wanted(&change));
         access

@@ -62,7 +62,9 @@ impl Agent {
     pub fn impostor(&self, host: &str, folder: &Path) -> Self {
         let identity = folder.join("state/identity");
         fs::create_dir_all(&identity).unwrap();
-        for file in fs::read_dir(self.folder.join("state/identity")).unwrap().flatten() {
+        // Where a link names the generation that counts, the copy has that one's files.
+        let own = self.folder.join("state/identity/current");
+        for file in fs::read_dir(own).unwrap().flatten() {
             fs::copy(file.path(), identity.join(file.file_name())).unwrap();
         }
         let config = fs::read_to_string(self.folder.join("agent.toml")).unwrap();
@@ -96,6 +98,15 @@ impl Agent {
     #[must_use]
     pub fn metrics(&self) -> SocketAddr {
         super::metrics_address(&self.log())
+    }
+
+    /// Starts it (again) with more variables in its environment.
+    pub fn start_with(&mut self, environment: &[(&str, &str)]) {
+        self.kill();
+        let mut command = Command::new(binary("handover-agent"));
+        command.args(["run", "--config"]).arg(self.folder.join("agent.toml"));
+        command.envs(environment.iter().copied()).stdin(Stdio::null());
+        self.process = Some(Running::start_command(&self.folder, "agent", command));
     }
 
     /// What its journal says of each instance.

@@ -95,7 +95,8 @@ impl Credentials {
     /// # Errors
     /// When there is none, or it names nobody.
     pub fn certificate(directory: &Path) -> Result<CertificateFacts, CredentialsError> {
-        let chain = certificates(&files::read(&directory.join(CERTIFICATE))?);
+        let file = generation::current(directory).join(CERTIFICATE);
+        let chain = certificates(&files::read(&file)?);
         let leaf = chain.first().ok_or(CredentialsError::NoCertificate)?;
         Ok(CertificateFacts::from_der(leaf)?)
     }

@@ -10,8 +10,7 @@ use handover_identity::wall_clock;
 use handover_model::{Digest, HostName};
 use handover_proto::v1::{
     AgentMessage, BundleChunk, FetchBundleRequest, LogBatch, RenewRequest, RenewResponse, SendLogsResponse,
-    ServerMessage,
-    agent_service_server::AgentService,
+    ServerMessage, agent_service_server::AgentService,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};

@@ -7,7 +7,10 @@
 //! If not, the session ends by itself (a reset, or silence), and the newcomer's next try is taken.
 
 use super::{contact::Introduction, effects::Effects, records::CloneAlarm, refusal::Refusal, state::State};
-use crate::store::Keyspace;
+use crate::{
+    events::{Event, EventKind},
+    store::Keyspace,
+};
 use handover_model::{HostName, Timestamp};
 
 /// A newcomer that was refused, until it is known what it is.
@@ -92,6 +95,8 @@ impl State {
             }
             let Contest { from, boot_id, .. } = contest;
             tracing::error!(host = %name, from, boot_id, why, "the host's identity is used in two places; the newer one is refused");
+            let told = format!("{why}; refused: the one from {from}");
+            effects.events.push(Event::new(EventKind::HostCopied, now).host(&name).text(&told));
             host.record.clone = Some(CloneAlarm { since: now, from, boot_id, why });
             effects.put(Keyspace::Hosts, name.as_str().as_bytes().to_vec(), &host.record)?;
             effects.changed = true;

@@ -9,7 +9,10 @@ use super::{
     refusal::Refusal,
     state::{Host, State},
 };
-use crate::store::Keyspace;
+use crate::{
+    events::{Event, EventKind},
+    store::Keyspace,
+};
 use handover_model::HostName;
 
 /// Whether the certificate is one that the host may come with.
@@ -53,6 +56,7 @@ impl State {
         self.check_renewal(name, serial, session_id)?;
         let Some(host) = self.hosts.get_mut(name) else { return Err(Refusal::HostRemoved(name.clone())) };
         seen_with(&mut host.record, serial);
+        effects.events.push(Event::new(EventKind::CertificateRenewed, renewed.issued).host(name));
         host.record.renewed = Some(renewed);
         effects.put(Keyspace::Hosts, name.as_str().as_bytes().to_vec(), &host.record)?;
         effects.changed = true;

@@ -1,11 +1,19 @@
 //! `handover-agent run`: what runs is taken over, then the server is dialled, for as long as the agent lives.
 
 use crate::{
-    bundles::Bundles, config::AgentConfig, instance::process::boot_id, logs::LogRequests, session::Session,
-    status, supervisor::Supervisor, vitals::Vitals,
+    bundles::Bundles,
+    config::AgentConfig,
+    facts::{self, Facts},
+    instance::process::boot_id,
+    logs::LogRequests,
+    renewal::Renewing,
+    session::Session,
+    status,
+    supervisor::Supervisor,
+    vitals::Vitals,
 };
 use handover_daemon::{Heart, ServiceManager};
-use handover_identity::{ClientTls, Credentials, ServerAddress};
+use handover_identity::ServerAddress;
 use handover_model::HostReport;
 use handover_proto::v1::Hello;
 use handover_telemetry::Endpoint;
@@ -35,10 +43,10 @@ pub async fn run(config: AgentConfig) -> Result<(), Box<dyn Error + Send + Sync>
 }
 
 async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let _lock = lock(&config)?;
+    let lock = lock(&config)?;
     let address: ServerAddress = config.server.parse()?;
-    let credentials = Credentials::load(&config.identity())?;
-    let tls = ClientTls::new(&credentials)?;
+    let session_id = format!("{:032x}", rand::random::<u128>());
+    let renewing = Arc::new(Renewing::load(&config, address, &session_id)?);
 
     let (reports, seen) = watch::channel(HostReport::default());
     let (server, channel) = watch::channel(None);
@@ -49,13 +57,16 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     let bundles = Bundles::new(config.releases(), config.fetching(), channel);
     bundles.sweep()?;
     let supervisor = Supervisor::adopt(Arc::clone(&config), bundles, reports).await?;
+    let boot_id = boot_id()?;
     let hello = Hello {
+        place: facts::place(&boot_id, &lock)?,
+        facts: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        boot_id: boot_id()?,
+        boot_id,
         kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
         address: config.address.clone(),
         revision: 0,
-        session_id: format!("{:032x}", rand::random::<u128>()),
+        session_id,
     };
     let (heart, pulse) = Heart::new("the supervisor", PATIENCE);
     let metrics = supervisor.metrics();
@@ -70,8 +81,16 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
         };
         tokio::spawn(endpoint.serve(Arc::new(vitals), stop.clone()).in_current_span());
     }
-    let session =
-        Session { hello, reports: seen, offers, server, logs: LogRequests::of(config.logs.clone()), metrics };
+    let session = Session {
+        hello,
+        facts: Facts::of(&config.state, supervisor.containment()),
+        reports: seen,
+        offers,
+        server,
+        logs: LogRequests::of(config.logs.clone()),
+        metrics,
+        hurry: renewing.changed(),
+    };
 
     // A thread of its own: it writes to the disk in its turn, and a disk that hangs must not stop the session as well.
     let here = tokio::runtime::Handle::current();
@@ -79,10 +98,10 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     let mut supervising =
         tokio::task::spawn_blocking(move || here.block_on(supervisor.run(offered, heart).instrument(span)));
     let server = config.server.clone();
-    let speaking = async move {
-        session.keep(&server, || handover_identity::connect(&address, tls.config())).await;
-    };
+    let dialled = Arc::clone(&renewing);
+    let speaking = async move { session.keep(&server, || dialled.dial()).await };
     let speaking = tokio::spawn(speaking.in_current_span());
+    let renewal = tokio::spawn(async move { renewing.keep().await }.in_current_span());
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let server = config.server.clone();
@@ -107,6 +126,7 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     ServiceManager::of_this_process().stopping().await;
     // The supervisor ends with the session that brings its targets. One that is stuck is left behind.
     speaking.abort();
+    renewal.abort();
     let _ = tokio::time::timeout(END, supervising).await;
     Ok(())
 }

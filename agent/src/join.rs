@@ -139,7 +139,7 @@ impl Joining {
             None => JoinError::Refused { message: status.message().to_owned(), hint: String::new() },
         })?;
         let answer = answer.into_inner();
-        Credentials::new(key, &answer.certificate_pem, &answer.ca_pem)?.save(&identity)?;
+        Credentials::new(key, &answer.certificate_pem, &answer.ca_pem)?.replace(&identity)?;
         let config = AgentConfig { server: address.to_string(), ..self.config };
         config.write(&self.config_path)?;
         Ok(answer.fleet)

@@ -1,8 +1,14 @@
 //! The agent's binary.
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use handover_agent::{config::AgentConfig, daemon, instance::launch, join::Joining};
-use handover_identity::JoinToken;
+use handover_agent::{
+    config::AgentConfig,
+    daemon,
+    doctor::{self, Examination},
+    instance::launch,
+    join::Joining,
+};
+use handover_identity::{JoinToken, ServerAddress};
 use handover_model::{HostName, Label};
 use handover_telemetry::LogArgs;
 use std::{
@@ -32,6 +38,8 @@ enum Command {
         #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = "/etc/handover/agent.toml")]
         config: PathBuf,
     },
+    /// Look whether this host is fit for the agent. Changes nothing. Exit code 0 if nothing fails, 1 otherwise.
+    Doctor(DoctorArgs),
     /// Drain and end everything that this host runs. The agent itself must be stopped before.
     Stop {
         /// The configuration that `join` wrote.
@@ -48,6 +56,25 @@ enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// HOST:PORT of the server; an enrolled host's own, or the token's, where it is left out.
+    #[arg(long, value_name = "HOST:PORT")]
+    server: Option<ServerAddress>,
+    /// A join token, to see whether the server is the right one. It is not used up.
+    #[arg(long, env = "HANDOVER_TOKEN", hide_env_values = true)]
+    token: Option<JoinToken>,
+    /// The configuration that `join` wrote, where the host is enrolled.
+    #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = "/etc/handover/agent.toml")]
+    config: PathBuf,
+    /// Where the agent keeps its state, or will; the configuration's where it is left out.
+    #[arg(long)]
+    state: Option<PathBuf>,
+    /// One JSON value for each check.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +130,7 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), "handover-agent", &mut std::io::stdout());
             Ok(())
         }
+        Command::Doctor(args) => with_runtime(doctor(args)),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -130,6 +158,24 @@ fn with_runtime(task: impl Future<Output = Done>) -> Done {
 
 async fn run(config: PathBuf) -> Done {
     daemon::run(AgentConfig::read(&config)?).await
+}
+
+async fn doctor(args: DoctorArgs) -> Done {
+    // A host that is to be enrolled has none yet.
+    let config = if args.config.exists() { Some(AgentConfig::read(&args.config)?) } else { None };
+    let from_token = args.token.as_ref().map(|token| token.server.clone());
+    let server = match (args.server.or(from_token), &config) {
+        (None, Some(config)) => Some(config.server.parse()?),
+        (given, _) => given,
+    };
+    let state = args.state.or_else(|| config.map(|config| config.state));
+    let state = state.unwrap_or_else(|| "/var/lib/handover".into());
+    let checks = doctor::examine(&Examination { state, server, token: args.token }).await;
+    if doctor::print(&checks, args.json) {
+        Ok(())
+    } else {
+        Err("this host is not fit: see what fails above".into())
+    }
 }
 
 async fn stop(config: PathBuf) -> Done {

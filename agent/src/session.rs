@@ -1,15 +1,16 @@
 //! The agent's connection to the server: dialled, kept, dialled again. Losing it stops nothing on the host.
 
-use crate::{logs::LogRequests, metrics::Metrics};
+use crate::{facts::Facts, logs::LogRequests, metrics::Metrics, renewal::RenewalError};
 use backon::BackoffBuilder as _;
-use handover_model::{HostReport, Target};
+use handover_identity::{rough, wall_clock};
+use handover_model::{HostReport, Target, Timestamp, chain};
 use handover_proto::v1::{
     AgentMessage, Heartbeat, Hello, ServerMessage, TargetRefused, agent_message::Message as FromAgent,
     agent_service_client::AgentServiceClient, server_message::Message as FromServer,
 };
 use std::{error::Error, sync::Arc, time::Duration};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::{Instant, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,6 +24,12 @@ const SILENCE: Duration = Duration::from_secs(20);
 const DIAL: Duration = Duration::from_secs(10);
 /// Between two attempts at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// Between two attempts, where only a person can help.
+const SLOW: Duration = Duration::from_secs(60);
+/// How often the host's facts are told anew.
+const FACTS: Duration = Duration::from_secs(60);
+/// A clock that is wrong by more than that is worth a word.
+const CLOCK: Duration = Duration::from_secs(30);
 /// A session that lasted that long was a good one: the next attempt comes at once.
 const GOOD: Duration = Duration::from_secs(10);
 
@@ -38,8 +45,10 @@ pub struct Offer {
 /// What a session needs of the rest of the agent.
 #[derive(Debug)]
 pub struct Session {
-    /// What the agent says first; the revision is filled in.
+    /// What the agent says first; revision and facts are filled in.
     pub hello: Hello,
+    /// What the host is like.
+    pub facts: Facts,
     /// What runs; the newest counts.
     pub reports: watch::Receiver<HostReport>,
     /// Targets on their way in.
@@ -50,6 +59,8 @@ pub struct Session {
     pub logs: LogRequests,
     /// Where sessions are counted.
     pub metrics: Arc<Metrics>,
+    /// Told when the next attempt is worth making at once.
+    pub hurry: Arc<Notify>,
 }
 
 /// Why a session ended.
@@ -70,6 +81,18 @@ pub enum SessionError {
     /// The agent is going.
     #[error("the agent stops")]
     Stopping,
+}
+
+impl SessionError {
+    /// Whether only a person can help: there is no hurry to try again.
+    fn needs_person(&self) -> bool {
+        match self {
+            Self::Dial(_, source) => {
+                source.downcast_ref::<RenewalError>().is_some_and(RenewalError::needs_person)
+            }
+            Self::Ended(_) | Self::Closed | Self::Silent | Self::Stopping => false,
+        }
+    }
 }
 
 impl Session {
@@ -97,14 +120,24 @@ impl Session {
                 Ok(Ok(channel)) => self.hold(channel).await,
             };
             self.server.send_replace(None);
-            match ended {
+            let error = match ended {
                 Ok(()) | Err(SessionError::Stopping) => return,
-                Err(error) => tracing::warn!(error = &error as &dyn Error, "no session with the server"),
-            }
+                Err(error) => error,
+            };
             if began.elapsed() > GOOD {
                 pause = pauses();
             }
-            tokio::time::sleep(pause.next().unwrap_or(LONGEST_PAUSE)).await;
+            let next = if error.needs_person() {
+                tracing::error!(error = chain(&error), "no session with the server");
+                SLOW
+            } else {
+                tracing::warn!(error = &error as &dyn Error, "no session with the server");
+                pause.next().unwrap_or(LONGEST_PAUSE)
+            };
+            tokio::select! {
+                () = tokio::time::sleep(next) => {}
+                () = self.hurry.notified() => {}
+            }
         }
     }
 
@@ -115,6 +148,7 @@ impl Session {
         let (refused, mut refusals) = mpsc::channel(4);
         self.reports.mark_changed();
         self.hello.revision = self.reports.borrow().revision;
+        self.hello.facts = Some((&self.facts.now()).into());
         say(&out, FromAgent::Hello(self.hello.clone())).await?;
         let mut client = AgentServiceClient::new(channel.clone()).max_decoding_message_size(16 * 1024 * 1024);
         let stream = timeout(DIAL, client.session(ReceiverStream::new(messages)))
@@ -125,6 +159,7 @@ impl Session {
         self.metrics.session();
 
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut facts = tokio::time::interval_at(Instant::now() + FACTS, FACTS);
         let mut sequence = 0;
         let mut heard = Instant::now();
         loop {
@@ -141,6 +176,9 @@ impl Session {
                 }
                 Some((revision, reason)) = refusals.recv() => {
                     say(&out, FromAgent::TargetRefused(TargetRefused { revision, reason })).await?;
+                }
+                _ = facts.tick() => {
+                    say(&out, FromAgent::Facts((&self.facts.now()).into())).await?;
                 }
                 _ = heartbeat.tick() => {
                     if heard.elapsed() > SILENCE {
@@ -163,6 +201,9 @@ impl Session {
         match message.message {
             Some(FromServer::Welcome(welcome)) => {
                 tracing::info!(server = welcome.version, fleet = welcome.fleet, "session");
+                if let Some(words) = clock_is_wrong(welcome.time_unix_millis, wall_clock()) {
+                    tracing::warn!("{words}");
+                }
                 if !welcome.skew.is_empty() {
                     tracing::warn!("{}", welcome.skew);
                 }
@@ -192,11 +233,41 @@ impl Session {
     }
 }
 
+/// What to say of this machine's clock, where it differs from the server's. A server that tells no time says 0.
+fn clock_is_wrong(server: u64, own: Timestamp) -> Option<String> {
+    let server = Timestamp::from_unix_millis(server);
+    let (by, how) =
+        if own > server { (own.since(server), "ahead of") } else { (server.since(own), "behind") };
+    (server != Timestamp::default() && by > CLOCK).then(|| {
+        format!(
+            "this machine's clock is {} {how} the server's: set it, or certificates will look over, or not valid yet",
+            rough(by)
+        )
+    })
+}
+
 /// Sends one message; the queue is bounded, and a server that does not read for long has lost its session.
 async fn say(out: &mpsc::Sender<AgentMessage>, message: FromAgent) -> Result<(), SessionError> {
     match timeout(SILENCE, out.send(AgentMessage { message: Some(message) })).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(SessionError::Closed),
         Err(_) => Err(SessionError::Silent),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_told_with_its_direction_and_by_how_much() {
+        let at = |seconds: i64| 1_700_000_000_000_u64.checked_add_signed(seconds * 1000);
+        let own = Timestamp::from_unix_millis(at(0).unwrap());
+        assert_eq!(clock_is_wrong(at(20).unwrap(), own), None);
+        assert!(clock_is_wrong(at(86_400).unwrap(), own).unwrap().contains("1 d 0 h behind the server's"));
+        assert!(
+            clock_is_wrong(at(-90 * 60).unwrap(), own).unwrap().contains("1 h 30 min ahead of the server's")
+        );
+        assert_eq!(clock_is_wrong(0, own), None, "a server that tells no time");
     }
 }

@@ -21,7 +21,8 @@ use x509_parser::{certification_request::X509CertificationRequest, prelude::From
 pub const MAX_CSR_BYTES: usize = 16 * 1024;
 /// The longest life of a certificate; it never outlives the CA's own either.
 pub const MAX_VALIDITY: Duration = Duration::from_secs(3653 * 24 * 3600);
-/// Certificates are valid from that long ago on, for hosts whose clock is behind.
+/// Certificates are valid from that long ago on, for hosts whose clock is behind; a short life's tenth, so that two thirds
+/// of it do not lie in the past.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// The CA: its certificate and key, and the fleet that it vouches for.
@@ -450,7 +451,8 @@ fn set_validity(params: &mut CertificateParams, now: Timestamp, end: Timestamp) 
     const YEAR_9000: Duration = Duration::from_secs(221_845_392_000);
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     let since_epoch = |moment: Timestamp| Duration::from_millis(moment.unix_millis()).min(YEAR_9000);
-    params.not_before = epoch + since_epoch(now).saturating_sub(CLOCK_SKEW);
+    let skew = CLOCK_SKEW.min(end.since(now) / 10);
+    params.not_before = epoch + since_epoch(now).saturating_sub(skew);
     params.not_after = epoch + Duration::from_secs(since_epoch(end).as_secs());
 }
 

@@ -4,12 +4,13 @@ use crate::{
     ca::{certificates, one_certificate, pem},
     certificate::{self, CertificateFacts, CertificateFactsError},
     files::{self, FileError},
+    generation,
     identity::Identity,
     key::{KeyError, KeyPair},
 };
 use handover_model::Timestamp;
 use rustls_pki_types::CertificateDer;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const KEY: &str = "key.pem";
 const CERTIFICATE: &str = "cert.pem";
@@ -78,11 +79,13 @@ impl Credentials {
         Ok(Self { key, chain, ca, facts })
     }
 
-    /// Reads `key.pem`, `cert.pem` and `ca.pem` from `directory`.
+    /// Reads `key.pem`, `cert.pem` and `ca.pem` from `directory`, or from the generation that
+    /// [`replace`](Self::replace) made the current one there.
     ///
     /// # Errors
     /// When one is missing, the key is readable by others, or they do not belong together.
     pub fn load(directory: &Path) -> Result<Self, CredentialsError> {
+        let directory = &generation::current(directory);
         let key = KeyPair::load(&directory.join(KEY))?;
         Self::new(key, &files::read(&directory.join(CERTIFICATE))?, &files::read(&directory.join(CA))?)
     }
@@ -92,7 +95,8 @@ impl Credentials {
     /// # Errors
     /// When there is none, or it names nobody.
     pub fn certificate(directory: &Path) -> Result<CertificateFacts, CredentialsError> {
-        let chain = certificates(&files::read(&directory.join(CERTIFICATE))?);
+        let file = generation::current(directory).join(CERTIFICATE);
+        let chain = certificates(&files::read(&file)?);
         let leaf = chain.first().ok_or(CredentialsError::NoCertificate)?;
         Ok(CertificateFacts::from_der(leaf)?)
     }
@@ -100,7 +104,7 @@ impl Credentials {
     /// Whether `directory` holds credentials: the certificate, which [`save`](Self::save) writes last.
     #[must_use]
     pub fn exist(directory: &Path) -> bool {
-        directory.join(CERTIFICATE).exists()
+        generation::current(directory).join(CERTIFICATE).exists()
     }
 
     /// The key that an enrolment in `directory` uses: that of an interrupted one, or a new one.
@@ -123,6 +127,21 @@ impl Credentials {
         let chain: String = self.chain.iter().map(pem).collect();
         files::write_atomically(&directory.join(CERTIFICATE), chain.as_bytes(), 0o644)?;
         Ok(())
+    }
+
+    /// Makes these the ones that [`load`](Self::load) finds in `directory`. Key and certificate change together: a crash or
+    /// a power cut at any moment leaves the former ones, or these.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or written; the former ones then stay.
+    pub fn replace(&self, directory: &Path) -> Result<(), CredentialsError> {
+        generation::replace(directory, &self.facts.serial, |folder| self.save(folder))
+    }
+
+    /// What changes whenever [`replace`](Self::replace) has made others the current ones in `directory`. Cheap.
+    #[must_use]
+    pub fn generation(directory: &Path) -> Option<PathBuf> {
+        generation::name(directory)
     }
 
     /// Whose they are, the serial number, and from when until when they hold.

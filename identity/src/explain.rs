@@ -1,6 +1,8 @@
 //! What a failed handshake means to an operator, from the client's side.
 
 use crate::tls::{PinMismatch, WrongPeer};
+use handover_model::Duration;
+use rustls::pki_types::UnixTime;
 use rustls::{AlertDescription, CertificateError};
 use std::{error::Error, io};
 
@@ -16,12 +18,13 @@ pub enum TlsProblem {
         "the server's certificate was not signed by the CA that this machine was enrolled with: it is another server, or its CA was replaced (then enrol again)"
     )]
     UnknownServer,
-    /// The server's certificate is past its end, by this machine's clock.
-    #[error("the server's certificate has expired: check this machine's clock, then the server's")]
-    ServerExpired,
-    /// The server's certificate is not valid yet, by this machine's clock.
-    #[error("the server's certificate is not valid yet: this machine's clock is behind")]
-    ServerNotValidYet,
+    /// The server's certificate is past its end, by this machine's clock; by how much, where that is known.
+    #[error("the server's certificate {}: check this machine's clock, then the server's", ended(*.0))]
+    ServerExpired(Option<Duration>),
+    /// The server's certificate is not valid yet, by this machine's clock; by how much that is behind at least, where that
+    /// is known.
+    #[error("the server's certificate is not valid yet: this machine's clock is behind{}; set it, and the agent goes on by itself", at_least(*.0))]
+    ServerNotValidYet(Option<Duration>),
     /// Whoever answers has a certificate of the fleet and is not its server.
     #[error("what answers has no certificate as this fleet's server: check the address")]
     NotTheServer,
@@ -52,6 +55,34 @@ pub enum TlsProblem {
     /// Anything else.
     #[error("the TLS handshake failed: {0}")]
     Other(String),
+}
+
+fn between(earlier: UnixTime, later: UnixTime) -> Duration {
+    Duration::from_secs(later.as_secs().saturating_sub(earlier.as_secs()))
+}
+
+fn ended(ago: Option<Duration>) -> String {
+    ago.map_or_else(
+        || "has expired".to_owned(),
+        |ago| format!("ended {} ago by this machine's clock", rough(ago)),
+    )
+}
+
+fn at_least(behind: Option<Duration>) -> String {
+    behind.map_or_else(String::new, |behind| format!(" by at least {}", rough(behind)))
+}
+
+/// A length of time as a person says it: in its two largest units.
+#[must_use]
+pub fn rough(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, minutes) => format!("{minutes} min"),
+        (0, hours, minutes) => format!("{hours} h {minutes} min"),
+        (days, hours, _) => format!("{days} d {hours} h"),
+    }
 }
 
 /// Finds what TLS says somewhere in a chain of errors: an I/O error, a transport error, a gRPC status.
@@ -102,8 +133,12 @@ fn from_rustls(error: &rustls::Error) -> TlsProblem {
 fn from_certificate(error: &CertificateError) -> TlsProblem {
     use CertificateError as C;
     match error {
-        C::Expired | C::ExpiredContext { .. } => TlsProblem::ServerExpired,
-        C::NotValidYet | C::NotValidYetContext { .. } => TlsProblem::ServerNotValidYet,
+        C::Expired => TlsProblem::ServerExpired(None),
+        C::ExpiredContext { time, not_after } => TlsProblem::ServerExpired(Some(between(*not_after, *time))),
+        C::NotValidYet => TlsProblem::ServerNotValidYet(None),
+        C::NotValidYetContext { time, not_before } => {
+            TlsProblem::ServerNotValidYet(Some(between(*time, *not_before)))
+        }
         C::UnknownIssuer | C::BadSignature => TlsProblem::UnknownServer,
         C::NotValidForName
         | C::NotValidForNameContext { .. }

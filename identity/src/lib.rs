@@ -16,9 +16,11 @@ mod connect;
 mod credentials;
 mod explain;
 mod files;
+mod generation;
 mod identity;
 mod key;
 mod name;
+mod renewal;
 mod tls;
 mod token;
 
@@ -31,11 +33,12 @@ pub use ca::{Ca, CaError, IssuedCertificate, MAX_CSR_BYTES, MAX_VALIDITY, Server
 pub use certificate::{CertificateFacts, CertificateFactsError};
 pub use connect::{CONNECT_DEADLINE, ConnectError, connect, connect_unix, endpoint};
 pub use credentials::{Credentials, CredentialsError};
-pub use explain::{TlsProblem, explain};
+pub use explain::{TlsProblem, explain, rough};
 pub use files::FileError;
 pub use identity::{Identity, IdentityError};
 pub use key::{KeyError, KeyPair};
 pub use name::{FleetName, IdentityNameError, OperatorName};
+pub use renewal::{Renewal, renew_at};
 pub use tls::{ClientTls, PinMismatch, ServerTls, TlsError, install_crypto_provider, pinned_client_config};
 pub use token::{JoinToken, TokenClaim, TokenClaimError, TokenError, TokenId, TokenSecret, secret_matches};
 

@@ -5,6 +5,7 @@
 
 mod chain;
 mod digest;
+mod facts;
 mod manifest;
 mod name;
 mod nearest;
@@ -16,6 +17,7 @@ mod time;
 
 pub use chain::chain;
 pub use digest::{Digest, DigestError};
+pub use facts::HostFacts;
 pub use name::{
     DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version,
     VersionError,

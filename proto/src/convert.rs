@@ -3,6 +3,7 @@
 //! Every message is taken apart exhaustively: a field that the protocol gains does not compile until it is handled
 //! here. What is refused is named by its path in the message. Sizes are bounded before anything is built.
 
+mod facts;
 mod release;
 mod report;
 mod target;

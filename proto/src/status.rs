@@ -136,6 +136,8 @@ reasons! {
     Busy = "BUSY", Unavailable;
     /// A newer session of the same agent took this one's place.
     SessionReplaced = "SESSION_REPLACED", Aborted;
+    /// Another agent with the same identity has its session open: one of the two is a copy.
+    IdentityInUse = "IDENTITY_IN_USE", FailedPrecondition;
     /// The message makes no sense at this place of the stream.
     Protocol = "PROTOCOL", InvalidArgument;
     /// The server is going down.

@@ -12,6 +12,7 @@ pub mod heart;
 pub mod limits;
 pub mod logs;
 pub mod metrics;
+mod own_certificate;
 pub mod server;
 pub mod server_command;
 pub mod sessions;

@@ -11,6 +11,7 @@ use crate::{
     fleet::{Fleet, FleetError, LoadError},
     heart::{Felt, feel},
     limits::{self, Limits},
+    own_certificate::OwnCertificate,
     server_command::{Metrics, ServerArgs},
     store::{OpenError, SledStore, Store, StoreError, format},
     vitals::Vitals,
@@ -32,8 +33,6 @@ use tower::layer::util::{Identity, Stack};
 
 /// From the signal until every connection is closed; what is left then is cut.
 const SHUTDOWN: Duration = Duration::from_secs(5);
-/// How long the server's own certificate is good. It is made anew at each start.
-const SERVER_VALIDITY: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Where metrics and health are told if nobody says.
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7444);
 
@@ -202,7 +201,9 @@ impl Running {
             (Some(certificate), Some(key)) => Ca::load(certificate, key, &fleet_name, now)?,
             _ => Ca::open(&data.join("ca"), &fleet_name, now)?,
         };
-        let tls = ServerTls::new(&ca, ca.issue_server(SERVER_VALIDITY, now)?)?;
+        let certificate = ca.issue_server(arguments.server_certificate_life, now)?;
+        let own = certificate.facts.clone();
+        let tls = ServerTls::new(&ca, certificate)?;
         let ca = Arc::new(ca);
         let bundles = Bundles::open(data, handover_bundle::Limits::default()).await?;
 
@@ -235,6 +236,7 @@ impl Running {
             bundles,
             backups,
             ca: Arc::clone(&ca),
+            agent_life: arguments.agent_certificate_life,
             fleet_name: fleet_name.to_string(),
             address: arguments.address.clone().unwrap_or_else(|| own_address(bound)),
             limits: Arc::new(Limits::default()),
@@ -242,6 +244,8 @@ impl Running {
             logs: Arc::default(),
             stop: stop.clone(),
         };
+        let renewing = OwnCertificate { ca: Arc::clone(&ca), tls, life: arguments.server_certificate_life };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(renewing.keep(own)));
         tokio::spawn(limits::report(incoming.counters(), context.limits.counters(), stop.clone()));
         let felt = feel(context.fleet.clone()).await.map_err(FleetError)?;
         let locals = Locals { own: nix::unistd::geteuid().as_raw(), group: group.is_some() };

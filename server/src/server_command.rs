@@ -6,6 +6,7 @@ use std::{
     net::{AddrParseError, SocketAddr},
     path::PathBuf,
     str::FromStr,
+    time::Duration,
 };
 
 /// Runs the server: coordinates the fleet's agents, and answers operators.
@@ -35,12 +36,33 @@ pub struct ServerArgs {
     /// That CA's key, PEM (PKCS#8)
     #[arg(long, value_name = "FILE", env = "HANDOVER_CA_KEY", requires = "ca_certificate")]
     pub ca_key: Option<PathBuf>,
+    /// How long an agent's certificate is good: 10s to 365d. It is renewed at two thirds of that
+    #[arg(long, value_name = "DURATION", env = "HANDOVER_AGENT_CERTIFICATE_LIFE", default_value = "30d", value_parser = life)]
+    pub agent_certificate_life: Duration,
+    /// How long the server's own certificate is good: 10s to 365d. It is renewed at two thirds of that
+    #[arg(long, value_name = "DURATION", env = "HANDOVER_SERVER_CERTIFICATE_LIFE", default_value = "90d", value_parser = life)]
+    pub server_certificate_life: Duration,
     /// Address of /metrics and /healthz, or `off`; without it 127.0.0.1:7444, unless that is taken
     #[arg(long, value_name = "ADDR", env = "HANDOVER_METRICS")]
     pub metrics: Option<Metrics>,
     /// How the log is written
     #[command(flatten)]
     pub log: LogArgs,
+}
+
+/// Shorter than that a certificate would end before its renewal had a second try.
+const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+/// Longer than that nobody would notice that renewal does not work.
+const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Reads how long a certificate is good.
+fn life(text: &str) -> Result<Duration, String> {
+    let life = Duration::from_secs(crate::cli::duration(text)?);
+    if (SHORTEST_LIFE..=LONGEST_LIFE).contains(&life) {
+        Ok(life)
+    } else {
+        Err(format!("{text:?} is no life of a certificate here: expected 10s to 365d"))
+    }
 }
 
 /// Where the server tells its metrics and health.

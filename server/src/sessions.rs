@@ -7,6 +7,7 @@ use crate::{
     fleet::{Fleet, Introduction, Link, Refusal},
     limits::{Bucket, LimitCounters, MESSAGE_WEIGHT, MESSAGES},
 };
+use handover_identity::wall_clock;
 use handover_model::{HostName, HostReport};
 use handover_proto::{
     status::{self, Reason, refuse},
@@ -61,6 +62,17 @@ struct Pace {
     counters: Arc<LimitCounters>,
 }
 
+/// Who opens a session, by its connection.
+#[derive(Clone, Debug)]
+pub struct Connecting {
+    /// The certificate's host.
+    pub host: HostName,
+    /// The certificate's serial number.
+    pub serial: String,
+    /// Where it connects from.
+    pub from: String,
+}
+
 /// Takes an agent's first words and opens its session, which then runs by itself until it is lost, replaced, or
 /// `stop` is cancelled.
 ///
@@ -69,12 +81,12 @@ struct Pace {
 pub async fn open(
     fleet: Fleet,
     fleet_name: String,
-    host: HostName,
-    serial: String,
+    agent: Connecting,
     mut incoming: Streaming<AgentMessage>,
     counters: Arc<LimitCounters>,
     stop: CancellationToken,
 ) -> Result<ReceiverStream<Result<ServerMessage, Status>>, Status> {
+    let Connecting { host, serial, from } = agent;
     let hello = introduction(&mut incoming).await?;
     let skew = version::skew(&hello.version)
         .map_err(|error| refuse(Reason::VersionSkew, error.to_string(), "upgrade the older side"))?
@@ -91,6 +103,9 @@ pub async fn open(
         session_id: hello.session_id,
         skew: skew.clone(),
         revision: hello.revision,
+        place: hello.place,
+        from,
+        facts: hello.facts.map(Into::into),
     };
     let name = host.clone();
     let number = fleet
@@ -104,7 +119,12 @@ pub async fn open(
         })
         .await?;
     let (outgoing, messages) = mpsc::channel(OUTGOING);
-    let welcome = Welcome { version: version::ProgramVersion::OWN.to_string(), fleet: fleet_name, skew };
+    let welcome = Welcome {
+        version: version::ProgramVersion::OWN.to_string(),
+        fleet: fleet_name,
+        skew,
+        time_unix_millis: wall_clock().unix_millis(),
+    };
     // There is room: nothing else was sent yet.
     let _ = outgoing.try_send(Ok(ServerMessage { message: Some(FromServer::Welcome(welcome)) }));
     let span = tracing::info_span!("session", %host, session = number);
@@ -233,6 +253,14 @@ impl Session {
                 let (host, number) = (self.host.clone(), self.number);
                 let noted = self.fleet.ask(move |desk| {
                     desk.state.target_refused(&host, number, refused.revision, &refused.reason, desk.effects);
+                    Ok(())
+                });
+                noted.await?;
+            }
+            Some(FromAgent::Facts(facts)) => {
+                let (host, number) = (self.host.clone(), self.number);
+                let noted = self.fleet.ask(move |desk| {
+                    desk.state.facts(&host, number, facts.into(), desk.now, desk.effects);
                     Ok(())
                 });
                 noted.await?;

@@ -32,6 +32,7 @@ pub mod sock_diag;
 mod socket;
 mod sys;
 mod sysctl;
+mod trial;
 pub mod wall;
 
 pub use bpf::Instruction;
@@ -44,6 +45,7 @@ pub use restore::Restored;
 pub use shares::Flip;
 pub use snapshot::{GateSnapshot, MemberSnapshot};
 pub use sysctl::{reserve_pin_ports, set_tcp_migrate_req};
+pub use trial::try_gate;
 
 #[cfg(test)]
 mod tests;

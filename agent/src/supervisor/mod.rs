@@ -193,6 +193,12 @@ impl Supervisor {
         Arc::clone(&self.metrics)
     }
 
+    /// What keeps the processes of instances together on this host.
+    #[must_use]
+    pub fn containment(&self) -> &Containment {
+        &self.containment
+    }
+
     /// Runs until `offers` is closed: what runs on the host then stays. Each turn, at least one a second, is a beat of
     /// `heart`.
     pub async fn run(mut self, mut offers: mpsc::Receiver<Offer>, heart: Heart) {

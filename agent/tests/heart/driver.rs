@@ -7,7 +7,7 @@ use handover_identity::{
 };
 use handover_model::{BundleDescriptor, HostReport, Target};
 use handover_proto::v1::{
-    self, AgentMessage, BundleChunk, FetchBundleRequest, ServerMessage,
+    self, AgentMessage, BundleChunk, FetchBundleRequest, RenewRequest, RenewResponse, ServerMessage,
     agent_message::Message as FromAgent,
     agent_service_server::{AgentService, AgentServiceServer},
     server_message::Message as FromServer,
@@ -137,6 +137,10 @@ impl AgentService for Played {
     type SessionStream = Answer<ServerMessage>;
     type FetchBundleStream = Answer<BundleChunk>;
 
+    async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        Err(Status::unimplemented("nothing is renewed here: certificates are good for a day"))
+    }
+
     async fn session(
         &self,
         request: Request<Streaming<AgentMessage>>,
@@ -206,7 +210,7 @@ impl Shared {
             Some(FromAgent::TargetRefused(refused)) => {
                 self.refused.send_replace(Some((refused.revision, refused.reason)));
             }
-            Some(FromAgent::Hello(_) | FromAgent::Heartbeat(_)) | None => {}
+            Some(FromAgent::Hello(_) | FromAgent::Heartbeat(_) | FromAgent::Facts(_)) | None => {}
         }
     }
 }

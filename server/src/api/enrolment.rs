@@ -6,16 +6,13 @@ use crate::{
     fleet::{Enrolment, Refusal},
 };
 use handover_identity::{Peer, TokenClaim, wall_clock};
-use handover_model::{Duration, HostName};
+use handover_model::HostName;
 use handover_proto::{
     status::{Reason, refuse},
     v1::{EnrolRequest, EnrolResponse, enrolment_service_server::EnrolmentService},
     version,
 };
 use tonic::{Request, Response, Status};
-
-/// How long an agent's certificate is good.
-const AGENT_VALIDITY: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The service for those who are not in the fleet yet.
 #[derive(Clone, Debug)]
@@ -37,7 +34,7 @@ impl EnrolmentService for Enrolments {
         // Asked before anything is signed: who has no token costs no signature.
         let asked = enrolment.clone();
         self.0.fleet.ask(move |desk| desk.state.check_enrolment(&asked, desk.now)).await?;
-        let issued = self.0.ca.sign_agent(&csr_pem, &host, AGENT_VALIDITY, wall_clock());
+        let issued = self.0.ca.sign_agent(&csr_pem, &host, self.0.agent_life, wall_clock());
         let issued = issued.map_err(|error| request::not_signed(&error))?;
         let (serial, expires) = (issued.facts.serial, issued.facts.not_after);
         self.0

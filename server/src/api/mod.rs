@@ -35,7 +35,7 @@ pub use permit::Operator;
 
 use crate::{backup::Backups, blobs::Bundles, fleet::Fleet, limits::Limits, logs::LogRequests};
 use handover_identity::Ca;
-use handover_model::Timestamp;
+use handover_model::{Duration, Timestamp};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +55,8 @@ pub struct Context {
     pub backups: Backups,
     /// Who signs.
     pub ca: Arc<Ca>,
+    /// How long the certificates of agents are good.
+    pub agent_life: Duration,
     /// The fleet's name.
     pub fleet_name: String,
     /// Where agents reach the server, where nothing else is said: put into tokens.

@@ -80,6 +80,7 @@ pub const TABLE: &[Rule] = &[
     Rule { path: "/handover.v1.AgentService/Session", permission: Permission::Agent, kind: Kind::Reads },
     Rule { path: "/handover.v1.AgentService/FetchBundle", permission: Permission::Agent, kind: Kind::Reads },
     Rule { path: "/handover.v1.AgentService/SendLogs", permission: Permission::Agent, kind: Kind::Reads },
+    Rule { path: "/handover.v1.AgentService/Renew", permission: Permission::Agent, kind: Kind::Changes },
     operators!("GetServer", Viewer, Fleet, Reads),
     // A copy of everything leaves the server: told like a change.
     Rule { path: "/handover.v1.OperatorService/Backup", permission: Permission::Local, kind: Kind::Changes },

@@ -29,6 +29,11 @@ pub(super) fn host(
     sees: impl Fn(&ServiceName) -> bool,
 ) -> v1::Host {
     let record = &host.record;
+    // Of two that it may come with, the newer one: that is the one that the agent has, or gets again.
+    let (issued, expires) =
+        record.renewed.as_ref().map_or((record.certificate_issued, record.certificate_expires), |renewed| {
+            (renewed.issued, renewed.expires)
+        });
     v1::Host {
         name: name.to_string(),
         address: record.address.clone(),
@@ -41,7 +46,8 @@ pub(super) fn host(
         kernel: record.kernel.clone(),
         boot_id: record.boot_id.clone(),
         enrolled_unix_millis: record.enrolled.unix_millis(),
-        certificate_expires_unix_millis: record.certificate_expires.unix_millis(),
+        certificate_issued_unix_millis: issued.unix_millis(),
+        certificate_expires_unix_millis: expires.unix_millis(),
         target_revision: record.revision,
         instances: host
             .report
@@ -52,6 +58,14 @@ pub(super) fn host(
             .collect(),
         target_refused: host.target_refused.clone(),
         assignments: assignments(state, host, sees),
+        facts: host.facts.as_ref().map(|(facts, _)| facts.into()),
+        clock_ahead_millis: host.facts.as_ref().map_or(0, |(_, ahead)| *ahead),
+        clone: record.clone.as_ref().map(|alarm| v1::CloneAlarm {
+            since_unix_millis: alarm.since.unix_millis(),
+            from: alarm.from.clone(),
+            boot_id: alarm.boot_id.clone(),
+            why: alarm.why.clone(),
+        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `handover hosts`.
 
-use super::{connection::Connection, error::CliError, exit, json, table::Table, time};
-use handover_model::{Label, Share};
+use super::{connection::Connection, error::CliError, exit, facts, json, table::Table, time};
+use handover_model::{Label, Share, Timestamp};
 use handover_proto::v1::{
     GetHostRequest, Host, InstanceReport, ListHostsRequest, RemoveHostRequest, UpdateHostRequest,
 };
@@ -42,6 +42,11 @@ enum Command {
         /// Its name.
         host: String,
     },
+    /// Take away the alarm that its identity is used in two places. It comes again while that lasts.
+    Acknowledge {
+        /// Its name.
+        host: String,
+    },
     /// Take it out of the fleet: its certificate is worthless then, what it runs goes on.
     Remove {
         /// Its name.
@@ -71,7 +76,11 @@ pub(super) async fn run(args: HostsArgs, mut to: Connection, as_json: bool) -> R
         }
         Command::Label { host, labels } => {
             let (set_labels, remove_labels) = changes(&labels)?;
-            let request = UpdateHostRequest { name: host, set_labels, remove_labels, cordoned: None };
+            let request = UpdateHostRequest { name: host, set_labels, remove_labels, ..Default::default() };
+            show(&to.client.update_host(request).await?.into_inner(), as_json);
+        }
+        Command::Acknowledge { host } => {
+            let request = UpdateHostRequest { name: host, acknowledge_clone: true, ..Default::default() };
             show(&to.client.update_host(request).await?.into_inner(), as_json);
         }
         Command::Cordon { host } => show(&cordon(&mut to, host, true).await?, as_json),
@@ -89,12 +98,7 @@ pub(super) async fn run(args: HostsArgs, mut to: Connection, as_json: bool) -> R
 }
 
 async fn cordon(to: &mut Connection, name: String, cordoned: bool) -> Result<Host, CliError> {
-    let request = UpdateHostRequest {
-        name,
-        set_labels: HashMap::new(),
-        remove_labels: Vec::new(),
-        cordoned: Some(cordoned),
-    };
+    let request = UpdateHostRequest { name, cordoned: Some(cordoned), ..Default::default() };
     Ok(to.client.update_host(request).await?.into_inner())
 }
 
@@ -127,7 +131,18 @@ fn labels(host: &Host) -> String {
 }
 
 fn list(hosts: &[Host]) {
-    let mut table = Table::new(&["host", "state", "address", "agent", "last contact", "runs", "labels"]);
+    let mut table = Table::new(&[
+        "host",
+        "state",
+        "address",
+        "agent",
+        "last contact",
+        "runs",
+        "disk free",
+        "kernel",
+        "gate",
+        "labels",
+    ]);
     for host in hosts {
         let runs = host.assignments.iter().map(|a| match a.outdated.as_str() {
             "" => format!("{} {}", a.service, a.version),
@@ -140,6 +155,9 @@ fn list(hosts: &[Host]) {
             host.agent_version.clone(),
             if host.online { "now".to_owned() } else { time::ago(host.last_contact_unix_millis) },
             runs.collect::<Vec<_>>().join(", "),
+            host.facts.as_ref().map(facts::disk_free).unwrap_or_default(),
+            host.kernel.clone(),
+            host.facts.as_ref().map(facts::abilities).unwrap_or_default(),
             labels(host),
         ]);
     }
@@ -147,9 +165,23 @@ fn list(hosts: &[Host]) {
     for host in hosts.iter().filter(|host| !host.target_refused.is_empty()) {
         println!("host {} refuses its target: {}", host.name, host.target_refused);
     }
-    for host in hosts.iter().filter(|host| !host.skew.is_empty()) {
-        println!("host {}: {}", host.name, host.skew);
+    for host in hosts {
+        notes(host).for_each(|note| println!("host {}: {note}", host.name));
     }
+}
+
+/// What an operator should know of a host beyond the columns.
+fn notes(host: &Host) -> impl Iterator<Item = String> {
+    let skew = Some(host.skew.clone()).filter(|skew| !skew.is_empty());
+    let now = Timestamp::from_unix_millis(time::now());
+    [
+        host.clone.as_ref().map(|alarm| facts::alarm(&host.name, alarm)),
+        skew,
+        facts::clock(host.clock_ahead_millis),
+        facts::certificate(host.certificate_issued_unix_millis, host.certificate_expires_unix_millis, now),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 fn show(host: &Host, as_json: bool) {
@@ -160,12 +192,17 @@ fn show(host: &Host, as_json: bool) {
     println!("host {} ({})", host.name, condition(host));
     println!("  address        {}", host.address);
     println!("  labels         {}", labels(host));
-    println!("  agent          {} {}", host.agent_version, host.skew);
+    println!("  agent          {}", host.agent_version);
     println!("  kernel         {}", host.kernel);
+    if let Some(facts) = &host.facts {
+        println!("  disk           {}", facts::disk(facts));
+        println!("  gate           {}", facts::abilities(facts));
+    }
     println!("  last contact   {}", time::ago(host.last_contact_unix_millis));
     println!("  enrolled       {}", time::moment(host.enrolled_unix_millis));
     println!("  certificate    until {}", time::moment(host.certificate_expires_unix_millis));
     println!("  target         revision {} {}", host.target_revision, host.target_refused);
+    notes(host).for_each(|note| println!("  note           {note}"));
     if !host.instances.is_empty() {
         instances(host.instances.iter().map(|instance| (None, instance))).print();
     }

@@ -29,12 +29,24 @@ pub(super) fn instance(report: &v1::InstanceReport) -> Value {
     })
 }
 
+fn facts(facts: &v1::HostFacts) -> Value {
+    json!({
+        "disk_free": facts.disk_free, "disk_total": facts.disk_total, "containment": facts.containment,
+        "journald": facts.journald, "tcp_migrate_req": opt(facts.tcp_migrate_req),
+    })
+}
+
 pub(super) fn host(host: &v1::Host) -> Value {
     json!({
         "name": host.name, "address": host.address, "labels": host.labels, "cordoned": host.cordoned,
         "online": host.online, "last_contact": host.last_contact_unix_millis,
         "agent_version": host.agent_version, "skew": host.skew, "kernel": host.kernel, "boot_id": host.boot_id,
         "enrolled": host.enrolled_unix_millis, "certificate_expires": host.certificate_expires_unix_millis,
+        "certificate_issued": host.certificate_issued_unix_millis, "clock_ahead_millis": host.clock_ahead_millis,
+        "facts": opt(host.facts.as_ref().map(facts)),
+        "clone": opt(host.clone.as_ref().map(|alarm| json!({
+            "since": alarm.since_unix_millis, "from": alarm.from, "boot_id": alarm.boot_id, "why": alarm.why,
+        }))),
         "target_revision": host.target_revision, "target_refused": host.target_refused,
         "instances": host.instances.iter().map(instance).collect::<Vec<_>>(),
         "assignments": host.assignments.iter().map(|a| {

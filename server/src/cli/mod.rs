@@ -15,6 +15,7 @@ mod error;
 mod events;
 pub mod exit;
 mod explain;
+mod facts;
 mod here;
 mod history;
 mod hosts;
@@ -41,6 +42,8 @@ mod token;
 mod tools;
 mod tree;
 mod waits;
+
+pub(crate) use token::duration;
 
 use crate::server_command::ServerArgs;
 use clap::{Args, Parser, Subcommand};

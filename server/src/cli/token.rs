@@ -28,7 +28,7 @@ pub(super) enum Command {
 }
 
 /// Reads a duration into seconds.
-pub(super) fn duration(text: &str) -> Result<u64, String> {
+pub(crate) fn duration(text: &str) -> Result<u64, String> {
     let problem =
         || format!("{text:?} is no duration: expected a number with s, m, h or d behind it, like 30s or 1h");
     let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(problem)?;

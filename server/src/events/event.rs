@@ -54,6 +54,10 @@ kinds! {
     HostDisconnected = "host_disconnected";
     /// A host was taken out of the fleet.
     HostRemoved = "host_removed";
+    /// A host has a new certificate, by proof of the former one.
+    CertificateRenewed = "certificate_renewed";
+    /// A host's identity was seen in two places: a copy of it was refused.
+    HostCopied = "host_copied";
     /// A host will not work on its target.
     TargetRefused = "target_refused";
     /// An instance is ready.

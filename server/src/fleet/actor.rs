@@ -384,6 +384,8 @@ impl Actor {
                 | EventKind::HostConnected
                 | EventKind::HostDisconnected
                 | EventKind::HostRemoved
+                | EventKind::CertificateRenewed
+                | EventKind::HostCopied
                 | EventKind::TargetRefused
                 | EventKind::InstanceReady
                 | EventKind::InstanceUnhealthy

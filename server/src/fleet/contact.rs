@@ -9,7 +9,7 @@ use crate::{
     events::{self, Event, EventKind},
     store::Keyspace,
 };
-use handover_model::{HostName, HostReport, Timestamp};
+use handover_model::{HostFacts, HostName, HostReport, Timestamp};
 
 /// What an agent says of itself first.
 #[derive(Clone, Debug, Default)]
@@ -28,13 +28,19 @@ pub struct Introduction {
     pub skew: String,
     /// The revision of the target that it holds.
     pub revision: u64,
+    /// Its machine's boot and its state folder; empty where it does not say.
+    pub place: String,
+    /// Where it connects from.
+    pub from: String,
+    /// What it says of its host.
+    pub facts: Option<HostFacts>,
 }
 
 impl State {
-    /// A session begins. An older one of the same host is ended: the newest counts. Returns the session's number.
+    /// A session begins. An older one from the same place is ended: the newest counts. Returns the session's number.
     ///
     /// # Errors
-    /// When the host is not enrolled with this certificate.
+    /// When the host is not enrolled with this certificate, or has its session in another place.
     pub fn open_session(
         &mut self,
         name: &HostName,
@@ -43,6 +49,7 @@ impl State {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<u64, Refusal> {
+        self.admit(name, serial, &introduction, now)?;
         self.host_with(name, serial)?;
         super::hosts::check_address(&introduction.address)?;
         self.last_session += 1;
@@ -53,6 +60,7 @@ impl State {
         record.agent_version = text(&introduction.version);
         record.kernel = text(&introduction.kernel);
         record.boot_id = text(&introduction.boot_id);
+        super::renewal::seen_with(&mut record, serial);
         if !introduction.address.is_empty() && introduction.address != record.address {
             record.address = introduction.address;
             record.revision += 1;
@@ -66,8 +74,15 @@ impl State {
             effects.put(Keyspace::Hosts, name.as_str().as_bytes().to_vec(), &record)?;
             host.record = record;
         }
-        host.online =
-            Some(Online { session, session_id: text(&introduction.session_id), skew: introduction.skew });
+        host.online = Some(Online {
+            session,
+            session_id: text(&introduction.session_id),
+            skew: introduction.skew,
+            place: text(&introduction.place),
+            from: text(&introduction.from),
+            serial: serial.to_owned(),
+        });
+        host.facts = introduction.facts.map(|facts| ahead(facts, now));
         host.seen = true;
         host.last_contact = now;
         host.target_refused.clear();
@@ -135,6 +150,24 @@ impl State {
         self.host_reported(name, now, effects)
     }
 
+    /// A host says what it is like.
+    pub fn facts(
+        &mut self,
+        name: &HostName,
+        session: u64,
+        facts: HostFacts,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) {
+        if let Some(host) = self.hosts.get_mut(name)
+            && host.online.as_ref().is_some_and(|online| online.session == session)
+        {
+            host.last_contact = now;
+            host.facts = Some(ahead(facts, now));
+            effects.changed = true;
+        }
+    }
+
     /// A host was heard of without anything new.
     pub fn heard(&mut self, name: &HostName, session: u64, now: Timestamp) {
         if let Some(host) = self.hosts.get_mut(name)
@@ -163,4 +196,11 @@ impl State {
             effects.events.push(event.host(name).text(&host.target_refused));
         }
     }
+}
+
+/// The facts, and by how many milliseconds the host's clock is ahead.
+fn ahead(facts: HostFacts, now: Timestamp) -> (HostFacts, i64) {
+    let signed = |moment: Timestamp| i64::try_from(moment.unix_millis()).unwrap_or(i64::MAX);
+    let by = signed(facts.clock).saturating_sub(signed(now));
+    (facts, by)
 }

@@ -169,6 +169,7 @@ impl State {
     /// # Errors
     /// When a deployment cannot go on.
     pub fn tick(&mut self, now: Timestamp, effects: &mut Effects) -> Result<(), Refusal> {
+        self.judge_contests(now, effects)?;
         if !self.grace_over && now >= self.started + RETURN_GRACE {
             self.grace_over = true;
             let missing: Vec<HostName> =

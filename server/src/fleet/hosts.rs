@@ -49,6 +49,8 @@ pub struct HostChange {
     pub remove: BTreeSet<String>,
     /// Whether it gets no new deployments.
     pub cordoned: Option<bool>,
+    /// Whether the alarm about a copy is taken away.
+    pub acknowledge_clone: bool,
 }
 
 /// Whether the labels are labels, and not too many.
@@ -139,6 +141,10 @@ impl State {
             kernel: String::new(),
             boot_id: String::new(),
             last_contact: now,
+            certificate_issued: now,
+            renewed: None,
+            former_serial: String::new(),
+            clone: None,
         };
         effects.put(Keyspace::Hosts, enrolment.host.as_str().as_bytes().to_vec(), &record)?;
         effects.events.push(Event::new(EventKind::HostEnrolled, now).host(&enrolment.host));
@@ -174,6 +180,9 @@ impl State {
         let relabelled = labels != host.record.labels;
         host.record.labels = labels;
         host.record.cordoned = change.cordoned.unwrap_or(host.record.cordoned);
+        if change.acknowledge_clone {
+            host.record.clone = None;
+        }
         if relabelled {
             host.record.revision += 1;
             effects.targets.insert(name.clone());
@@ -295,7 +304,7 @@ impl State {
     /// # Errors
     /// When the host is not enrolled with that certificate, or the bundle is none of its own.
     pub fn may_fetch(&self, name: &HostName, serial: &str, digest: Digest) -> Result<(), Refusal> {
-        let host = self.host_with(name, serial)?;
+        let host = self.host_in_session(name, serial)?;
         let named = host.assignments.values().flat_map(|record| &record.assignment.0).any(|placement| {
             self.releases
                 .get(&placement.release)
@@ -308,19 +317,11 @@ impl State {
         }
     }
 
-    /// Whether the certificate with this serial number is the one that the host was given last.
+    /// Whether the certificate with this serial number is one that the host may come with, or its session came with.
     ///
     /// # Errors
     /// When it is not.
     pub fn is_enrolled(&self, name: &HostName, serial: &str) -> Result<(), Refusal> {
-        self.host_with(name, serial).map(drop)
-    }
-
-    /// The host, if the certificate with this serial number is the one that it was given last.
-    pub(super) fn host_with(&self, name: &HostName, serial: &str) -> Result<&Host, Refusal> {
-        self.hosts
-            .get(name)
-            .filter(|host| host.record.serial == serial)
-            .ok_or_else(|| Refusal::HostRemoved(name.clone()))
+        self.host_in_session(name, serial).map(drop)
     }
 }

@@ -3,6 +3,7 @@
 mod actor;
 mod auditing;
 pub mod check;
+mod clones;
 mod contact;
 mod control;
 mod deployments;
@@ -15,6 +16,7 @@ mod queries;
 mod records;
 mod refusal;
 mod releases;
+mod renewal;
 mod reports;
 mod requests;
 mod role;
@@ -35,8 +37,8 @@ pub use locks::{Asker, LockScope};
 pub use operators::{CertificateRecord, OperatorRecord, OperatorRequest, RevocationRecord, Roster, granted};
 pub use persist::LoadError;
 pub use records::{
-    AssignmentRecord, DeploymentRecord, Ending, HostRecord, LockRecord, Purpose, ServiceRecord, TakenLock,
-    TokenRecord,
+    AssignmentRecord, CloneAlarm, DeploymentRecord, Ending, HostRecord, LockRecord, Purpose,
+    RenewedCertificate, ServiceRecord, TakenLock, TokenRecord,
 };
 pub use refusal::Refusal;
 pub use role::{Grant, Role, RoleError};

@@ -38,6 +38,42 @@ pub struct HostRecord {
     pub boot_id: String,
     /// When it was last heard of, as of the last write.
     pub last_contact: Timestamp,
+    /// When that certificate was made; zero where an earlier version made it.
+    #[serde(default)]
+    pub certificate_issued: Timestamp,
+    /// The certificate that it was given in place of that one, until it was seen with it.
+    #[serde(default)]
+    pub renewed: Option<RenewedCertificate>,
+    /// Serial number of the certificate before: whoever comes with it has a copy of what the host once was. Empty: none.
+    #[serde(default)]
+    pub former_serial: String,
+    /// Its identity was seen in two places.
+    #[serde(default)]
+    pub clone: Option<CloneAlarm>,
+}
+
+/// A certificate that was made and has not been seen in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenewedCertificate {
+    /// Its serial number.
+    pub serial: String,
+    /// When it was made.
+    pub issued: Timestamp,
+    /// When it ends.
+    pub expires: Timestamp,
+}
+
+/// One identity in two places, until an operator acknowledges it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloneAlarm {
+    /// When it was noticed.
+    pub since: Timestamp,
+    /// Where the refused agent connected from.
+    pub from: String,
+    /// The boot of its machine.
+    pub boot_id: String,
+    /// What was seen, in words.
+    pub why: String,
 }
 
 /// What one host should run of one service.

@@ -203,6 +203,24 @@ pub enum Refusal {
     /// A newer session of the same agent.
     #[error("a newer session of host {0} took over")]
     SessionReplaced(HostName),
+    /// The identity has its session in another place.
+    #[error(
+        "another agent that says it is host {host} has its session open, from {from}: if this machine or its agent's state is a copy, give it a name of its own (`handover-agent join` with a new token); if the host was just rebooted, the former session ends within 20 s and this agent is let in by itself"
+    )]
+    IdentityInUse {
+        /// The host.
+        host: HostName,
+        /// Where the open session comes from.
+        from: String,
+    },
+    /// The certificate was replaced, and the host was seen with the newer one.
+    #[error(
+        "host {0} has renewed this certificate and was seen with the newer one: this machine or its agent's state is a copy, or an old backup; enrol it anew with `handover token create` and `handover-agent join`"
+    )]
+    FormerCertificate(HostName),
+    /// The agent has no session.
+    #[error("host {0} has no session of this agent: a certificate is renewed while the session is open")]
+    NoSession(HostName),
     /// The server is stopping.
     #[error("the server is stopping: try again in a moment")]
     Stopping,
@@ -269,6 +287,8 @@ impl Refusal {
             Self::OperatorRevoked(_) => Reason::OperatorRevoked,
             Self::TooMany(_) => Reason::TooMany,
             Self::SessionReplaced(_) => Reason::SessionReplaced,
+            Self::IdentityInUse { .. } | Self::FormerCertificate(_) => Reason::IdentityInUse,
+            Self::NoSession(_) => Reason::Protocol,
             Self::Stopping => Reason::ShuttingDown,
             Self::Store(_) => Reason::StoreUnavailable,
             Self::Internal(_) => Reason::Internal,

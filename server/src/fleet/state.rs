@@ -11,7 +11,7 @@ use super::{
 };
 use handover_identity::TokenId;
 use handover_model::{
-    DeploymentId, HostName, HostReport, Labels, Release, ReleaseRef, ServiceName, Timestamp,
+    DeploymentId, HostFacts, HostName, HostReport, Labels, Release, ReleaseRef, ServiceName, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +39,7 @@ pub struct State {
     pub(super) last_session: u64,
     pub(super) operators: super::operators::Roster,
     pub(super) audit: crate::audit::Head,
+    pub(super) contests: BTreeMap<HostName, super::clones::Contest>,
 }
 
 /// A release with its text.
@@ -67,6 +68,8 @@ pub struct Host {
     pub report: Option<HostReport>,
     /// Why it refused its target; empty where it did not.
     pub target_refused: String,
+    /// What it said of itself, and by how many milliseconds its clock was ahead then; behind where that is negative.
+    pub facts: Option<(HostFacts, i64)>,
     /// Services that it was to be brought up to date in since its last session began, or that a deployment
     /// failed in on it: not tried again before the next session or the next deployment.
     pub tried: BTreeSet<ServiceName>,
@@ -81,6 +84,12 @@ pub struct Online {
     pub session_id: String,
     /// Set where the versions differ by a minor release.
     pub skew: String,
+    /// Its machine's boot and its state folder; empty where it did not say.
+    pub place: String,
+    /// Where it connected from.
+    pub from: String,
+    /// Serial number of the certificate that the session was opened with: good for what belongs to the session.
+    pub serial: String,
 }
 
 impl Host {
@@ -93,6 +102,7 @@ impl Host {
             seen: false,
             report: None,
             target_refused: String::new(),
+            facts: None,
             tried: BTreeSet::new(),
         }
     }

@@ -163,3 +163,23 @@ async fn an_agent_that_says_nothing_is_taken_for_lost_and_one_without_a_name_is_
     })
     .await;
 }
+
+#[tokio::test]
+async fn agents_one_minor_release_older_or_newer_are_let_in_and_shown_and_others_refused() {
+    let server = Server::start();
+    let agent = Agent::enrol(&server, "a").await;
+    let own: handover_proto::version::ProgramVersion = env!("CARGO_PKG_VERSION").parse().unwrap();
+    let mut near = vec![(format!("{}.{}.9", own.major, own.minor + 1), "newer")];
+    if let Some(older) = own.minor.checked_sub(1) {
+        near.push((format!("{}.{older}.9", own.major), "older"));
+    }
+    for (version, word) in near {
+        let (_out, _stream) = agent.session(Hello { version: version.clone(), ..hello() }).await.unwrap();
+        let request = v1::GetHostRequest { name: "a".into() };
+        let host = server.operator().await.get_host(request).await.unwrap().into_inner();
+        assert_eq!(host.agent_version, version);
+        assert!(host.skew.contains(&format!("one minor release {word}")), "{}", host.skew);
+    }
+    let far = Hello { version: format!("{}.{}.0", own.major, own.minor + 2), ..hello() };
+    assert_eq!(reason(&agent.session(far).await.err().unwrap()), "VERSION_SKEW");
+}

@@ -62,7 +62,9 @@ impl Agent {
     pub fn impostor(&self, host: &str, folder: &Path) -> Self {
         let identity = folder.join("state/identity");
         fs::create_dir_all(&identity).unwrap();
-        for file in fs::read_dir(self.folder.join("state/identity")).unwrap().flatten() {
+        // Where a link names the generation that counts, the copy has that one's files.
+        let own = self.folder.join("state/identity/current");
+        for file in fs::read_dir(own).unwrap().flatten() {
             fs::copy(file.path(), identity.join(file.file_name())).unwrap();
         }
         let config = fs::read_to_string(self.folder.join("agent.toml")).unwrap();

@@ -70,19 +70,29 @@ impl Fleet {
     /// A server without agents.
     #[must_use]
     pub fn with_server() -> Self {
-        Self::in_folder(tempfile::Builder::new().prefix("handover-").tempdir().unwrap())
+        Self::with_server_and(&[])
+    }
+
+    /// A server with more arguments, without agents.
+    #[must_use]
+    pub fn with_server_and(arguments: &[&str]) -> Self {
+        Self::in_folder_and(tempfile::Builder::new().prefix("handover-").tempdir().unwrap(), arguments)
     }
 
     /// A server without agents, in a folder that the test has prepared: its data lies in `server`.
     #[must_use]
     pub fn in_folder(folder: tempfile::TempDir) -> Self {
+        Self::in_folder_and(folder, &[])
+    }
+
+    fn in_folder_and(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
         let number = FLEETS.fetch_add(1, Ordering::Relaxed);
         let process = u16::try_from(std::process::id() % 30_000).unwrap();
         let name = format!("t{process}-{number}");
         // 127.77 is the gate's own; the rest of 127.2 to 127.76 is free for tests.
         let spread = usize::from(process) + usize::from(number) * 7919;
         let block = (u8::try_from(2 + spread % 75).unwrap(), u8::try_from(1 + spread / 75 % 250).unwrap());
-        let server = Server::start(folder.path());
+        let server = Server::start(folder.path(), arguments);
         Self { server, agents: Vec::new(), folder, name, block, port: 8080 }
     }
 

@@ -12,16 +12,18 @@ use std::{
 pub struct Server {
     folder: PathBuf,
     address: SocketAddr,
+    arguments: Vec<String>,
     process: Option<Running>,
 }
 
 impl Server {
-    /// Starts one in this folder and waits until it answers.
+    /// Starts one in this folder, with more arguments, and waits until it answers.
     #[must_use]
-    pub fn start(folder: &Path) -> Self {
+    pub fn start(folder: &Path, arguments: &[&str]) -> Self {
         // A port of its own that it keeps when it is started again.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut server = Self { folder: folder.to_owned(), address, process: None };
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut server = Self { folder: folder.to_owned(), address, arguments, process: None };
         server.restart();
         server
     }
@@ -66,6 +68,7 @@ impl Server {
                 "--metrics",
                 "127.0.0.1:0",
             ])
+            .args(&self.arguments)
             .envs(environment.iter().copied())
             .stdin(Stdio::null());
         let process = Running::start_command(&self.folder, "server", command);

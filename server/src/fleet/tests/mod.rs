@@ -6,6 +6,7 @@ mod deploying;
 mod durable;
 mod hosts;
 mod operators;
+mod renewal;
 
 use super::{DeploymentRequest, Effects, Enrolment, Introduction, Refusal, State, persist};
 use crate::store::{MemoryStore, Store};

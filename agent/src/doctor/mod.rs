@@ -1,0 +1,95 @@
+//! `handover-agent doctor`: whether a host is fit, before it is enrolled or later. Changes nothing.
+
+mod host;
+mod server;
+
+use handover_identity::{JoinToken, ServerAddress};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// What is looked at.
+#[derive(Debug)]
+pub struct Examination {
+    /// Where the agent keeps its state, or will.
+    pub state: PathBuf,
+    /// The server to reach; `None`: not asked.
+    pub server: Option<ServerAddress>,
+    /// A join token: pins the server, and is not used up.
+    pub token: Option<JoinToken>,
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// As it should be.
+    Pass,
+    /// The agent runs, and something is worse than it could be.
+    Warn,
+    /// The agent, or what it runs, does not work like this.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What.
+    pub name: &'static str,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was found.
+    pub found: String,
+    /// What the lack costs; empty where there is none.
+    pub costs: &'static str,
+    /// What to do about it; empty where there is nothing to do.
+    pub advice: &'static str,
+}
+
+impl Check {
+    fn pass(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Pass, found: found.into(), costs: "", advice: "" }
+    }
+
+    fn warn(name: &'static str, found: impl Into<String>, costs: &'static str, advice: &'static str) -> Self {
+        Self { name, outcome: Outcome::Warn, found: found.into(), costs, advice }
+    }
+
+    fn fail(name: &'static str, found: impl Into<String>, costs: &'static str, advice: &'static str) -> Self {
+        Self { name, outcome: Outcome::Fail, found: found.into(), costs, advice }
+    }
+}
+
+/// Looks at everything.
+pub async fn examine(examination: &Examination) -> Vec<Check> {
+    let mut checks = host::checks(&examination.state);
+    if let Some(address) = &examination.server {
+        checks.push(
+            server::reach(address, examination.token.as_ref(), &examination.state.join("identity")).await,
+        );
+    }
+    checks
+}
+
+/// Prints the checks, as lines or as one JSON value each, and says whether none failed.
+#[must_use]
+pub fn print(checks: &[Check], as_json: bool) -> bool {
+    for check in checks {
+        if as_json {
+            // Text and two enums: there is nothing in it that JSON could not hold.
+            println!("{}", serde_json::to_string(check).unwrap_or_default());
+            continue;
+        }
+        let outcome = match check.outcome {
+            Outcome::Pass => "pass",
+            Outcome::Warn => "WARN",
+            Outcome::Fail => "FAIL",
+        };
+        println!("{outcome}  {:<16} {}", check.name, check.found);
+        for (word, text) in [("costs", check.costs), ("do", check.advice)] {
+            if !text.is_empty() {
+                println!("      {word:<16} {text}");
+            }
+        }
+    }
+    checks.iter().all(|check| check.outcome != Outcome::Fail)
+}

@@ -1,14 +1,22 @@
 //! Applying records: the only place where what is durable changes, live and on replay.
 
 use crate::{
-    Deployment, DeploymentState, HostState, PauseCause, Plan, PlannedHost, Record, ReplayError, Stage,
-    StagePhase,
+    ApprovalCause, Deployment, DeploymentState, HostState, PauseCause, Plan, PlannedHost, Record,
+    ReplayError, Stage, StagePhase,
     deployment::{Facts, Instances, Track},
     index::Index,
     observed::Observed,
 };
 use handover_model::{HostName, Timestamp};
 use std::collections::BTreeMap;
+
+/// What may come after a stage's bake, in this order.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Judging,
+    Approving,
+    Closing,
+}
 
 impl Deployment {
     /// The deployment that a first record begins. Its plan is empty yet.
@@ -49,10 +57,7 @@ impl Deployment {
         match record {
             // Refused by check_place: a deployment begins once.
             Record::Created { .. } => {}
-            Record::Planned { stage, share, bake, retire, hosts } => {
-                let shape = Stage { hosts: Vec::new(), share: *share, bake: *bake, retire: *retire };
-                self.plan_hosts(*stage, shape, hosts);
-            }
+            Record::Planned { stage, part } => self.plan_hosts(*stage, part.shape(), &part.hosts),
             Record::LeftOut { hosts } => self.facts.plan.skipped.extend(hosts.iter().cloned()),
             Record::Started { at } => {
                 self.facts.plan.check().map_err(|source| ReplayError::Plan { id: self.facts.id, source })?;
@@ -64,9 +69,13 @@ impl Deployment {
                 let phase = StagePhase::Baking { until: *until, deadline: *deadline };
                 self.facts.state = DeploymentState::Running { phase, since: *at };
             }
-            Record::BakePassed { at } => {
-                self.facts.state = DeploymentState::Running { phase: StagePhase::Closing, since: *at };
+            Record::BakePassed { at } => self.go_on_to(Next::Judging, *at),
+            Record::JudgementPassed { at, .. } => self.go_on_to(Next::Approving, *at),
+            Record::JudgementHeld { at, .. } => {
+                let phase = StagePhase::Approving { cause: ApprovalCause::Inconclusive };
+                self.facts.state = DeploymentState::Running { phase, since: *at };
             }
+            Record::Promoted { at, .. } => self.go_on_to(Next::Closing, *at),
             Record::HostMoved { host, to, at: _ } => self.move_host(host, to)?,
             Record::HostFailed { host, reason, at: _ } => self.fail_host(host, reason)?,
             Record::Paused { reason, at } => self.pause(reason.clone(), PauseCause::Failures, *at),
@@ -113,7 +122,15 @@ impl Deployment {
                     && self.facts.plan.stages.len() > to_usize(*stage)
             }
             Record::BakeStarted { .. } => in_phase(|phase| matches!(phase, StagePhase::Moving)),
-            Record::BakePassed { .. } => in_phase(|phase| !matches!(phase, StagePhase::Closing)),
+            Record::BakePassed { .. } => {
+                in_phase(|phase| matches!(phase, StagePhase::Moving | StagePhase::Baking { .. }))
+            }
+            Record::JudgementPassed { .. } | Record::JudgementHeld { .. } => {
+                in_phase(|phase| matches!(phase, StagePhase::Judging { .. }))
+            }
+            Record::Promoted { .. } => {
+                in_phase(|phase| matches!(phase, StagePhase::Judging { .. } | StagePhase::Approving { .. }))
+            }
             Record::HostMoved { .. } | Record::HostFailed { .. } | Record::DeadlinesLifted { .. } => {
                 !planning && !ended
             }
@@ -146,6 +163,7 @@ impl Deployment {
                 last_stage: number,
                 retries: 0,
                 from: planned.from.clone(),
+                standby: planned.standby.clone(),
                 state: HostState::Pending,
                 failure: None,
             };
@@ -154,11 +172,27 @@ impl Deployment {
         }
     }
 
+    /// The stage goes on to the first of these that its plan asks for, from `next` on. One without a host that could go
+    /// on needs none of them.
+    fn go_on_to(&mut self, next: Next, at: Timestamp) {
+        let empty = self.index.baking_here.is_empty();
+        let stage = self.current_stage().filter(|_| !empty);
+        let phase = stage.map_or(StagePhase::Closing, |stage| match (next, stage.judged) {
+            (Next::Judging, Some(judged)) => StagePhase::Judging { until: at + judged.within },
+            (Next::Judging | Next::Approving, _) if stage.approval => {
+                StagePhase::Approving { cause: ApprovalCause::Plan }
+            }
+            (Next::Judging | Next::Approving | Next::Closing, _) => StagePhase::Closing,
+        });
+        self.facts.state = DeploymentState::Running { phase, since: at };
+    }
+
     fn enter_stage(&mut self, number: u32, at: Timestamp) {
         self.facts.stage = number;
         self.facts.state = DeploymentState::Running { phase: StagePhase::Moving, since: at };
         self.index.leave_stage();
         self.observed.unconfirmed.clear();
+        self.observed.verdict = None;
         let hosts: Vec<_> = self
             .facts
             .plan
@@ -226,9 +260,13 @@ impl Deployment {
             DeploymentState::Running { phase: StagePhase::Baking { deadline, .. }, .. } => {
                 *deadline = to.max(*deadline);
             }
+            DeploymentState::Running { phase: StagePhase::Judging { until }, .. } => *until = to.max(*until),
             // It stands still: what counts is how much is left when it goes on.
             DeploymentState::Paused { phase: StagePhase::Baking { deadline, .. }, since, .. } => {
                 *deadline = (*since + to.since(at)).max(*deadline);
+            }
+            DeploymentState::Paused { phase: StagePhase::Judging { until }, since, .. } => {
+                *until = (*since + to.since(at)).max(*until);
             }
             DeploymentState::Planning
             | DeploymentState::Running { .. }

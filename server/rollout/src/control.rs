@@ -11,7 +11,7 @@ use crate::{
     deployment::{Instances, Track},
     record::{clip, clip_by},
 };
-use handover_model::{HostName, Share, Timestamp};
+use handover_model::{HostName, InstanceId, Share, Timestamp};
 use std::collections::BTreeSet;
 
 /// How often one host of one deployment is given another attempt at most.
@@ -52,6 +52,11 @@ impl Deployment {
         self.facts.plan.policy.failures_allowed.max(self.facts.accepted)
     }
 
+    /// The new release's instance on a host: the one that stood by, or the present attempt's own.
+    pub(crate) fn new_of<'a>(&'a self, track: &'a Track) -> &'a InstanceId {
+        track.standby.as_ref().unwrap_or(&self.names_of(track).new)
+    }
+
     /// The names of the instances of a host's present attempt.
     pub(crate) fn names_of(&self, track: &Track) -> &Instances {
         let later =
@@ -84,6 +89,21 @@ impl Deployment {
         }
     }
 
+    pub(crate) fn heed_promote(&mut self, draft: &mut Draft, by: &str, now: Timestamp) {
+        if self.takes_promotion() {
+            self.push(draft, Record::Promoted { by: clip_by(by), at: now });
+        }
+    }
+
+    /// Whether [`crate::Event::Promote`] changes something now: a judge or a person is waited for.
+    #[must_use]
+    pub fn takes_promotion(&self) -> bool {
+        matches!(
+            self.facts.state,
+            DeploymentState::Running { phase: StagePhase::Judging { .. } | StagePhase::Approving { .. }, .. }
+        )
+    }
+
     fn takes_retries(&self) -> bool {
         matches!(self.facts.state, DeploymentState::Running { .. } | DeploymentState::Paused { .. })
     }
@@ -105,7 +125,8 @@ impl Deployment {
             StagePhase::Baking { until, deadline } => {
                 StagePhase::Baking { until: until + stood, deadline: deadline + stood }
             }
-            StagePhase::Moving | StagePhase::Closing => phase,
+            StagePhase::Judging { until } => StagePhase::Judging { until: until + stood },
+            StagePhase::Moving | StagePhase::Approving { .. } | StagePhase::Closing => phase,
         };
         self.facts.state = DeploymentState::Running { phase, since: at };
         if cause == PauseCause::Failures {
@@ -134,6 +155,7 @@ impl Deployment {
             from: self.former_of(&before).map(|former| former.with(Share::ALL)),
             state: HostState::Pending,
             failure: None,
+            standby: None,
             retries: before.retries.saturating_add(1),
             ..before
         };
@@ -173,14 +195,14 @@ impl Deployment {
         let bake = stages.get(to_usize(track.last_stage)).map(|stage| stage.bake).unwrap_or_default();
         let last = to_u32(stages.len()).saturating_sub(1);
         if last < self.facts.planned_stages || last <= self.facts.stage {
-            stages.push(Stage { hosts: Vec::new(), share: Share::ALL, bake, retire: true });
+            stages.push(Stage::plain(Vec::new(), Share::ALL, bake, true));
         }
         track.last_stage = to_u32(stages.len()).saturating_sub(1);
         track.stage = track.last_stage;
         if let Some(stage) = stages.last_mut() {
             track.position = to_u32(stage.hosts.len());
             stage.bake = stage.bake.max(bake);
-            stage.hosts.push(PlannedHost { host: host.clone(), from: track.from.clone() });
+            stage.hosts.push(PlannedHost::new(host.clone(), track.from.clone()));
         }
     }
 

@@ -4,8 +4,9 @@
 //! [`Deployment::advance`] does whatever the state allows, until nothing more follows.
 
 use crate::{
-    Assignment, Command, Deployment, DeploymentState, Event, HostState, OfflinePolicy, OnFailure, Outcome,
-    Record, StagePhase, Step, host::Kind, index::wanted_share, record::clip, rules::Decision,
+    Assignment, Command, Deployment, DeploymentState, Event, HostState, Inconclusive, OfflinePolicy,
+    OnFailure, Outcome, Record, StagePhase, Step, Verdict, host::Kind, index::wanted_share, record::clip,
+    rules::Decision,
 };
 use handover_model::{Duration, HostName, Timestamp};
 use std::collections::BTreeMap;
@@ -64,6 +65,11 @@ impl Deployment {
             Event::Pause { by, reason } => self.heed_pause(draft, &by, &reason, now),
             Event::Resume { by } => self.heed_resume(draft, &by, now),
             Event::Retry { by, hosts } => self.heed_retry(draft, &by, &hosts, now),
+            Event::Judged { stage, verdict } if stage == self.facts.stage => {
+                self.observed.verdict = Some(verdict);
+            }
+            Event::Judged { .. } => {}
+            Event::Promote { by } => self.heed_promote(draft, &by, now),
             Event::Abort { by, reason } => {
                 if !matches!(self.facts.state, DeploymentState::RollingBack { .. }) {
                     let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
@@ -120,7 +126,13 @@ impl Deployment {
         }
     }
 
-    fn move_to(&mut self, draft: &mut Draft, host: &HostName, to: HostState, now: Timestamp) -> bool {
+    pub(crate) fn move_to(
+        &mut self,
+        draft: &mut Draft,
+        host: &HostName,
+        to: HostState,
+        now: Timestamp,
+    ) -> bool {
         self.push(draft, Record::HostMoved { host: host.clone(), to, at: now })
     }
 
@@ -221,9 +233,17 @@ impl Deployment {
                 if self.facts.failures > self.failures_borne() {
                     return self.give_up(draft, now);
                 }
+                if let Some(Verdict::Fail(reason)) = &self.observed.verdict
+                    && self.is_judged(phase)
+                {
+                    let reason = clip(reason);
+                    return self.push(draft, Record::RollbackStarted { reason, at: now });
+                }
                 match phase {
                     StagePhase::Moving => self.move_stage(draft, now),
                     StagePhase::Baking { until, deadline } => self.bake_stage(draft, until, deadline, now),
+                    StagePhase::Judging { until } => self.judge_stage(draft, until, now),
+                    StagePhase::Approving { .. } => self.without_hosts(draft, now),
                     StagePhase::Closing => self.close_stage(draft, now),
                 }
             }
@@ -249,8 +269,9 @@ impl Deployment {
     fn move_stage(&mut self, draft: &mut Draft, now: Timestamp) -> bool {
         let in_flight = self.index.all.of(Kind::Starting) + self.index.all.of(Kind::Shifting);
         if let Some(position) = self.index.queue.first().copied() {
-            let room =
-                u32::try_from(in_flight).is_ok_and(|number| number < self.facts.plan.policy.max_in_flight);
+            let at_once = self.current_stage().is_some_and(|stage| stage.at_once);
+            let room = at_once
+                || u32::try_from(in_flight).is_ok_and(|number| number < self.facts.plan.policy.max_in_flight);
             return room && self.take_turn(draft, position, now);
         }
         let here = self.index.here;
@@ -284,6 +305,11 @@ impl Deployment {
                 OfflinePolicy::Skip => Decision::Move(HostState::Skipped { reason: "offline".to_owned() }),
                 OfflinePolicy::Fail => Decision::Fail(format!("{host}: offline when its turn came")),
             },
+            // What stood by is ready, or the agent would not give it a share.
+            Kind::Pending if track.standby.is_some() => {
+                let share = wanted_share(track, &self.facts.plan);
+                Decision::Move(HostState::Shifting { since: now, until: now + policy.flip_deadline, share })
+            }
             Kind::Pending => {
                 Decision::Move(HostState::Starting { since: now, until: now + policy.ready_deadline })
             }
@@ -324,6 +350,54 @@ impl Deployment {
         })
     }
 
+    /// Whether a verdict counts in this phase: from the first share of the stage until it goes on.
+    fn is_judged(&self, phase: StagePhase) -> bool {
+        let judged = self.current_stage().is_some_and(|stage| stage.judged.is_some());
+        judged
+            && match phase {
+                StagePhase::Moving
+                | StagePhase::Baking { .. }
+                | StagePhase::Judging { .. }
+                | StagePhase::Approving { .. } => true,
+                StagePhase::Closing => false,
+            }
+    }
+
+    fn judge_stage(&mut self, draft: &mut Draft, until: Timestamp, now: Timestamp) -> bool {
+        let said = match &self.observed.verdict {
+            Some(Verdict::Pass(line)) => {
+                let verdict = clip(line);
+                return self.push(draft, Record::JudgementPassed { verdict, at: now });
+            }
+            Some(Verdict::Fail(line) | Verdict::NeedsMoreData(line)) => line.clone(),
+            None => "the judge has seen nothing".to_owned(),
+        };
+        if self.index.baking_here.is_empty() {
+            return self.without_hosts(draft, now);
+        }
+        let Some(judged) = self.current_stage().and_then(|stage| stage.judged).filter(|_| now >= until)
+        else {
+            return false;
+        };
+        let at = now;
+        let record = match judged.inconclusive {
+            Inconclusive::Hold => Record::JudgementHeld { verdict: clip(&said), at },
+            Inconclusive::RollBack => {
+                Record::RollbackStarted { reason: clip(&format!("the judge came to no verdict: {said}")), at }
+            }
+            Inconclusive::GoOn => {
+                Record::JudgementPassed { verdict: clip(&format!("no verdict, and goes on: {said}")), at }
+            }
+        };
+        self.push(draft, record)
+    }
+
+    /// A stage that lost all of its hosts needs nobody's word.
+    fn without_hosts(&mut self, draft: &mut Draft, now: Timestamp) -> bool {
+        self.index.baking_here.is_empty()
+            && self.push(draft, Record::Promoted { by: "nobody: no host is left".to_owned(), at: now })
+    }
+
     fn close_stage(&mut self, draft: &mut Draft, now: Timestamp) -> bool {
         let retires = self.current_stage().is_some_and(|stage| stage.retire);
         if retires && let Some(host) = self.index.baking_here.first().cloned() {
@@ -346,11 +420,13 @@ impl Deployment {
     }
 
     fn after_bake(&self, host: &HostName, now: Timestamp) -> HostState {
+        let policy = &self.facts.plan.policy;
         let had_one = self.facts.tracks.get(host).is_some_and(|track| track.from.is_some());
-        if had_one {
-            HostState::Retiring { since: now, until: now + self.facts.plan.policy.retire_deadline }
+        let standby = had_one && !policy.keep_warm.is_zero();
+        if had_one && !standby {
+            HostState::Retiring { since: now, until: now + policy.retire_deadline }
         } else {
-            HostState::Done { at: now, ledger: None, note: String::new() }
+            HostState::Done { at: now, ledger: None, note: String::new(), standby }
         }
     }
 

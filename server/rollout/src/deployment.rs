@@ -68,6 +68,8 @@ pub(crate) struct Track {
     /// How often it was given another attempt.
     pub(crate) retries: u32,
     pub(crate) from: Option<Placement>,
+    /// The instance that stood by, in the first attempt.
+    pub(crate) standby: Option<InstanceId>,
     pub(crate) state: HostState,
     pub(crate) failure: Option<String>,
 }
@@ -136,8 +138,27 @@ pub enum StagePhase {
         /// Hosts that have not reported themselves healthy by then count as failed.
         deadline: Timestamp,
     },
+    /// It stayed healthy, and the judge has to come to a verdict.
+    Judging {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A person has to promote it.
+    Approving {
+        /// Why.
+        cause: ApprovalCause,
+    },
     /// It was good; old instances finish, failed hosts go back.
     Closing,
+}
+
+/// Why a person has to promote a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApprovalCause {
+    /// The plan says so.
+    Plan,
+    /// The judge came to no verdict in time.
+    Inconclusive,
 }
 
 /// How a deployment ended.
@@ -297,8 +318,12 @@ impl Deployment {
             DeploymentState::Running { phase: StagePhase::Baking { until, deadline }, .. } => {
                 Some(if self.observed.unconfirmed.is_empty() { *until } else { *deadline })
             }
+            DeploymentState::Running { phase: StagePhase::Judging { until }, .. } => Some(*until),
             DeploymentState::Planning
-            | DeploymentState::Running { phase: StagePhase::Moving | StagePhase::Closing, .. }
+            | DeploymentState::Running {
+                phase: StagePhase::Moving | StagePhase::Approving { .. } | StagePhase::Closing,
+                ..
+            }
             | DeploymentState::Paused { .. }
             | DeploymentState::RollingBack { .. } => None,
         };

@@ -53,6 +53,19 @@ pub enum Event {
         /// Which hosts; empty: all that can be retried.
         hosts: BTreeSet<HostName>,
     },
+    /// The judge looked at the new release in a stage. Another stage's verdict is ignored.
+    Judged {
+        /// Which stage it looked at, from 0.
+        stage: u32,
+        /// What it says.
+        verdict: Verdict,
+    },
+    /// An operator lets the new release go on without a verdict, or approves it: see
+    /// [`crate::Deployment::takes_promotion`]. Changes nothing else.
+    Promote {
+        /// Who.
+        by: String,
+    },
     /// An operator wants every touched host back on its former release.
     Abort {
         /// Who.
@@ -75,9 +88,22 @@ impl Event {
             | Self::Pause { .. }
             | Self::Resume { .. }
             | Self::Retry { .. }
+            | Self::Judged { .. }
+            | Self::Promote { .. }
             | Self::Abort { .. } => None,
         }
     }
+}
+
+/// What a judge says, each with its figures in a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The new release is no worse than it may be.
+    Pass(String),
+    /// It is: every touched host goes back.
+    Fail(String),
+    /// Nothing yet.
+    NeedsMoreData(String),
 }
 
 /// An order to the fleet. Idempotent: sent twice it does nothing the second time.

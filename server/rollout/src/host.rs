@@ -49,7 +49,7 @@ pub enum HostState {
         /// Then the host is done, with a note.
         until: Timestamp,
     },
-    /// B alone.
+    /// B has everything, alone or with A standing by.
     Done {
         /// Since when.
         at: Timestamp,
@@ -57,6 +57,9 @@ pub enum HostState {
         ledger: Option<DrainLedger>,
         /// What an operator should know besides; empty where there is nothing.
         note: String,
+        /// Whether A stands by, hidden, after the deployment.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        standby: bool,
     },
     /// Left out; nothing was ordered.
     Skipped {
@@ -286,7 +289,13 @@ impl HostState {
         }
         match self {
             Self::Pending => {
-                matches!(to, Self::Offline { .. } | Self::Starting { .. } | Self::Skipped { .. })
+                matches!(
+                    to,
+                    Self::Offline { .. }
+                        | Self::Starting { .. }
+                        | Self::Shifting { .. }
+                        | Self::Skipped { .. }
+                )
             }
             Self::Offline { .. } => matches!(to, Self::Pending | Self::Skipped { .. }),
             Self::Starting { .. } => {
@@ -310,9 +319,24 @@ impl HostState {
                     | Self::RetiringNew { former: Kept, .. }
             ),
             Self::Retiring { .. } => matches!(to, Self::Done { .. } | Self::Restarting { .. }),
-            Self::Done { .. } => {
-                matches!(to, Self::Restarting { .. } | Self::RetiringNew { former: Kept, .. })
-            }
+            Self::Done { standby, .. } => match to {
+                Self::Restarting { .. } => !standby,
+                Self::ShiftingBack { former: Kept, .. } => *standby,
+                Self::RetiringNew { former: Kept, .. } => true,
+                Self::Pending
+                | Self::Offline { .. }
+                | Self::Starting { .. }
+                | Self::Shifting { .. }
+                | Self::Baking { .. }
+                | Self::Retiring { .. }
+                | Self::Done { .. }
+                | Self::Skipped { .. }
+                | Self::Removed { .. }
+                | Self::ShiftingBack { .. }
+                | Self::RetiringNew { .. }
+                | Self::Returned { .. }
+                | Self::Stuck { .. } => false,
+            },
             Self::Restarting { .. } => matches!(
                 to,
                 Self::ShiftingBack { former: StartedAgain, .. } | Self::Stuck { former: StartedAgain, .. }

@@ -1,6 +1,7 @@
 //! Plans and the deployment engine.
 //!
-//! A strategy is a function from parameters to a [`Plan`]; here that is [`rolling`]. A [`Deployment`] carries a plan
+//! A strategy is a function from parameters to a [`Plan`]: [`rolling`], [`blue_green`], [`canary`], and the way back,
+//! [`flip_back`]. A [`Deployment`] carries a plan
 //! out without knowing which function made it. It promises:
 //!
 //! * Pure: no clock, no I/O, no runtime. Time comes in as a parameter, orders go out as [`Command`]s.
@@ -30,16 +31,20 @@
 
 mod apply;
 mod assignment;
+mod blue_green;
+mod canary;
 mod control;
 mod decide;
 mod deployment;
 mod event;
+mod flip_back;
 mod host;
 mod index;
 mod observed;
 mod orders;
 mod plan;
 mod record;
+mod request;
 mod rolling;
 mod rules;
 mod story;
@@ -47,13 +52,19 @@ mod view;
 mod waiting;
 
 pub use assignment::{Assignment, Placement};
+pub use blue_green::{BlueGreen, blue_green};
+pub use canary::{CanaryStep, canary};
 pub use control::MAX_RETRIES;
-pub use deployment::{Deployment, DeploymentState, Outcome, PauseCause, ReplayError, StagePhase};
-pub use event::{Command, Event, Step};
+pub use deployment::{
+    ApprovalCause, Deployment, DeploymentState, Outcome, PauseCause, ReplayError, StagePhase,
+};
+pub use event::{Command, Event, Step, Verdict};
+pub use flip_back::flip_back;
 pub use host::{Former, HostState};
-pub use plan::{OfflinePolicy, OnFailure, Plan, PlanError, PlannedHost, Policy, Stage};
+pub use plan::{Inconclusive, Judged, OfflinePolicy, OnFailure, Plan, PlanError, PlannedHost, Policy, Stage};
 pub use record::Record;
-pub use rolling::{BatchSize, FleetHost, RollingRequest, rolling};
+pub use request::{BatchSize, FleetHost, PlanRequest};
+pub use rolling::{Rolling, rolling};
 pub use story::{Story, Told, sentence};
 pub use view::HostView;
 pub use waiting::WaitingOn;

@@ -1,5 +1,6 @@
 //! What the hosts said last: hints, never part of what is durable.
 
+use crate::Verdict;
 use handover_model::{HostName, InstanceId, InstanceReport};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,6 +10,8 @@ pub(crate) struct Observed {
     hosts: BTreeMap<HostName, Seen>,
     /// Hosts of the current stage that bake and whose last report does not show that all is well.
     pub(crate) unconfirmed: BTreeSet<HostName>,
+    /// What the judge said last of the current stage.
+    pub(crate) verdict: Option<Verdict>,
     /// Whether the records were replayed and no event came since.
     pub(crate) after_restart: bool,
 }

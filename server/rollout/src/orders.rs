@@ -31,6 +31,7 @@ impl Deployment {
             HostState::Shifting { share, .. } | HostState::Baking { share, .. } => {
                 [former(share.rest()), Some(new(*share))]
             }
+            HostState::Done { standby: true, .. } => [former(Share::HIDDEN), Some(new(Share::ALL))],
             HostState::Retiring { .. } | HostState::Done { .. } => [None, Some(new(Share::ALL))],
             HostState::Restarting { .. } => [Some(new(Share::ALL)), former(Share::HIDDEN)],
             HostState::Starting { .. } | HostState::ShiftingBack { former: Former::Kept, .. } => {
@@ -47,11 +48,7 @@ impl Deployment {
     }
 
     fn new_placement(&self, track: &Track, share: Share) -> Placement {
-        Placement {
-            instance: self.names_of(track).new.clone(),
-            release: self.facts.plan.release.clone(),
-            share,
-        }
+        Placement { instance: self.new_of(track).clone(), release: self.facts.plan.release.clone(), share }
     }
 
     /// The former release's placement as the track's state has it; `None` where the host had none.

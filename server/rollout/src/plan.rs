@@ -2,7 +2,7 @@
 //! behind the last one.
 
 use crate::Placement;
-use handover_model::{Duration, HostName, Labels, ReleaseRef, ServiceName, Share};
+use handover_model::{Duration, HostName, InstanceId, Labels, ReleaseRef, ServiceName, Share};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -30,8 +30,56 @@ pub struct Stage {
     pub share: Share,
     /// How long all hosts of the stage must stay healthy with that share.
     pub bake: Duration,
-    /// Whether the old instances are taken out after the bake. Needs a share of all.
+    /// Whether the old instances are taken out at the stage's end. Needs a share of all.
     pub retire: bool,
+    /// Whether all hosts change in one step, however many [`Policy::max_in_flight`] allows at the same time.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub at_once: bool,
+    /// Whether a judge has to pass the new release after the bake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Judged>,
+    /// Whether a person has to promote the new release then.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub approval: bool,
+}
+
+impl Stage {
+    /// A stage that only has to stay healthy: no judge, no approval, hosts as the policy allows.
+    #[must_use]
+    pub fn plain(hosts: Vec<PlannedHost>, share: Share, bake: Duration, retire: bool) -> Self {
+        Self { hosts, share, bake, retire, at_once: false, judged: None, approval: false }
+    }
+
+    /// The same without hosts.
+    pub(crate) fn shape(&self) -> Self {
+        Self { hosts: Vec::new(), ..*self }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// What a stage asks of a judge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// How long it may take after the bake to come to a verdict.
+    pub within: Duration,
+    /// What happens if it does not.
+    pub inconclusive: Inconclusive,
+}
+
+/// What happens where a judge came to no verdict in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Inconclusive {
+    /// A person decides.
+    Hold,
+    /// Every touched host goes back.
+    RollBack,
+    /// The deployment goes on.
+    GoOn,
 }
 
 /// A host of a plan.
@@ -41,6 +89,17 @@ pub struct PlannedHost {
     pub host: HostName,
     /// What runs there now and is gone back to; `None` where the service is new on the host.
     pub from: Option<Placement>,
+    /// The instance of the plan's release that stands by there: it gets its share at once and nothing is started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<InstanceId>,
+}
+
+impl PlannedHost {
+    /// A host where the release has to be started.
+    #[must_use]
+    pub const fn new(host: HostName, from: Option<Placement>) -> Self {
+        Self { host, from, standby: None }
+    }
 }
 
 /// What a deployment may do, and how long each wait may last.
@@ -60,6 +119,10 @@ pub struct Policy {
     pub flip_deadline: Duration,
     /// From the order to the instance being gone: queues, drain deadline and some slack.
     pub retire_deadline: Duration,
+    /// How long the old instances stand by after the deployment, hidden, so that going back is one flip; zero: they are
+    /// taken out at the end of their stage.
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    pub keep_warm: Duration,
 }
 
 /// What happens when more hosts failed than are allowed.

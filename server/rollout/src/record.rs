@@ -1,7 +1,7 @@
 //! Records: the durable facts of a deployment, in the order in which they became true.
 
-use crate::{HostState, Outcome, Plan, PlannedHost, Policy};
-use handover_model::{DeploymentId, Duration, HostName, ReleaseRef, ServiceName, Share, Timestamp};
+use crate::{HostState, Outcome, Plan, PlannedHost, Policy, Stage};
+use handover_model::{DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// One fact. At most 6 KiB as JSON.
@@ -27,14 +27,9 @@ pub enum Record {
     Planned {
         /// Which stage, from 0.
         stage: u32,
-        /// See [`crate::Stage::share`].
-        share: Share,
-        /// See [`crate::Stage::bake`].
-        bake: Duration,
-        /// See [`crate::Stage::retire`].
-        retire: bool,
-        /// At most 40.
-        hosts: Vec<PlannedHost>,
+        /// The stage, with at most 40 of its hosts.
+        #[serde(flatten)]
+        part: Stage,
     },
     /// Hosts that the plan leaves out, and why.
     LeftOut {
@@ -64,6 +59,27 @@ pub enum Record {
     },
     /// The stage stayed healthy, or nothing of it is left to bake.
     BakePassed {
+        /// When.
+        at: Timestamp,
+    },
+    /// The judge passed the new release in this stage, or the plan goes on without a verdict.
+    JudgementPassed {
+        /// The verdict in a line, at most 500 characters.
+        verdict: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The judge came to no verdict in time: a person decides.
+    JudgementHeld {
+        /// What it said last, at most 500 characters; may be empty.
+        verdict: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// A person lets the new release go on.
+    Promoted {
+        /// Who.
+        by: String,
         /// When.
         at: Timestamp,
     },
@@ -178,6 +194,9 @@ impl Record {
             Self::StageEntered { .. } => "stage_entered",
             Self::BakeStarted { .. } => "bake_started",
             Self::BakePassed { .. } => "bake_passed",
+            Self::JudgementPassed { .. } => "judgement_passed",
+            Self::JudgementHeld { .. } => "judgement_held",
+            Self::Promoted { .. } => "promoted",
             Self::HostMoved { .. } => "host_moved",
             Self::HostFailed { .. } => "host_failed",
             Self::Paused { .. } => "paused",
@@ -204,10 +223,7 @@ pub(crate) fn records_of(id: DeploymentId, plan: &Plan, by: &str, at: Timestamp)
     for (number, stage) in (0..).zip(&plan.stages) {
         let planned = |hosts: &[PlannedHost]| Record::Planned {
             stage: number,
-            share: stage.share,
-            bake: stage.bake,
-            retire: stage.retire,
-            hosts: hosts.to_vec(),
+            part: Stage { hosts: hosts.to_vec(), ..stage.shape() },
         };
         records.extend(chunks(&stage.hosts, planned_bytes).map(planned));
     }
@@ -224,7 +240,8 @@ fn planned_bytes(planned: &PlannedHost) -> usize {
         let release = from.release.service.as_str().len() + from.release.version.as_str().len();
         from.instance.as_str().len() + release + 80
     });
-    planned.host.as_str().len() + from + 30
+    let standby = planned.standby.as_ref().map_or(0, |standby| standby.as_str().len() + 15);
+    planned.host.as_str().len() + from + standby + 30
 }
 
 /// Cuts a list into pieces that fit into a record each.

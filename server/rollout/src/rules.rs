@@ -1,10 +1,7 @@
 //! What a host's report means for where the host is.
 
 use crate::{
-    Deployment, DeploymentState, Former, HostState,
-    deployment::{Instances, Track},
-    index::wanted_share,
-    observed::Seen,
+    Deployment, DeploymentState, Former, HostState, deployment::Track, index::wanted_share, observed::Seen,
     record::clip,
 };
 use handover_model::{
@@ -117,7 +114,7 @@ impl Deployment {
     /// Whether the report shows the new instance ready, never restarted, with its ordered share in the kernel, and
     /// the old one with no more than the rest.
     pub(crate) fn new_is_well(&self, track: &Track, seen: &Seen) -> bool {
-        let new = &self.names_of(track).new;
+        let new = self.new_of(track);
         let Some(ordered) = self.order(track) else { return false };
         let Some(share) = ordered.0.iter().find(|placed| placed.instance == *new).map(|placed| placed.share)
         else {
@@ -148,7 +145,7 @@ impl Deployment {
     ) -> Option<BTreeMap<InstanceId, InstanceReport>> {
         let track = self.facts.tracks.get(host)?;
         let from = track.from.as_ref().map(|from| &from.instance);
-        let Instances { new, again } = self.names_of(track);
+        let (new, again) = (self.new_of(track), &self.names_of(track).again);
         instances.retain(|instance, _| instance == new || instance == again || Some(instance) == from);
         Some(instances)
     }
@@ -156,7 +153,7 @@ impl Deployment {
     /// What a host's last report means for it.
     pub(crate) fn read_report(&self, host: &HostName, now: Timestamp) -> Option<Decision> {
         let (track, seen) = self.facts.tracks.get(host).zip(self.observed.seen(host))?;
-        let new = &self.names_of(track).new;
+        let new = self.new_of(track);
         let policy = &self.facts.plan.policy;
         let failed = || {
             let report = seen.instances.get(new).filter(|report| health(report) == Health::Failed)?;
@@ -176,7 +173,8 @@ impl Deployment {
             HostState::Baking { .. } | HostState::Done { .. } => failed(),
             HostState::Retiring { .. } => failed().or_else(|| {
                 let old = &track.from.as_ref()?.instance;
-                let to = HostState::Done { at: now, ledger: seen.ledger(old), note: String::new() };
+                let ledger = seen.ledger(old);
+                let to = HostState::Done { at: now, ledger, note: String::new(), standby: false };
                 seen.is_gone(old).then_some(Decision::Move(to))
             }),
             HostState::Restarting { .. } => {
@@ -226,7 +224,7 @@ impl Deployment {
 
     /// The new instance is ready: it gets its share, but not while a person is asked.
     fn after_start(&self, track: &Track, seen: &Seen, now: Timestamp) -> Option<Decision> {
-        let ready = seen.now(&self.names_of(track).new).is_some_and(|report| health(report) == Health::Ready);
+        let ready = seen.now(self.new_of(track)).is_some_and(|report| health(report) == Health::Ready);
         let share = match &self.facts.state {
             DeploymentState::Running { .. } => wanted_share(track, &self.facts.plan),
             DeploymentState::Planning
@@ -245,7 +243,7 @@ impl Deployment {
     /// What it means that a host's deadline passed.
     pub(crate) fn read_deadline(&self, host: &HostName, now: Timestamp) -> Option<Decision> {
         let track = self.facts.tracks.get(host)?;
-        let new = &self.names_of(track).new;
+        let new = self.new_of(track);
         let policy = &self.facts.plan.policy;
         let fail = |what: String| Some(Decision::Fail(format!("{host}: {what}")));
         match &track.state {
@@ -271,7 +269,7 @@ impl Deployment {
             HostState::Retiring { .. } => {
                 let old = track.from.as_ref().map(|from| from.instance.clone())?;
                 let note = self.still_there(host, &old);
-                Some(Decision::Move(HostState::Done { at: now, ledger: None, note }))
+                Some(Decision::Move(HostState::Done { at: now, ledger: None, note, standby: false }))
             }
             HostState::Restarting { .. } => {
                 let former = self.former_of(track)?.instance;
@@ -320,11 +318,13 @@ impl Deployment {
             {
                 Some(retire)
             }
-            HostState::Shifting { .. } | HostState::Baking { .. } => Some(HostState::ShiftingBack {
-                since: now,
-                until: now + policy.flip_deadline,
-                former: Former::Kept,
-            }),
+            HostState::Shifting { .. } | HostState::Baking { .. } | HostState::Done { standby: true, .. } => {
+                Some(HostState::ShiftingBack {
+                    since: now,
+                    until: now + policy.flip_deadline,
+                    former: Former::Kept,
+                })
+            }
             HostState::Retiring { .. } | HostState::Done { .. } => {
                 Some(HostState::Restarting { since: now, until: now + policy.ready_deadline })
             }
@@ -341,7 +341,7 @@ impl Deployment {
     /// Why a host failed that was not shown to be well when its bake ended.
     pub(crate) fn silent_at_bake(&self, host: &HostName) -> String {
         let Some(track) = self.facts.tracks.get(host) else { return String::new() };
-        let new = &self.names_of(track).new;
+        let new = self.new_of(track);
         let what = format!("{host}: {new} was not seen to be well at the end of the bake");
         with_detail(what, &self.obstacle(host, new))
     }

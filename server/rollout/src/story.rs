@@ -1,6 +1,8 @@
 //! A deployment's records as a story: for each record one sentence that an operator can read.
 
-use crate::{Former, HostState, OfflinePolicy, OnFailure, Outcome, Policy, Record, rules::seconds};
+use crate::{
+    Former, HostState, Inconclusive, OfflinePolicy, OnFailure, Outcome, Policy, Record, Stage, rules::seconds,
+};
 use handover_model::{DrainLedger, HostName, Share, Timestamp};
 
 /// One line of the story.
@@ -37,6 +39,9 @@ impl Story {
             | Record::LeftOut { .. }
             | Record::BakeStarted { .. }
             | Record::BakePassed { .. }
+            | Record::JudgementPassed { .. }
+            | Record::JudgementHeld { .. }
+            | Record::Promoted { .. }
             | Record::HostMoved { .. }
             | Record::HostFailed { .. }
             | Record::Paused { .. }
@@ -62,6 +67,9 @@ impl Record {
             | Self::StageEntered { at, .. }
             | Self::BakeStarted { at, .. }
             | Self::BakePassed { at }
+            | Self::JudgementPassed { at, .. }
+            | Self::JudgementHeld { at, .. }
+            | Self::Promoted { at, .. }
             | Self::HostMoved { at, .. }
             | Self::HostFailed { at, .. }
             | Self::Paused { at, .. }
@@ -88,6 +96,9 @@ impl Record {
             | Self::StageEntered { .. }
             | Self::BakeStarted { .. }
             | Self::BakePassed { .. }
+            | Self::JudgementPassed { .. }
+            | Self::JudgementHeld { .. }
+            | Self::Promoted { .. }
             | Self::Paused { .. }
             | Self::PausedBy { .. }
             | Self::Resumed { .. }
@@ -105,13 +116,15 @@ pub fn sentence(record: &Record) -> String {
         Record::Created { id, release, by, policy, .. } => {
             format!("{by} began {id}, to carry {release}: {}", allowed(policy))
         }
-        Record::Planned { stage, share, bake, retire, hosts } => {
-            let after = if *retire { ", then the old instances end" } else { "" };
+        Record::Planned { stage, part } => {
             format!(
-                "planned for stage {}: {}: {share} of new connections, healthy for {}{after}",
+                "planned for stage {}: {}: {} of new connections{}, healthy for {}{}",
                 stage.saturating_add(1),
-                listed(hosts.iter().map(|planned| planned.host.as_str())),
-                seconds(*bake)
+                listed(part.hosts.iter().map(|planned| planned.host.as_str())),
+                part.share,
+                if part.at_once { ", all in one step" } else { "" },
+                seconds(part.bake),
+                what_follows(part)
             )
         }
         Record::LeftOut { hosts } => {
@@ -124,7 +137,12 @@ pub fn sentence(record: &Record) -> String {
             let time = seconds(until.since(*at));
             format!("every host of the stage has its share; the stage must stay healthy for {time}")
         }
-        Record::BakePassed { .. } => "the stage is good: old instances may end".to_owned(),
+        Record::BakePassed { .. } => "the stage stayed healthy".to_owned(),
+        Record::JudgementPassed { verdict, .. } => format!("the judge lets it go on{}", because(verdict)),
+        Record::JudgementHeld { verdict, .. } => {
+            format!("the judge came to no verdict in time; a person decides{}", because(verdict))
+        }
+        Record::Promoted { by, .. } => format!("promoted by {by}"),
         Record::HostMoved { to, at, .. } => moved(to, *at),
         Record::HostFailed { reason, .. } => format!("failed: {reason}"),
         Record::Paused { reason, .. } => format!("paused until a person decides, because {reason}"),
@@ -144,6 +162,27 @@ pub fn sentence(record: &Record) -> String {
     }
 }
 
+/// What a stage asks for after its bake.
+fn what_follows(stage: &Stage) -> String {
+    let mut parts = Vec::new();
+    if let Some(judged) = stage.judged {
+        let then = match judged.inconclusive {
+            Inconclusive::Hold => "a person decides",
+            Inconclusive::RollBack => "everything goes back",
+            Inconclusive::GoOn => "it goes on",
+        };
+        let within = seconds(judged.within);
+        parts.push(format!(", a verdict of the judge within {within}, without one {then}"));
+    }
+    if stage.approval {
+        parts.push(", the approval of a person".to_owned());
+    }
+    if stage.retire {
+        parts.push(", then the old instances end".to_owned());
+    }
+    parts.concat()
+}
+
 fn allowed(policy: &Policy) -> String {
     let failed = match policy.on_failure {
         OnFailure::RollBack => "everything goes back",
@@ -156,8 +195,13 @@ fn allowed(policy: &Policy) -> String {
         OfflinePolicy::Skip => "hosts that are offline are skipped".to_owned(),
         OfflinePolicy::Fail => "hosts that are offline fail".to_owned(),
     };
+    let warm = if policy.keep_warm.is_zero() {
+        String::new()
+    } else {
+        format!("; the old instances stand by for {} afterwards", seconds(policy.keep_warm))
+    };
     format!(
-        "at most {} in flight, {} may fail, after that {failed}; {offline}",
+        "at most {} in flight, {} may fail, after that {failed}; {offline}{warm}",
         policy.max_in_flight, policy.failures_allowed
     )
 }
@@ -187,6 +231,9 @@ fn moved(to: &HostState, at: Timestamp) -> String {
         }
         HostState::Retiring { until, .. } => {
             format!("the old instance finishes its connections, within {}", within(until))
+        }
+        HostState::Done { standby: true, note, .. } => {
+            format!("done: the new instance has everything, the old one stands by{}", because(note))
         }
         HostState::Done { ledger, note, .. } => {
             format!("done: the new instance runs alone{}{}", counted(*ledger), because(note))

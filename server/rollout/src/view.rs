@@ -160,7 +160,7 @@ impl Deployment {
             attempt: track.retries.saturating_add(1),
             failure: track.failure.as_deref(),
             online: self.observed.online(host),
-            new_instance: seen(&self.names_of(track).new),
+            new_instance: seen(self.new_of(track)),
             old_instance: former.and_then(|former| self.observed.entry(host, &former)),
             waiting: self.waiting_on_host(host),
         }

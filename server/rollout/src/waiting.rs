@@ -1,7 +1,8 @@
 //! Why nothing moves: what is waited for, until when, and what happens then.
 
 use crate::{
-    Deployment, DeploymentState, Former, HostState, OnFailure, PauseCause, StagePhase,
+    ApprovalCause, Deployment, DeploymentState, Former, HostState, Inconclusive, OnFailure, PauseCause,
+    StagePhase, Verdict,
     deployment::Track,
     host::Kind,
     index::awaits_turn,
@@ -49,6 +50,12 @@ impl Deployment {
                 let what = self.baking(&batch, end.since(*since));
                 (what, *since, until, "the next step, or a failed host where one has not reported".to_owned())
             }
+            DeploymentState::Running { phase: StagePhase::Judging { .. }, since } => {
+                (format!("{batch}: {}", self.judging()), *since, until, self.without_verdict())
+            }
+            DeploymentState::Running { phase: StagePhase::Approving { cause }, since } => {
+                (format!("a person: {}", self.approving(*cause)), *since, None, self.commands())
+            }
             DeploymentState::Running { phase: StagePhase::Closing, since } => {
                 let retiring = self.index.here.of(Kind::Retiring);
                 let returning = self.index.all.of(Kind::Returning);
@@ -70,7 +77,7 @@ impl Deployment {
     #[must_use]
     pub fn waiting_on_host(&self, host: &HostName) -> Option<WaitingOn> {
         let track = self.facts.tracks.get(host)?;
-        let new = &self.names_of(track).new;
+        let new = self.new_of(track);
         let old = self.former_of(track).map(|former| former.instance);
         let old_name = old.as_ref().map_or("the service", |old| old.as_str());
         let until = track.state.deadline();
@@ -164,6 +171,17 @@ impl Deployment {
                 let then = "the next step, where every host of the batch is well".to_owned();
                 (self.baking(&batch, until.since(*since)), *since, then)
             }
+            DeploymentState::Running { since, phase: StagePhase::Judging { .. } }
+                if track.stage == self.facts.stage =>
+            {
+                (self.judging(), *since, self.without_verdict())
+            }
+            DeploymentState::Running { since, phase: StagePhase::Approving { cause } }
+                if track.stage == self.facts.stage =>
+            {
+                let what = format!("a person: {}", self.approving(*cause));
+                return Some(WaitingOn { what, since: *since, until: None, then: self.commands() });
+            }
             DeploymentState::Running { since, phase: StagePhase::Moving }
                 if track.stage == self.facts.stage && awaits_turn(track, &self.facts.plan) =>
             {
@@ -202,6 +220,39 @@ impl Deployment {
     fn for_a_person(&self, since: Timestamp) -> WaitingOn {
         let then = "nothing by itself".to_owned();
         WaitingOn { what: "a person: the deployment is paused".to_owned(), since, until: None, then }
+    }
+
+    fn judging(&self) -> String {
+        let said = match &self.observed.verdict {
+            Some(Verdict::Pass(line) | Verdict::Fail(line) | Verdict::NeedsMoreData(line)) => line,
+            None => "it has seen nothing yet",
+        };
+        format!("the judge's verdict ({said})")
+    }
+
+    fn without_verdict(&self) -> String {
+        let judged = self.current_stage().and_then(|stage| stage.judged);
+        let then = judged.map_or("the next step", |judged| match judged.inconclusive {
+            Inconclusive::Hold => "a person decides",
+            Inconclusive::RollBack => "every touched host goes back",
+            Inconclusive::GoOn => "it goes on without a verdict",
+        });
+        then.to_owned()
+    }
+
+    fn approving(&self, cause: ApprovalCause) -> String {
+        match cause {
+            ApprovalCause::Plan => "the new release waits for its approval".to_owned(),
+            ApprovalCause::Inconclusive => "the judge came to no verdict in time".to_owned(),
+        }
+    }
+
+    /// What a person can do where the new release waits to be promoted.
+    fn commands(&self) -> String {
+        let service = &self.facts.plan.service;
+        format!(
+            "nothing by itself: `handover promote {service}` goes on, `handover abort {service}` takes every touched host back"
+        )
     }
 
     fn batch(&self) -> String {

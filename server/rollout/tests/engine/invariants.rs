@@ -8,7 +8,8 @@ use crate::{
 };
 use handover_model::{Duration, InstanceId, Share};
 use handover_rollout::{
-    Command, Deployment, DeploymentState, Event, HostState, OfflinePolicy, OnFailure, Outcome, rolling,
+    Command, Deployment, DeploymentState, Event, HostState, Inconclusive, Judged, OfflinePolicy, OnFailure,
+    Outcome, Record, Verdict,
 };
 use proptest::{prelude::*, sample::Index};
 
@@ -32,6 +33,11 @@ enum Happening {
     Resume,
     Retry(Index),
     RetryAll,
+    /// The judge says something of the current stage.
+    Judge(Verdict),
+    /// And of another one, late.
+    JudgeOther(Verdict),
+    Promote,
 }
 
 #[derive(Clone, Debug)]
@@ -39,10 +45,41 @@ struct Story {
     settings: Settings,
     /// Shares of the stages; empty: a rolling plan.
     shares: Vec<u32>,
+    /// What each stage asks for besides, in turn.
+    asks: Vec<Asks>,
     new_programs: Vec<Program>,
     former_programs: Vec<Program>,
     offline: Vec<bool>,
     happenings: Vec<Happening>,
+}
+
+/// What a stage asks for besides staying healthy.
+#[derive(Clone, Copy, Debug)]
+struct Asks {
+    at_once: bool,
+    judged: Option<Judged>,
+    approval: bool,
+}
+
+fn asks() -> impl Strategy<Value = Asks> {
+    let inconclusive =
+        prop_oneof![Just(Inconclusive::Hold), Just(Inconclusive::RollBack), Just(Inconclusive::GoOn)];
+    let judged = (0_u64..40, inconclusive)
+        .prop_map(|(within, inconclusive)| Judged { within: secs(within), inconclusive });
+    let yes = || proptest::bool::weighted(0.3);
+    (yes(), proptest::option::weighted(0.4, judged), yes()).prop_map(|(at_once, judged, approval)| Asks {
+        at_once,
+        judged,
+        approval,
+    })
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        3 => Just(Verdict::Pass("no worse".to_owned())),
+        1 => Just(Verdict::Fail("errors: 9 of 10 against 0 of 90".to_owned())),
+        3 => Just(Verdict::NeedsMoreData("100 requests more".to_owned())),
+    ]
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -64,6 +101,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => Just(Happening::Resume),
         2 => any_host().prop_map(Happening::Retry),
         1 => Just(Happening::RetryAll),
+        6 => verdict().prop_map(Happening::Judge),
+        1 => verdict().prop_map(Happening::JudgeOther),
+        3 => Just(Happening::Promote),
     ]
 }
 
@@ -85,19 +125,32 @@ fn settings() -> impl Strategy<Value = Settings> {
         (1_u64..120).prop_map(|deadline| OfflinePolicy::Wait { deadline: secs(deadline) }),
     ];
     let on_failure = prop_oneof![2 => Just(OnFailure::RollBack), 1 => Just(OnFailure::Pause)];
-    (1_usize..7, 1_u32..5, 1_u32..4, 0_u32..3, on_failure, offline, 0_u64..20, proptest::bool::weighted(0.8))
-        .prop_map(|(hosts, batch, in_flight, failures_allowed, on_failure, offline, bake, replaces)| {
-            Settings {
+    let times = (0_u64..20, prop_oneof![2 => Just(0), 1 => 1_u64..600]);
+    (1_usize..7, 1_u32..5, 1_u32..4, 0_u32..3, on_failure, offline, times, proptest::bool::weighted(0.8))
+        .prop_map(
+            |(
                 hosts,
                 batch,
                 in_flight,
                 failures_allowed,
                 on_failure,
                 offline,
-                bake: secs(bake),
+                (bake, keep_warm),
                 replaces,
-            }
-        })
+            )| {
+                Settings {
+                    hosts,
+                    batch,
+                    in_flight,
+                    failures_allowed,
+                    on_failure,
+                    offline,
+                    bake: secs(bake),
+                    keep_warm: secs(keep_warm),
+                    replaces,
+                }
+            },
+        )
 }
 
 fn story() -> impl Strategy<Value = Story> {
@@ -109,10 +162,12 @@ fn story() -> impl Strategy<Value = Story> {
     let programs = || proptest::collection::vec(program(), 7);
     let offline = proptest::collection::vec(proptest::bool::weighted(0.1), 7);
     let happenings = proptest::collection::vec(happening(), 0..120);
-    (settings(), shares, programs(), programs(), offline, happenings).prop_map(
-        |(settings, shares, new_programs, former_programs, offline, happenings)| Story {
+    let asks = prop_oneof![2 => Just(vec![]), 3 => proptest::collection::vec(asks(), 1..4)];
+    (settings(), shares, asks, programs(), programs(), offline, happenings).prop_map(
+        |(settings, shares, asks, new_programs, former_programs, offline, happenings)| Story {
             settings,
             shares,
+            asks,
             new_programs,
             former_programs,
             offline,
@@ -130,11 +185,15 @@ impl Story {
             agent.former_program = self.former_programs[number - 1];
             agent.online = !self.offline[number - 1];
         }
-        let plan = if self.shares.is_empty() {
-            rolling(&self.settings.request()).unwrap()
+        let mut plan = if self.shares.is_empty() {
+            self.settings.rolling()
         } else {
             staged(&self.settings, &self.shares)
         };
+        for (stage, asks) in plan.stages.iter_mut().zip(self.asks.iter().cycle()) {
+            let Asks { at_once, judged, approval } = *asks;
+            (stage.at_once, stage.judged, stage.approval) = (at_once, judged, approval);
+        }
         fleet.run(&plan)
     }
 
@@ -151,7 +210,7 @@ impl Story {
         }
         let mut beats = 0;
         while world.deployment.outcome().is_none() {
-            if matches!(world.deployment.state(), DeploymentState::Paused { .. }) && beats > 400 {
+            if world.waits_for_a_person() && beats > 400 {
                 world.abort();
                 check(&world)?;
             }
@@ -160,6 +219,16 @@ impl Story {
             prop_assert!(beats < 10_000, "it never ends: {:?}", world.deployment.waiting_on());
         }
         Ok(world)
+    }
+
+    /// Whether a host stood with its share when this stage left its bake.
+    fn stood(&self, records: &[Record], stage: usize) -> bool {
+        let ends = |record: &&Record| matches!(record, Record::StageEntered { stage: next, .. } if usize::try_from(*next).unwrap() == stage + 1);
+        let end = records.iter().position(|record| ends(&record)).unwrap_or(records.len());
+        let passed = records[..end].iter().rposition(|record| matches!(record, Record::BakePassed { .. }));
+        let deployment = Deployment::replay(records[..passed.unwrap_or(0)].iter().cloned()).unwrap();
+        let bakes = |state: &HostState| matches!(state, HostState::Baking { .. });
+        deployment.hosts().any(|view| view.stage == u32::try_from(stage).unwrap() && bakes(view.state))
     }
 
     fn happen(
@@ -225,6 +294,9 @@ impl Story {
             Happening::Resume => world.resume(),
             Happening::Retry(index) => world.retry(&[index.index(self.settings.hosts) + 1]),
             Happening::RetryAll => world.retry(&[]),
+            Happening::Judge(verdict) => world.judge(0, verdict),
+            Happening::JudgeOther(verdict) => world.judge(1, verdict),
+            Happening::Promote => world.promote(),
             Happening::Disconnect(_) | Happening::Connect(_) => {}
         }
         check(world)
@@ -261,6 +333,10 @@ proptest! {
         story.tell(|world| {
             let moving = |state: &HostState| matches!(state, HostState::Starting { .. } | HostState::Shifting { .. });
             let in_flight = world.deployment.hosts().filter(|view| moving(view.state)).count();
+            // What was begun in one step may be under way in the next stage as well.
+            if world.deployment.plan().stages.iter().any(|stage| stage.at_once) {
+                return Ok(());
+            }
             prop_assert!(in_flight <= usize::try_from(world.deployment.plan().policy.max_in_flight).unwrap());
             Ok(())
         })?;
@@ -311,6 +387,28 @@ proptest! {
     }
 
     #[test]
+    fn no_stage_goes_on_without_what_it_asks_for(story in story()) {
+        // Read from the journal alone: what stands between a bake and the end of its stage.
+        let world = story.tell(|_| Ok(()))?;
+        let stages = &world.deployment.plan().stages;
+        let (mut stage, mut judged, mut promoted) = (0, false, false);
+        for record in &world.records {
+            match record {
+                Record::StageEntered { stage: next, .. } => {
+                    let left = &stages[stage];
+                    let asked = (left.judged.is_some() && !judged, left.approval && !promoted);
+                    // Nobody's word is needed where no host could take the release.
+                    prop_assert!(asked == (false, false) || !story.stood(&world.records, stage), "stage {stage}");
+                    (stage, judged, promoted) = (usize::try_from(*next).unwrap(), false, false);
+                }
+                Record::JudgementPassed { .. } => judged = true,
+                Record::Promoted { .. } => (judged, promoted) = (true, true),
+                _other => {}
+            }
+        }
+    }
+
+    #[test]
     fn every_attempt_has_instances_of_its_own(story in story()) {
         let mut placed: std::collections::BTreeMap<_, u32> = std::collections::BTreeMap::new();
         story.tell(|world| {
@@ -352,9 +450,12 @@ proptest! {
             let runs = match &ordered {
                 None => former.clone(),
                 Some(order) => {
-                    prop_assert!(order.0.len() <= 1, "{}: two instances stay ordered", view.host);
-                    prop_assert!(order.0.iter().all(|placed| placed.share == Share::ALL));
-                    order.0.first().map(|placed| placed.release.clone())
+                    let stands_by = matches!(view.state, HostState::Done { standby: true, .. });
+                    let most = if stands_by { 2 } else { 1 };
+                    prop_assert!(order.0.len() <= most, "{}: two instances stay ordered", view.host);
+                    let shares = order.0.iter().map(|placed| placed.share).filter(|share| !share.is_hidden());
+                    prop_assert!(shares.into_iter().all(|share| share == Share::ALL));
+                    order.main().map(|placed| placed.release.clone())
                 }
             };
             match view.state.name() {
@@ -392,7 +493,7 @@ proptest! {
             let waiting = deployment.waiting_on();
             prop_assert_eq!(waiting.is_none(), deployment.outcome().is_some());
             let Some(waiting) = waiting else { return Ok(()) };
-            let paused = matches!(deployment.state(), DeploymentState::Paused { .. });
+            let paused = world.waits_for_a_person();
             prop_assert!(paused || waiting.until.is_some(), "{waiting:?}");
             prop_assert!(!waiting.what.is_empty() && !waiting.then.is_empty(), "{waiting:?}");
             let rolling_back = matches!(deployment.state(), DeploymentState::RollingBack { .. });
@@ -427,7 +528,7 @@ proptest! {
                     prop_assert!(again.is_none_or(|again| again > world.now), "a deadline that passed is left");
                 }
                 None => {
-                    prop_assert!(world.is_paused(), "{:?}", world.deployment.state());
+                    prop_assert!(world.waits_for_a_person(), "{:?}", world.deployment.state());
                     world.abort();
                 }
             }

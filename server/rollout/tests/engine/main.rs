@@ -9,4 +9,5 @@ mod records;
 mod scenarios;
 mod stages;
 mod story;
+mod strategies;
 mod world;

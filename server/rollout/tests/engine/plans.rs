@@ -1,13 +1,22 @@
 //! Rolling plans: which hosts, in which order, in which batches.
 
-use crate::world::{Settings, host, old_placement, release};
+use crate::world::{Settings, host, old_placement, release, secs};
 use handover_model::{HostName, Labels};
-use handover_rollout::{BatchSize, OfflinePolicy, Placement, Plan, PlanError, RollingRequest, rolling};
+use handover_rollout::{BatchSize, OfflinePolicy, Placement, Plan, PlanError, PlanRequest, Rolling};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
-fn request(hosts: usize) -> RollingRequest {
+fn request(hosts: usize) -> PlanRequest {
     Settings { hosts, ..Settings::default() }.request()
+}
+
+/// Batches of so many hosts.
+fn rolling_by(request: &PlanRequest, hosts: u32) -> Result<Plan, PlanError> {
+    handover_rollout::rolling(request, Rolling { batch: BatchSize::Hosts(hosts), bake: secs(5) })
+}
+
+fn rolling(request: &PlanRequest) -> Result<Plan, PlanError> {
+    rolling_by(request, 1)
 }
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -23,7 +32,7 @@ fn batches(plan: &Plan) -> Vec<Vec<&str>> {
 
 #[test]
 fn hosts_are_cut_into_batches_in_the_order_of_their_names() {
-    let plan = rolling(&RollingRequest { batch: BatchSize::Hosts(2), ..request(5) }).unwrap();
+    let plan = rolling_by(&request(5), 2).unwrap();
     assert_eq!(batches(&plan), [vec!["h1", "h2"], vec!["h3", "h4"], vec!["h5"]]);
 }
 
@@ -40,18 +49,17 @@ fn a_percentage_is_rounded_up_and_at_least_one() {
 
 #[test]
 fn no_batch_mixes_two_zones_and_hosts_without_one_come_last() {
-    let mut request =
-        RollingRequest { batch: BatchSize::Hosts(2), order_by: Some("zone".to_owned()), ..request(6) };
+    let mut request = PlanRequest { order_by: Some("zone".to_owned()), ..request(6) };
     for (number, zone) in [(0, "b"), (1, "a"), (3, "b"), (4, "a"), (5, "a")] {
         request.hosts[number].labels = labels(&[("zone", zone)]);
     }
-    let plan = rolling(&request).unwrap();
+    let plan = rolling_by(&request, 2).unwrap();
     assert_eq!(batches(&plan), [vec!["h2", "h5"], vec!["h6"], vec!["h1", "h4"], vec!["h3"]]);
 }
 
 #[test]
 fn only_hosts_with_the_labels_are_chosen() {
-    let mut request = RollingRequest { labels: labels(&[("role", "web")]), ..request(3) };
+    let mut request = PlanRequest { labels: labels(&[("role", "web")]), ..request(3) };
     request.hosts[1].labels = labels(&[("role", "web"), ("zone", "a")]);
     request.hosts[2].labels = labels(&[("role", "db")]);
     assert_eq!(batches(&rolling(&request).unwrap()), [vec!["h2"]]);
@@ -59,7 +67,7 @@ fn only_hosts_with_the_labels_are_chosen() {
 
 #[test]
 fn no_host_with_the_labels_is_an_error_that_names_them() {
-    let request = RollingRequest { labels: labels(&[("role", "web")]), ..request(3) };
+    let request = PlanRequest { labels: labels(&[("role", "web")]), ..request(3) };
     let error = rolling(&request).unwrap_err();
     assert_eq!(
         error,
@@ -75,10 +83,10 @@ fn no_host_with_the_labels_is_an_error_that_names_them() {
 
 #[test]
 fn a_host_that_was_asked_for_and_is_not_chosen_is_an_error() {
-    let request = RollingRequest { only: BTreeSet::from([host(2), host(9)]), ..request(3) };
+    let request = PlanRequest { only: BTreeSet::from([host(2), host(9)]), ..request(3) };
     let error = rolling(&request).unwrap_err();
     assert!(matches!(&error, PlanError::NotChosen { hosts, .. } if *hosts == [host(9)]), "{error:?}");
-    let request = RollingRequest { only: BTreeSet::from([host(2)]), ..request };
+    let request = PlanRequest { only: BTreeSet::from([host(2)]), ..request };
     assert_eq!(batches(&rolling(&request).unwrap()), [vec!["h2"]]);
 }
 
@@ -99,7 +107,7 @@ fn hosts_that_are_left_out_are_named_with_the_reason() {
 #[test]
 fn offline_hosts_stay_in_the_plan_where_they_are_waited_for() {
     let offline = OfflinePolicy::Wait { deadline: crate::world::secs(60) };
-    let mut request = RollingRequest { offline, ..request(1) };
+    let mut request = PlanRequest { offline, ..request(1) };
     request.hosts[0].online = false;
     assert_eq!(batches(&rolling(&request).unwrap()), [vec!["h1"]]);
 }
@@ -113,7 +121,7 @@ fn a_release_that_runs_everywhere_is_nothing_to_do_unless_forced() {
     let error = rolling(&request).unwrap_err();
     assert!(matches!(&error, PlanError::NothingToDo { skipped, .. } if skipped.len() == 2), "{error:?}");
     assert_eq!(error.to_string(), "nothing to do for web 2: 2 hosts: runs it already");
-    let forced = rolling(&RollingRequest { force: true, ..request }).unwrap();
+    let forced = rolling(&PlanRequest { force: true, ..request }).unwrap();
     assert_eq!(batches(&forced), [vec!["h1"], vec!["h2"]]);
 }
 
@@ -124,14 +132,13 @@ proptest! {
         cordoned in proptest::collection::vec(any::<bool>(), 40),
         percent in 0_u8..=100,
     ) {
-        let mut request = RollingRequest {
-            batch: BatchSize::Percent(percent), order_by: Some("zone".to_owned()), ..request(zones.len())
-        };
+        let mut request = PlanRequest { order_by: Some("zone".to_owned()), ..request(zones.len()) };
+        let batches = Rolling { batch: BatchSize::Percent(percent), bake: secs(5) };
         for ((host, zone), cordoned) in request.hosts.iter_mut().zip(&zones).zip(&cordoned) {
             host.cordoned = *cordoned;
             host.labels = zone.iter().map(|zone| ("zone".to_owned(), zone.to_string())).collect();
         }
-        let Ok(plan) = rolling(&request) else {
+        let Ok(plan) = handover_rollout::rolling(&request, batches) else {
             prop_assert!(request.hosts.iter().all(|host| host.cordoned));
             return Ok(());
         };

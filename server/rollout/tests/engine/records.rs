@@ -25,19 +25,14 @@ fn longest(hosts: usize) -> Plan {
         |letter: &str| ReleaseRef { service: service.clone(), version: letter.repeat(64).parse().unwrap() };
     let name = |number: usize| -> HostName { format!("{number:h>63}").parse().unwrap() };
     let instance: InstanceId = "i".repeat(96).parse().unwrap();
-    let planned = |number| PlannedHost {
-        host: name(number),
-        from: Some(Placement { instance: instance.clone(), release: release("1"), share: Share::ALL }),
+    let planned = |number| {
+        let from = Placement { instance: instance.clone(), release: release("1"), share: Share::ALL };
+        PlannedHost { standby: Some(instance.clone()), ..PlannedHost::new(name(number), Some(from)) }
     };
     Plan {
         service: service.clone(),
         release: release("2"),
-        stages: vec![Stage {
-            hosts: (0..hosts).map(planned).collect(),
-            share: Share::ALL,
-            bake: secs(1),
-            retire: true,
-        }],
+        stages: vec![Stage::plain((0..hosts).map(planned).collect(), Share::ALL, secs(1), true)],
         policy: Policy {
             max_in_flight: u32::MAX,
             failures_allowed: 0,
@@ -46,6 +41,7 @@ fn longest(hosts: usize) -> Plan {
             ready_deadline: secs(60),
             flip_deadline: secs(20),
             retire_deadline: secs(40),
+            keep_warm: secs(0),
         },
         skipped: (hosts..2 * hosts).map(|number| (name(number), "\u{1b}\u{1F600}".repeat(1_000))).collect(),
     }
@@ -84,7 +80,7 @@ fn a_large_plan_survives_its_records() {
         Deployment::create(DeploymentId::new(7), &plan, "ada", &BTreeSet::new(), AT).unwrap();
     assert_eq!(deployment.plan().stages, plan.stages);
     let planned = step.records.iter().filter_map(|record| match record {
-        Record::Planned { hosts, .. } => Some(hosts.len()),
+        Record::Planned { part, .. } => Some(part.hosts.len()),
         _other => None,
     });
     let sizes: Vec<_> = planned.collect();
@@ -125,7 +121,7 @@ fn a_move_that_cannot_be_is_refused_and_changes_nothing() {
         (world.deployment, world.records)
     };
     let before = deployment.clone();
-    let done = HostState::Done { at: AT, ledger: None, note: String::new() };
+    let done = HostState::Done { at: AT, ledger: None, note: String::new(), standby: false };
     let error = deployment.apply(&Record::HostMoved { host: host(1), to: done.clone(), at: AT }).unwrap_err();
     assert_eq!(error.to_string(), "deployment d2: host h1 is starting and cannot become done");
     let error = deployment.apply(&Record::HostMoved { host: host(9), to: done, at: AT }).unwrap_err();

@@ -1,22 +1,19 @@
 //! Stages are general: shares that grow over several stages need no other engine.
 
 use crate::world::{Fleet, Program, Settings, host, old_placement, secs, share};
-use handover_rollout::{Outcome, Plan, PlanError, PlannedHost, Stage, rolling};
+use handover_rollout::{Outcome, Plan, PlanError, PlannedHost, Stage};
 
 /// Every host in each stage, with these shares; the last one retires.
 pub(crate) fn staged(settings: &Settings, shares: &[u32]) -> Plan {
     let from = settings.replaces.then(old_placement);
     let hosts: Vec<_> =
-        (1..=settings.hosts).map(|number| PlannedHost { host: host(number), from: from.clone() }).collect();
+        (1..=settings.hosts).map(|number| PlannedHost::new(host(number), from.clone())).collect();
     let last = shares.len() - 1;
-    let stage = |(number, points): (usize, &u32)| Stage {
-        hosts: hosts.clone(),
-        share: share(*points),
-        bake: settings.bake,
-        retire: number == last,
+    let stage = |(number, points): (usize, &u32)| {
+        Stage::plain(hosts.clone(), share(*points), settings.bake, number == last)
     };
     let stages = shares.iter().enumerate().map(stage).collect();
-    Plan { stages, ..rolling(&settings.request()).unwrap() }
+    Plan { stages, ..settings.rolling() }
 }
 
 fn settings() -> Settings {

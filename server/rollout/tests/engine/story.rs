@@ -19,7 +19,8 @@ fn states() -> Vec<HostState> {
         HostState::Baking { since: AT, share: Share::ALL },
         HostState::Baking { since: AT, share: Share::HIDDEN },
         HostState::Retiring { since: AT, until: UNTIL },
-        HostState::Done { at: AT, ledger, note: String::new() },
+        HostState::Done { at: AT, ledger, note: String::new(), standby: false },
+        HostState::Done { at: AT, ledger: None, note: String::new(), standby: true },
         HostState::Skipped { reason: "offline".to_owned() },
         HostState::Removed { at: AT },
         HostState::Restarting { since: AT, until: UNTIL },
@@ -45,6 +46,7 @@ fn each_state_of_a_host_has_a_sentence_of_its_own() {
         "the new instance is ready; it stays hidden for now",
         "the old instance finishes its connections, within 60s",
         "done: the new instance runs alone (9 connections when it was told to end, 2 cut, 1 reset)",
+        "done: the new instance has everything, the old one stands by",
         "skipped, untouched: offline",
         "removed from the fleet; nothing can be ordered there any more",
         "goes back: the former release is started again beside the new one; it must be ready within 60s",
@@ -77,9 +79,12 @@ fn kind(record: &Record) -> usize {
         Record::RollbackStarted { .. } => 13,
         Record::DeadlinesLifted { .. } => 14,
         Record::Ended { .. } => 15,
+        Record::JudgementPassed { .. } => 16,
+        Record::JudgementHeld { .. } => 17,
+        Record::Promoted { .. } => 18,
     }
 }
-const KINDS: usize = 16;
+const KINDS: usize = 19;
 
 /// A deployment in which everything happens that can: a failure, pauses of both kinds, a retry, a crash, an abort.
 fn eventful() -> World {
@@ -103,6 +108,10 @@ fn eventful() -> World {
 fn every_kind_of_record_is_told() {
     let mut world = eventful();
     world.records.push(Record::LeftOut { hosts: vec![(host(9), "cordoned".to_owned())] });
+    let verdict = "errors: 1 of 90 against 9 of 810".to_owned();
+    world.records.push(Record::JudgementPassed { verdict: verdict.clone(), at: world.now });
+    world.records.push(Record::JudgementHeld { verdict, at: world.now });
+    world.records.push(Record::Promoted { by: "eve".to_owned(), at: world.now });
     let by_kind: BTreeMap<usize, String> =
         world.records.iter().map(|record| (kind(record), sentence(record))).collect();
     assert_eq!(by_kind.len(), KINDS, "{by_kind:#?}");
@@ -120,6 +129,12 @@ fn every_kind_of_record_is_told() {
     assert_eq!(by_kind[&12], "given another attempt by ada; it waits for its turn again");
     assert_eq!(by_kind[&13], "every touched host goes back, because aborted by ada: second thoughts");
     assert_eq!(by_kind[&14], "the server was away: no deadline passes for 30s, so that hosts can report");
+    assert_eq!(by_kind[&16], "the judge lets it go on: errors: 1 of 90 against 9 of 810");
+    assert_eq!(
+        by_kind[&17],
+        "the judge came to no verdict in time; a person decides: errors: 1 of 90 against 9 of 810"
+    );
+    assert_eq!(by_kind[&18], "promoted by eve");
     assert_eq!(by_kind[&15], "rolled back because aborted by ada: second thoughts");
 }
 

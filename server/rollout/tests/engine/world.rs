@@ -6,7 +6,7 @@ use handover_model::{
 };
 use handover_rollout::{
     Assignment, BatchSize, Command, Deployment, DeploymentState, Event, FleetHost, HostState, OfflinePolicy,
-    OnFailure, Outcome, Placement, Plan, Record, RollingRequest, Step, rolling,
+    OnFailure, Outcome, Placement, Plan, PlanRequest, Record, Rolling, StagePhase, Step, Verdict, rolling,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -197,6 +197,8 @@ pub(crate) struct Settings {
     pub(crate) on_failure: OnFailure,
     pub(crate) offline: OfflinePolicy,
     pub(crate) bake: Duration,
+    /// How long the old instances stand by afterwards.
+    pub(crate) keep_warm: Duration,
     /// Whether the hosts run v1 already.
     pub(crate) replaces: bool,
 }
@@ -211,29 +213,33 @@ impl Default for Settings {
             on_failure: OnFailure::RollBack,
             offline: OfflinePolicy::Skip,
             bake: secs(5),
+            keep_warm: Duration::ZERO,
             replaces: true,
         }
     }
 }
 
 impl Settings {
-    pub(crate) fn request(&self) -> RollingRequest {
+    pub(crate) fn rolling(&self) -> Plan {
+        rolling(&self.request(), Rolling { batch: BatchSize::Hosts(self.batch), bake: self.bake }).unwrap()
+    }
+
+    pub(crate) fn request(&self) -> PlanRequest {
         let fleet_host = |number| FleetHost {
             host: host(number),
             labels: Labels::new(),
             cordoned: false,
             online: true,
             runs: self.replaces.then(old_placement),
+            standby: None,
         };
-        RollingRequest {
+        PlanRequest {
             service: "web".parse().unwrap(),
             release: release("2"),
             labels: Labels::new(),
             only: BTreeSet::new(),
             hosts: (1..=self.hosts).map(fleet_host).collect(),
-            batch: BatchSize::Hosts(self.batch),
             order_by: None,
-            bake: self.bake,
             max_in_flight: Some(BatchSize::Hosts(self.in_flight)),
             failures_allowed: self.failures_allowed,
             on_failure: self.on_failure,
@@ -241,6 +247,7 @@ impl Settings {
             ready_deadline: secs(60),
             flip_deadline: secs(20),
             retire_deadline: secs(40),
+            keep_warm: self.keep_warm,
             force: false,
         }
     }
@@ -290,7 +297,7 @@ impl Fleet {
     }
 
     pub(crate) fn deploy(self) -> World {
-        let plan = rolling(&self.settings.request()).unwrap();
+        let plan = self.settings.rolling();
         self.run(&plan)
     }
 
@@ -446,6 +453,50 @@ impl World {
     pub(crate) fn retry(&mut self, numbers: &[usize]) {
         let hosts = numbers.iter().copied().map(host).collect();
         self.event(Event::Retry { by: "ada".to_owned(), hosts });
+    }
+
+    /// A verdict on the current stage, or on one so many before.
+    pub(crate) fn judge(&mut self, before: u32, verdict: &Verdict) {
+        let stage = self.deployment.stage().wrapping_sub(before);
+        self.event(Event::Judged { stage, verdict: verdict.clone() });
+    }
+
+    pub(crate) fn phase(&self) -> Option<StagePhase> {
+        match self.deployment.state() {
+            DeploymentState::Running { phase, .. } => Some(*phase),
+            DeploymentState::Planning
+            | DeploymentState::Paused { .. }
+            | DeploymentState::RollingBack { .. }
+            | DeploymentState::Ended { .. } => None,
+        }
+    }
+
+    /// The deployment after this one, on the same hosts.
+    pub(crate) fn next(self, plan: &Plan) -> Self {
+        let (deployment, step) =
+            Deployment::create(DeploymentId::new(3), plan, "ada", &BTreeSet::new(), self.now).unwrap();
+        let mut world = Self {
+            deployment,
+            records: Vec::new(),
+            commands: Vec::new(),
+            seen_ready: BTreeSet::new(),
+            ..self
+        };
+        world.take(step);
+        world
+    }
+
+    pub(crate) fn promote(&mut self) {
+        self.event(Event::Promote { by: "eve".to_owned() });
+    }
+
+    /// Paused, or waiting to be promoted.
+    pub(crate) fn waits_for_a_person(&self) -> bool {
+        let approving = matches!(
+            self.deployment.state(),
+            DeploymentState::Running { phase: StagePhase::Approving { .. }, .. }
+        );
+        self.is_paused() || approving
     }
 
     /// One beat: time passes, agents work and report.

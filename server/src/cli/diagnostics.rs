@@ -4,7 +4,7 @@
 //! around it.
 
 use console::measure_text_width;
-use handover_model::config::{ManifestError, ManifestErrors};
+use handover_model::config::{Mistake, Mistakes};
 use handover_proto::status::{Reason, Refusal};
 use serde_json::{Value, json};
 use std::{
@@ -22,13 +22,13 @@ const BEFORE: usize = 40;
 pub(crate) struct Mistakes {
     pub(super) path: PathBuf,
     pub(super) text: String,
-    pub(super) errors: ManifestErrors,
+    pub(super) errors: Mistakes,
 }
 
 impl Mistakes {
     /// As JSON: one object, its mistakes in the order of the text. Columns count characters; ends are exclusive.
     pub(super) fn json(&self) -> Value {
-        let mistake = |error: &ManifestError| {
+        let mistake = |error: &Mistake| {
             let (end_line, end_column) = end(&self.text, error);
             json!({
                 "line": error.line, "column": error.column, "end_line": end_line, "end_column": end_column,
@@ -66,7 +66,7 @@ pub(super) fn of_refusal(refusal: &Refusal, path: &Path, text: &str) -> Option<S
     }
     let mut shown = String::new();
     for violation in &refusal.violations {
-        match ManifestError::from_violation(&violation.field, &violation.description, text) {
+        match Mistake::from_violation(&violation.field, &violation.description, text) {
             Some(error) => shown.push_str(&one(path, text, &error)),
             None => {
                 let _ = writeln!(shown, "{}", printable(&violation.description));
@@ -77,7 +77,7 @@ pub(super) fn of_refusal(refusal: &Refusal, path: &Path, text: &str) -> Option<S
 }
 
 /// One mistake, in two to three lines.
-fn one(path: &Path, text: &str, error: &ManifestError) -> String {
+fn one(path: &Path, text: &str, error: &Mistake) -> String {
     let mut shown = format!("{}:{}:{}: ", path.display(), error.line, error.column);
     if !error.key.is_empty() {
         let _ = write!(shown, "{}: ", printable(&error.key));
@@ -103,7 +103,7 @@ fn one(path: &Path, text: &str, error: &ManifestError) -> String {
 }
 
 /// The line that a mistake is about; `None` where it is about something that stands nowhere.
-fn source<'t>(text: &'t str, error: &ManifestError) -> Option<&'t str> {
+fn source<'t>(text: &'t str, error: &Mistake) -> Option<&'t str> {
     if error.span.is_empty() && error.line == 1 && error.column == 1 {
         return None;
     }
@@ -112,7 +112,7 @@ fn source<'t>(text: &'t str, error: &ManifestError) -> Option<&'t str> {
 }
 
 /// The piece of a line that is shown, how far in the caret begins, and how wide it is.
-fn excerpt(line: &str, error: &ManifestError) -> (String, usize, usize) {
+fn excerpt(line: &str, error: &Mistake) -> (String, usize, usize) {
     let characters: Vec<char> = line.chars().collect();
     let at = usize::try_from(error.column).unwrap_or(1).saturating_sub(1).min(characters.len());
     let from = if characters.len() > WIDEST { at.saturating_sub(BEFORE) } else { 0 };
@@ -139,7 +139,7 @@ fn covered(line: &str, at: usize, bytes: usize) -> usize {
 }
 
 /// Where a mistake's place ends: line and column, exclusive.
-fn end(text: &str, error: &ManifestError) -> (u32, u32) {
+fn end(text: &str, error: &Mistake) -> (u32, u32) {
     let covered = text.get(error.span.clone()).unwrap_or_default();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     match covered.rsplit_once('\n') {

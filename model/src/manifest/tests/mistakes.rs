@@ -1,10 +1,10 @@
 //! Each mistake gets its own message, with its place, and all come at once.
 
 use super::SMALL;
-use crate::config::{MAX_MANIFEST_BYTES, Manifest, ManifestErrors};
+use crate::config::{MAX_MANIFEST_BYTES, Manifest, Mistakes};
 use std::time::{Duration, Instant};
 
-fn errors(text: &str) -> ManifestErrors {
+fn errors(text: &str) -> Mistakes {
     Manifest::parse(text).expect_err("a wrong manifest was taken")
 }
 

@@ -10,7 +10,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
 }
 
 /// Reads a whole number with one of the units ms, s, m, h; inside `range`.
-pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let (number, unit) = split(text).ok_or_else(|| {
         format!(
             "{} is no duration: expected a whole number and one of ms, s, m, h, like \"200ms\"",
@@ -41,7 +41,7 @@ pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<D
 }
 
 /// A duration in the largest unit that writes it whole.
-pub(super) fn written(duration: Duration) -> String {
+pub(crate) fn written(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     match units.into_iter().find(|(size, _)| millis > 0 && millis.is_multiple_of(*size)) {
@@ -51,7 +51,7 @@ pub(super) fn written(duration: Duration) -> String {
 }
 
 /// Reads a whole number with one of the units B, KiB, MiB, GiB, TiB.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || {
         format!(
             "{} is no size: expected a whole number and one of B, KiB, MiB, GiB, TiB, like \"512MiB\"",
@@ -71,7 +71,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a whole number followed by `%`, inside `range`.
-pub(super) fn percent(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
+pub(crate) fn percent(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
     let number = match split(text) {
         Some((number, "%")) => u32::try_from(number).ok(),
         _ => {
@@ -87,7 +87,7 @@ pub(super) fn percent(text: &str, range: &RangeInclusive<u32>) -> Result<u32, St
 }
 
 /// A text that is nearly a duration, as one; `None` where it cannot be guessed.
-pub(super) fn meant_duration(text: &str) -> Option<String> {
+pub(crate) fn meant_duration(text: &str) -> Option<String> {
     let (number, unit) = split(text.trim())?;
     let unit = match unit.trim().to_lowercase().as_str() {
         "ms" | "msec" | "msecs" | "millis" | "milliseconds" => "ms",
@@ -101,7 +101,7 @@ pub(super) fn meant_duration(text: &str) -> Option<String> {
 }
 
 /// A text that is nearly a size, as one; `None` where it cannot be guessed.
-pub(super) fn meant_size(text: &str) -> Option<String> {
+pub(crate) fn meant_size(text: &str) -> Option<String> {
     let (number, unit) = split(text.trim())?;
     let unit = match unit.trim().to_lowercase().as_str() {
         "" | "b" | "byte" | "bytes" => "B",
@@ -115,7 +115,7 @@ pub(super) fn meant_size(text: &str) -> Option<String> {
 }
 
 /// A value of the text in quotes, with what a terminal would obey escaped, cut where it is long.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     if text.chars().count() <= LONGEST {
         return format!("{text:?}");

@@ -16,7 +16,9 @@ mod read;
 mod rollout;
 mod template;
 
-pub use crate::language::{Absent, Entry, Mistake, Mistakes, Shape, Table, Text};
+pub use crate::language::{
+    Absent, Entry, Mistake, Mistakes, Shape, Table, Text, WrongFile, end, printable, shown, source,
+};
 pub use host::HostManifest;
 pub use keys::LANGUAGE;
 pub use listener::{Handoff, Listener, ListenerName, ListenerNameError};

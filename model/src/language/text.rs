@@ -10,6 +10,8 @@ use toml::de::DeTable;
 
 /// So many statements that cannot be read are left out to find the mistakes of the others.
 const MOST_LEFT_OUT: usize = 16;
+/// A text in which the parser stumbles more often is hardly one of ours, and is not looked at any further.
+const MOST_STUMBLES: usize = 100;
 /// So many lines a statement may have whose end is missing, for its beginning to be found.
 const LONGEST_STATEMENT: usize = 16;
 
@@ -111,6 +113,9 @@ fn legible(text: &str) -> Option<String> {
         let (_, errors) = DeTable::parse_recoverable(&rest);
         if errors.is_empty() {
             return Some(rest);
+        }
+        if errors.len() > MOST_STUMBLES {
+            return None;
         }
         let places: Option<Vec<usize>> = errors.iter().map(|error| Some(error.span()?.start)).collect();
         let broken = statement(&rest, places?.into_iter().min()?)?;

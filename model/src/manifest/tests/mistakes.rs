@@ -54,6 +54,36 @@ fn a_mistake_of_syntax_has_its_place() {
 }
 
 #[test]
+fn a_mistake_of_syntax_hides_no_other_one() {
+    let text = "service = web\ncommand = [\"bin/web\"]\nusr = \"a\"\n\n[drain\nsignal = \"SIGTERM\"\n\n\
+        [rollout]\nbatch = 0\n[logs]\nkeep = 5 5\nto = \"fils\"\n";
+    let errors = errors(text);
+    let found: Vec<_> = errors.all().iter().map(|e| (e.line, e.key.as_str())).collect();
+    assert_eq!(found[0], (1, ""), "{errors}");
+    for other in [(3, "usr"), (5, ""), (9, "rollout.batch"), (11, ""), (12, "logs.to")] {
+        assert!(found.contains(&other), "{other:?} is missing:\n{errors}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_makes_nothing_else_a_mistake() {
+    // In each of these the second mistake would only be one if the line that cannot be read were not there.
+    for text in [
+        "service = web\ncommand = [\"a\"]\n",
+        "service = \"web\"\ncommand = [\"a\n",
+        "service = \"web\"\ncommand = [\"a\"]\n[readiness]\nkind = exec\ncommand = [\"b\"]\n",
+        "service = \"web\"\ncommand = [\"a\"]\n[listeners\na = \"[::]:1\"\n[readiness]\nlistener = \"a\"\n",
+        "service = \"web\"\ncommand = [\"a\"]\n[listeners]\na = \"[::]:1\"\nb = [::]:2\n[readiness]\nkind = \"http\"\nlistener = \"b\"\n",
+        "service = \"web\"\ncommand = [\"a\"]\n[restart]\ninitial = 5ms\nmax = \"100ms\"\n",
+        "service = \"web\"\ncommand = [\"a\"]\n[readiness]\nkind = \"alive\"\ndeadline = 5m\nsettle = \"2m\"\n",
+        "service = \"web\"\ncommand = [\"a\"]\n[drain\nsignal = \"SIGTERM\"\n",
+    ] {
+        let errors = errors(text);
+        assert!(errors.all().iter().all(|error| error.key.is_empty()), "{text}\n{errors}");
+    }
+}
+
+#[test]
 fn unknown_keys_are_mistakes_in_every_table() {
     for table in
         ["listeners.a", "readiness", "liveness", "drain", "restart", "limits", "logs", "rollout", "handover"]

@@ -143,6 +143,11 @@ pub(crate) const fn key<V>(name: &'static str, value: V, absent: Absent, meaning
 }
 
 impl<V> Key<V> {
+    /// Its name.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// How it may be written, where it must not be left out.
     pub(crate) fn example(&self) -> Option<&'static str> {
         match self.absent {

@@ -92,9 +92,8 @@ impl AgentConfig {
 
     fn parse(bytes: &[u8]) -> Result<Self, Mistakes> {
         Reading::of(bytes, &settings::AGENT, |file| {
-            let server = file.required(&keys::SERVER, |text| {
-                text.parse::<ServerAddress>().map(|_| text.to_owned())
-            });
+            let server =
+                file.required(&keys::SERVER, |text| text.parse::<ServerAddress>().map(|_| text.to_owned()));
             let name = file.required(&keys::NAME, str::parse::<HostName>);
             let address = file.required(&keys::ADDRESS, address);
             let state = file.text(&keys::STATE, settings::absolute);
@@ -187,7 +186,10 @@ mod tests {
                         .collect();
                     let mistakes = parse(&others).unwrap_err();
                     assert_eq!(mistakes.all().len(), 1, "{mistakes}");
-                    assert_eq!((&*mistakes.all()[0].key, &*mistakes.all()[0].message), (entry.name, "is missing"));
+                    assert_eq!(
+                        (&*mistakes.all()[0].key, &*mistakes.all()[0].message),
+                        (entry.name, "is missing")
+                    );
                     assert!(parse(&format!("{others}{example}\n")).is_ok(), "{example}");
                 }
                 Absent::Otherwise(_) => {}

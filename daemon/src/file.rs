@@ -85,7 +85,10 @@ mod tests {
         std::fs::write(&path, "12345").unwrap();
         assert_eq!(read_bounded(&path, 5).unwrap(), b"12345");
         let error = read_bounded(&path, 4).unwrap_err().to_string();
-        assert!(error.ends_with("has 5 bytes, more than the 4 that are read: is it the right file?"), "{error}");
+        assert!(
+            error.ends_with("has 5 bytes, more than the 4 that are read: is it the right file?"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -93,7 +96,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let fifo = folder.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
-        for (path, kind) in [(fifo.as_path(), "a fifo"), (folder.path(), "a folder"), (Path::new("/dev/zero"), "a device")] {
+        for (path, kind) in
+            [(fifo.as_path(), "a fifo"), (folder.path(), "a folder"), (Path::new("/dev/zero"), "a device")]
+        {
             let error = read_bounded(path, 5).unwrap_err().to_string();
             assert!(error.ends_with(&format!("is {kind}, not a file")), "{error}");
         }

@@ -124,7 +124,10 @@ fn run(settings: &Settings) -> std::process::ExitCode {
         return std::process::ExitCode::FAILURE;
     }
     if let (true, Some(file)) = (file_is_there, &file.value) {
-        tracing::info!(file, "the server's configuration is read; what is changed in it holds from the next start");
+        tracing::info!(
+            file,
+            "the server's configuration is read; what is changed in it holds from the next start"
+        );
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

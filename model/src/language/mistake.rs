@@ -268,8 +268,7 @@ mod tests {
         {
             assert_eq!(Mistake::from_violation(field, "x", ""), None, "{field}");
         }
-        let far =
-            Mistake::from_violation("handover.toml:4294967295:4294967295: x", "y", "ab\n").unwrap();
+        let far = Mistake::from_violation("handover.toml:4294967295:4294967295: x", "y", "ab\n").unwrap();
         assert_eq!(far.span, 3..3);
     }
 }

@@ -91,8 +91,12 @@ pub(crate) fn percent(text: &str, range: &RangeInclusive<u32>) -> Result<u32, St
 /// # Errors
 /// A text that is none, or 0, or too long.
 pub fn seconds(text: &str) -> Result<u64, String> {
-    let problem =
-        || format!("{} is no duration: expected a number with s, m, h or d behind it, like 30s or 1h", quoted(text));
+    let problem = || {
+        format!(
+            "{} is no duration: expected a number with s, m, h or d behind it, like 30s or 1h",
+            quoted(text)
+        )
+    };
     let (number, unit) = split(text).ok_or_else(problem)?;
     let seconds = match unit {
         "s" => 1,

@@ -31,7 +31,8 @@ impl WrongFile {
     #[must_use]
     pub fn new(path: &Path, bytes: &[u8], most: usize, mistakes: Mistakes) -> Self {
         // Of one that was refused unread nothing is shown.
-        let text = if bytes.len() > most { String::new() } else { String::from_utf8_lossy(bytes).into_owned() };
+        let text =
+            if bytes.len() > most { String::new() } else { String::from_utf8_lossy(bytes).into_owned() };
         Self { path: path.to_owned(), text, mistakes }
     }
 

@@ -68,7 +68,12 @@ impl<'a> Section<'a> {
         Some(self.value(path, key.span(), value))
     }
 
-    fn value(&self, path: String, key_span: Range<usize>, value: &'a toml::Spanned<DeValue<'a>>) -> Value<'a> {
+    fn value(
+        &self,
+        path: String,
+        key_span: Range<usize>,
+        value: &'a toml::Spanned<DeValue<'a>>,
+    ) -> Value<'a> {
         Value { value: value.get_ref(), path, span: value.span(), key_span, language: self.language }
     }
 

@@ -47,8 +47,7 @@ mod tests {
     fn json_has_the_end_of_each_place() {
         let text = "service = \"web\"\ncommand = [\"a\"]\nusr = \"b\"\nhosts = [\n1]\n";
         let mistakes = Manifest::parse(text).expect_err("a wrong manifest was taken");
-        let json =
-            as_json(&WrongFile { path: "a/handover.toml".into(), text: text.to_owned(), mistakes });
+        let json = as_json(&WrongFile { path: "a/handover.toml".into(), text: text.to_owned(), mistakes });
         assert_eq!(json["valid"], false);
         assert_eq!(json["file"], "a/handover.toml");
         let place = |n: usize| {

@@ -93,12 +93,18 @@ impl ServerFile {
 }
 
 fn group(text: &str) -> Result<String, &'static str> {
-    if text.is_empty() { Err("is empty: expected the name of a group of this machine") } else { Ok(text.into()) }
+    if text.is_empty() {
+        Err("is empty: expected the name of a group of this machine")
+    } else {
+        Ok(text.into())
+    }
 }
 
 fn metrics(text: &str) -> Result<Metrics, String> {
     text.parse().map_err(|_| {
-        format!("{text:?} is no address: expected an IP address and a port, like \"127.0.0.1:7444\", or \"off\"")
+        format!(
+            "{text:?} is no address: expected an IP address and a port, like \"127.0.0.1:7444\", or \"off\""
+        )
     })
 }
 
@@ -123,7 +129,8 @@ mod tests {
         }
         let of_every_program = ["config", "print_config", "help"];
         let command = <Only as clap::CommandFactory>::command();
-        let arguments = command.get_arguments().filter(|arg| !of_every_program.contains(&arg.get_id().as_str()));
+        let arguments =
+            command.get_arguments().filter(|arg| !of_every_program.contains(&arg.get_id().as_str()));
         arguments.cloned().collect()
     }
 

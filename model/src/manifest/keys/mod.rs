@@ -9,8 +9,8 @@ pub(crate) mod rollout;
 pub(crate) mod service;
 
 pub(crate) use crate::language::{
-    Absent, Durations, Either, FirstAndLast, Integers, Key, Members, Percents, Sizes, Table, Text, Texts, Words,
-    key,
+    Absent, Durations, Either, FirstAndLast, Integers, Key, Members, Percents, Sizes, Table, Text, Texts,
+    Words, key,
 };
 
 /// The whole manifest as a table of keys.

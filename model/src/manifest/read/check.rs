@@ -1,6 +1,7 @@
 //! Reading of readiness and liveness: which keys mean something depends on the kind.
 
 use super::Reader;
+use crate::language::{Section, quoted};
 use crate::manifest::{
     Check, HttpCheck, Listener, ListenerName, Liveness, Probe, Readiness, ReadinessCheck, Template,
     keys::{
@@ -8,7 +9,6 @@ use crate::manifest::{
         probe::{self as keys, Kind},
     },
 };
-use crate::language::{Section, quoted};
 use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
 /// Pauses of a probe where the manifest says nothing.

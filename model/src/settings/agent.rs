@@ -102,4 +102,8 @@ pub static VARIABLES: &[Variable] = &[
         name: "NOTIFY_SOCKET",
         meaning: "Set by systemd: where readiness, status and the watchdog's beat are told.",
     },
+    Variable {
+        name: "WATCHDOG_USEC",
+        meaning: "Set by systemd, with `WATCHDOG_PID`: how often the watchdog waits for that beat.",
+    },
 ];

@@ -46,7 +46,7 @@ pub const UNIX: Key<Text> = key(
 pub const ADMIN_GROUP: Key<Text> = key(
     "admin_group",
     Text { what: "name of a group of this machine", pattern: r"^.+$", placeholders: false },
-    Otherwise("none: root and the server's own user are"),
+    Otherwise("none: only root and the server's own user are admins"),
     "Group of this machine whose members are admins over the Unix socket, besides root and the server's own user.",
 );
 /// The fleet's name.
@@ -151,6 +151,10 @@ pub static VARIABLES: &[Variable] = &[
     Variable {
         name: "NOTIFY_SOCKET",
         meaning: "Set by systemd: where readiness, status and the watchdog's beat are told.",
+    },
+    Variable {
+        name: "WATCHDOG_USEC",
+        meaning: "Set by systemd, with `WATCHDOG_PID`: how often the watchdog waits for that beat.",
     },
 ];
 

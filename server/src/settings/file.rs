@@ -38,7 +38,7 @@ pub(super) struct ServerFile {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerFileError {
     /// The file cannot be read, or is none.
-    #[error("the server's configuration cannot be read")]
+    #[error("the server's configuration cannot be read (--config FILE names another one)")]
     Read(#[source] FileError),
     /// It is not what it should be.
     #[error("{} has {}\n{}", .0.path.display(), .0.count(), .0)]

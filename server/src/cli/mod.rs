@@ -97,7 +97,7 @@ impl Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server; back up, restore, check its store.
-    Server(ServerCommand),
+    Server(Box<ServerCommand>),
     #[command(flatten)]
     Here(here::Command),
     /// Join tokens for agents.
@@ -169,7 +169,9 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { exit::USAGE.report() } else { ExitCode::SUCCESS };
         }
     };
-    if let Command::Server(ServerCommand { run, tool: None }) = &cli.command {
+    if let Command::Server(server) = &cli.command
+        && let ServerCommand { run, tool: None } = &**server
+    {
         let matches = matches.subcommand_matches("server").unwrap_or(&matches);
         return crate::server_command::main(run, matches, cli.global.json);
     }
@@ -205,7 +207,11 @@ fn run(cli: Cli) -> Result<exit::Exit, CliError> {
             Command::Demo(args) => demo::run(args).await,
             Command::Man(args) => manual::man(&args),
             Command::Completions(args) => Ok(manual::completions(&args)),
-            Command::Server(ServerCommand { tool: Some(tool), .. }) => tools::run(tool, &global).await,
+            Command::Server(server) => match server.tool {
+                Some(tool) => tools::run(tool, &global).await,
+                // Run before there is a runtime.
+                None => Ok(exit::DONE),
+            },
             command => {
                 let connection = Connection::open(&global).await?;
                 speak(command, connection, global.json).await

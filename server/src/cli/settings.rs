@@ -33,7 +33,7 @@ pub(crate) fn print(settings: &Settings, as_json: bool) {
 fn otherwise(key: &str) -> String {
     let entry = SERVER.keys.entries().find(|entry| entry.name == key);
     match entry.map(|entry| entry.absent) {
-        Some(Absent::Otherwise(words)) => format!("({})", words.replace('`', "").replace('"', "")),
+        Some(Absent::Otherwise(words)) => format!("({})", words.replace(['`', '"'], "")),
         Some(Absent::Default(_) | Absent::Required(_)) | None => String::new(),
     }
 }

@@ -42,12 +42,16 @@ pub const RUNTIME: &str = "/run/handover";
 /// Where it keeps log files, if nobody says.
 pub const LOGS: &str = "/var/log/handover";
 
-/// The address of a host's services, which goes into commands and environments of programs.
-fn address(text: &str) -> Result<String, String> {
-    if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+/// Reads the address of a host's services, which goes into commands and environments of programs.
+///
+/// # Errors
+/// What the server would not take for one.
+pub fn address(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '_' | '[' | ']' | '%');
+    if (1..=255).contains(&text.len()) && text.chars().all(good) {
         Ok(text.to_owned())
     } else {
-        Err("is no address: expected 1 to 255 visible ASCII characters".to_owned())
+        Err("is no address of a host: expected an IP address or a name of 1 to 255 characters".to_owned())
     }
 }
 

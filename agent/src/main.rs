@@ -89,7 +89,7 @@ struct JoinArgs {
     #[arg(long)]
     name: Option<HostName>,
     /// The address that the host's services are reached at: what {host.address} stands for.
-    #[arg(long, default_value = "127.0.0.1")]
+    #[arg(long, default_value = "127.0.0.1", value_parser = config::address)]
     address: String,
     /// A label; may be given often.
     #[arg(long = "label", value_name = "KEY=VALUE")]

@@ -34,7 +34,7 @@ error: /agent.toml has 6 mistakes
   2 | nme = \"web-1\"
     | ^^^ did you mean \"name\"?
 
-/agent.toml:3:11: address: is no address: expected 1 to 255 visible ASCII characters
+/agent.toml:3:11: address: is no address of a host: expected an IP address or a name of 1 to 255 characters
   3 | address = \"\"
     |           ^^
 

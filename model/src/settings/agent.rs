@@ -31,8 +31,8 @@ pub const NAME: Key<Text> = key(
 pub const ADDRESS: Key<Text> = key(
     "address",
     Text {
-        what: "1 to 255 visible ASCII characters, as an IP address or a name",
-        pattern: r"^[!-~]{1,255}$",
+        what: "IP address or name of 1 to 255 characters",
+        pattern: r"^[A-Za-z0-9.:_%\[\]-]{1,255}$",
         placeholders: false,
     },
     Required("address = \"192.0.2.7\""),

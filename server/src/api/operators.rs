@@ -227,7 +227,7 @@ impl OperatorService for Operators {
         request: Request<v1::ListServicesRequest>,
     ) -> Answer<v1::ListServicesResponse> {
         let permit = Permit::of(&request)?;
-        let (access, service) = services::of(permit, request.into_inner())?;
+        let (access, service) = services::of(permit, &request.into_inner())?;
         Ok(Response::new(services::list(&access, service).await?))
     }
 
@@ -236,7 +236,7 @@ impl OperatorService for Operators {
         request: Request<v1::ListServicesRequest>,
     ) -> Answer<Self::WatchServicesStream> {
         let permit = Permit::of(&request)?;
-        let (access, service) = services::of(permit, request.into_inner())?;
+        let (access, service) = services::of(permit, &request.into_inner())?;
         let looks = access.clone();
         let stream = watches::watch(self.watching(&access)?, move || {
             let (access, service) = (looks.clone(), service.clone());

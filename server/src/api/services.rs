@@ -12,7 +12,7 @@ use tonic::Status;
 /// The service that is asked for, or none for all of them, with the access to it.
 pub(super) fn of(
     permit: Permit,
-    request: v1::ListServicesRequest,
+    request: &v1::ListServicesRequest,
 ) -> Result<(Access, Option<ServiceName>), Status> {
     let service: Option<ServiceName> = request::parse_optional("service", &request.service)?;
     Ok((permit.filtered(service.as_ref())?, service))

@@ -6,11 +6,13 @@
 mod chain;
 mod digest;
 mod facts;
+pub mod language;
 mod manifest;
 mod name;
 mod nearest;
 mod release;
 mod report;
+pub mod settings;
 mod share;
 mod target;
 mod time;

@@ -24,7 +24,7 @@ pub use keys::LANGUAGE;
 pub use listener::{Handoff, Listener, ListenerName, ListenerNameError};
 pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
 pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};
-pub use rollout::{Batch, Offline, OnFailure, RolloutConfig};
+pub use rollout::{Approve, Batch, Offline, OnFailure, RolloutConfig, Strategy};
 pub use template::{Template, TemplateError};
 
 use crate::{Labels, ServiceName};

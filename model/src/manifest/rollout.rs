@@ -5,16 +5,22 @@ use std::time::Duration;
 /// How a new release is carried to the hosts, where the operator says nothing else at the deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolloutConfig {
-    /// Hosts of one batch.
+    /// In which way.
+    pub strategy: Strategy,
+    /// Hosts of one batch, with [`Strategy::Rolling`].
     pub batch: Batch,
     /// A label's key: batches go through its values one after the other and never mix two.
     pub order_by: Option<String>,
-    /// Hosts being changed at once inside a batch, at least 1; `None`: the whole batch.
+    /// Hosts being changed at once inside a batch, at least 1; `None`: all that the strategy changes together.
     pub max_in_flight: Option<u32>,
     /// Hosts that may fail before the deployment has failed.
     pub failures_allowed: u32,
-    /// How long each batch must stay healthy before the next, 0 to 24 h.
+    /// How long each batch, or everything after the flip, must stay healthy, 0 to 24 h.
     pub bake: Duration,
+    /// Whether a person has to promote the release before it flips, with [`Strategy::BlueGreen`].
+    pub approve: Approve,
+    /// How long the old instances stand by after the deployment, 0 to 7 d.
+    pub keep_warm: Duration,
     /// What happens when the deployment has failed.
     pub on_failure: OnFailure,
     /// What happens with a host that is not connected.
@@ -28,17 +34,38 @@ pub struct RolloutConfig {
 impl Default for RolloutConfig {
     fn default() -> Self {
         Self {
+            strategy: Strategy::Rolling,
             batch: Batch::Hosts(1),
             order_by: None,
             max_in_flight: None,
             failures_allowed: 0,
             bake: Duration::from_secs(10),
+            approve: Approve::Auto,
+            keep_warm: Duration::ZERO,
             on_failure: OnFailure::Rollback,
             offline: Offline::Skip,
             offline_deadline: Duration::from_secs(600),
             flip_deadline: Duration::from_secs(30),
         }
     }
+}
+
+/// In which way a release comes to the hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Batch after batch, each host fully.
+    Rolling,
+    /// Hidden on every host, then all flip in one step.
+    BlueGreen,
+}
+
+/// Who lets a release flip that is ready everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approve {
+    /// Its readiness.
+    Auto,
+    /// A person.
+    Manual,
 }
 
 /// Hosts of one batch.

@@ -35,6 +35,13 @@ impl Assignment {
         self.0.iter().max_by_key(|placement| placement.share)
     }
 
+    /// The instance beside that one that gets nothing: what is kept to go back to. `None` where there is none.
+    #[must_use]
+    pub fn standby(&self) -> Option<&Placement> {
+        let main = self.main()?;
+        self.0.iter().find(|placement| placement.share.is_hidden() && placement.instance != main.instance)
+    }
+
     /// The sum of the shares, in basis points.
     #[must_use]
     pub fn sum(&self) -> u32 {

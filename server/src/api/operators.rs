@@ -306,6 +306,15 @@ impl OperatorService for Operators {
         control::deployment(permit, asked, act).await
     }
 
+    async fn promote_deployment(
+        &self,
+        request: Request<v1::ControlDeploymentRequest>,
+    ) -> Answer<v1::Deployment> {
+        let permit = Permit::of(&request)?;
+        let asked = request::control(request.into_inner(), permit.asker())?;
+        control::deployment(permit, asked, Act::Promote).await
+    }
+
     async fn pause_deployment(
         &self,
         request: Request<v1::ControlDeploymentRequest>,

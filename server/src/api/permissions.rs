@@ -112,6 +112,7 @@ pub const TABLE: &[Rule] = &[
     operators!("WatchDeployment", Viewer, Service, Reads),
     operators!("AbortDeployment", Deployer, Service, Changes),
     operators!("PauseDeployment", Deployer, Service, Changes),
+    operators!("PromoteDeployment", Deployer, Service, Changes),
     operators!("ResumeDeployment", Deployer, Service, Changes),
     operators!("RetryDeployment", Deployer, Service, Changes),
     operators!("ExplainDeployment", Viewer, Service, Reads),

@@ -13,7 +13,8 @@ use handover_model::{
 };
 use handover_proto::v1;
 use handover_rollout::{
-    Deployment, DeploymentState, HostView, OfflinePolicy, OnFailure, Outcome, Plan, Policy, WaitingOn,
+    Deployment, DeploymentState, HostView, OfflinePolicy, OnFailure, Outcome, Plan, Policy, StagePhase,
+    WaitingOn,
 };
 use std::time::Duration;
 
@@ -157,6 +158,8 @@ pub(super) fn plan(plan: &Plan) -> v1::Plan {
             .collect(),
         share: u32::from(stage.share.basis_points()),
         bake_millis: millis(stage.bake),
+        at_once: stage.at_once,
+        approval: stage.approval,
     };
     v1::Plan {
         service: plan.service.to_string(),
@@ -190,6 +193,7 @@ fn policy(policy: &Policy) -> v1::PlanPolicy {
         ready_deadline_millis: millis(policy.ready_deadline),
         flip_deadline_millis: millis(policy.flip_deadline),
         retire_deadline_millis: millis(policy.retire_deadline),
+        keep_warm_millis: millis(policy.keep_warm),
     }
 }
 
@@ -241,6 +245,9 @@ pub(super) fn deployment_from_journal(
 
 fn deployment_state(state: &DeploymentState) -> v1::DeploymentState {
     match state {
+        DeploymentState::Running { phase: StagePhase::Approving { .. }, .. } => {
+            v1::DeploymentState::WaitsForPromotion
+        }
         DeploymentState::Planning | DeploymentState::Running { .. } => v1::DeploymentState::Running,
         DeploymentState::Paused { .. } => v1::DeploymentState::Paused,
         DeploymentState::RollingBack { .. } => v1::DeploymentState::RollingBack,

@@ -30,6 +30,18 @@ pub(super) struct ResumeArgs {
     detach: bool,
 }
 
+/// Let a release go on that waits for a person, or for the judge.
+#[derive(Debug, clap::Args)]
+pub(super) struct PromoteArgs {
+    /// The service whose newest deployment it is, or the deployment's number, such as d12.
+    deployment: String,
+    #[command(flatten)]
+    sent: Sent,
+    /// Do not wait for its end.
+    #[arg(long)]
+    detach: bool,
+}
+
 /// Give hosts that failed or were skipped another attempt.
 ///
 /// In a deployment that goes on they wait for their turn again, in a paused one until it is resumed. Where it ended
@@ -64,6 +76,17 @@ pub(super) async fn pause(args: PauseArgs, mut to: Connection, json: bool) -> Re
 pub(super) async fn resume(args: ResumeArgs, mut to: Connection, json: bool) -> Result<exit::Exit, CliError> {
     let request = request(&args.deployment, &args.sent, Vec::new());
     let deployment = to.client.resume_deployment(request).await?.into_inner();
+    say(&deployment, json);
+    if args.detach { Ok(exit::DONE) } else { deploy::watch(to, &deployment, json).await }
+}
+
+pub(super) async fn promote(
+    args: PromoteArgs,
+    mut to: Connection,
+    json: bool,
+) -> Result<exit::Exit, CliError> {
+    let request = request(&args.deployment, &args.sent, Vec::new());
+    let deployment = to.client.promote_deployment(request).await?.into_inner();
     say(&deployment, json);
     if args.detach { Ok(exit::DONE) } else { deploy::watch(to, &deployment, json).await }
 }

@@ -69,7 +69,10 @@ pub(super) fn release(info: &v1::ReleaseInfo) -> Value {
 pub(super) fn plan(plan: &v1::Plan) -> Value {
     let stage = |stage: &v1::PlanStage| {
         let hosts = stage.hosts.iter().map(|h| json!({"host": h.host, "from": h.from_version}));
-        json!({"hosts": hosts.collect::<Vec<_>>(), "share": stage.share, "bake_millis": stage.bake_millis})
+        json!({
+            "hosts": hosts.collect::<Vec<_>>(), "share": stage.share, "bake_millis": stage.bake_millis,
+            "at_once": stage.at_once, "approval": stage.approval,
+        })
     };
     let policy = plan.policy.clone().unwrap_or_default();
     json!({
@@ -83,6 +86,7 @@ pub(super) fn plan(plan: &v1::Plan) -> Value {
             "ready_deadline_millis": policy.ready_deadline_millis,
             "flip_deadline_millis": policy.flip_deadline_millis,
             "retire_deadline_millis": policy.retire_deadline_millis,
+            "keep_warm_millis": policy.keep_warm_millis,
         },
     })
 }

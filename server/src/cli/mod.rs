@@ -127,6 +127,7 @@ enum Command {
     Abort(deploy::AbortArgs),
     /// Hold a deployment: no host begins a change until it is resumed.
     Pause(control::PauseArgs),
+    Promote(control::PromoteArgs),
     /// Let a paused deployment go on.
     Resume(control::ResumeArgs),
     /// Give hosts that failed or were skipped another attempt.
@@ -237,6 +238,7 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::History(args) => history::run(args, connection, json).await,
         Command::Abort(args) => deploy::abort(args, connection, json).await,
         Command::Pause(args) => control::pause(args, connection, json).await,
+        Command::Promote(args) => control::promote(args, connection, json).await,
         Command::Resume(args) => control::resume(args, connection, json).await,
         Command::Retry(args) => control::retry(args, connection, json).await,
         Command::Watch(args) => control::watch(args, connection, json).await,

@@ -7,7 +7,7 @@ use handover_proto::v1::{Deployment, DeploymentState};
 pub(super) fn exit_of(deployment: &Deployment) -> Option<exit::Exit> {
     match deployment.state() {
         DeploymentState::Unspecified | DeploymentState::Running | DeploymentState::RollingBack => None,
-        DeploymentState::Paused => Some(exit::WAITS),
+        DeploymentState::Paused | DeploymentState::WaitsForPromotion => Some(exit::WAITS),
         DeploymentState::Succeeded => Some(exit::DONE),
         DeploymentState::RolledBack => Some(exit::ROLLED_BACK),
         DeploymentState::NeedsPerson => Some(exit::NEEDS_PERSON),
@@ -20,6 +20,7 @@ pub(super) fn state(deployment: &Deployment) -> &'static str {
         DeploymentState::Unspecified => "unknown",
         DeploymentState::Running => "running",
         DeploymentState::Paused => "paused",
+        DeploymentState::WaitsForPromotion => "waits to be promoted",
         DeploymentState::RollingBack => "rolling back",
         DeploymentState::Succeeded => "succeeded",
         DeploymentState::RolledBack => "rolled back",
@@ -47,7 +48,7 @@ pub(super) fn summary(deployment: &Deployment) -> Vec<String> {
         lines.push(format!("  host {} ({}): {}", host.host, host.state, host.reason));
     }
     lines.push(format!("  {}", ledger(deployment)));
-    if deployment.state() == DeploymentState::Paused {
+    if matches!(deployment.state(), DeploymentState::Paused | DeploymentState::WaitsForPromotion) {
         let then = deployment.waiting.as_ref().map(|wait| wait.then.as_str()).unwrap_or_default();
         lines.push(format!("  it waits for a person; {then}"));
     }
@@ -85,6 +86,7 @@ mod tests {
         assert_eq!(code(DeploymentState::Succeeded), Some(exit::DONE));
         assert_eq!(code(DeploymentState::RolledBack), Some(exit::ROLLED_BACK));
         assert_eq!(code(DeploymentState::Paused), Some(exit::WAITS));
+        assert_eq!(code(DeploymentState::WaitsForPromotion), Some(exit::WAITS));
         assert_eq!(code(DeploymentState::NeedsPerson), Some(exit::NEEDS_PERSON));
     }
 }

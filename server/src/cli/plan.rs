@@ -33,10 +33,12 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
         let share =
             Share::new(stage.share).map_or_else(|_| stage.share.to_string(), |share| share.to_string());
         lines.push(format!(
-            "  stage {}: {}{more}: share {share}, then healthy for {}",
+            "  stage {}: {}{more}: share {share}{}, then healthy for {}{}",
             number + 1,
             named.join(", "),
-            span(stage.bake_millis)
+            if stage.at_once { ", all in one step" } else { "" },
+            span(stage.bake_millis),
+            if stage.approval { ", then promoted by a person" } else { "" },
         ));
     }
     for skip in &plan.skipped {
@@ -57,6 +59,12 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
             _ => String::new(),
         };
         lines.push(format!("  hosts that are offline: {}{waited}", policy.offline));
+        if policy.keep_warm_millis > 0 {
+            lines.push(format!(
+                "  the old instances stand by for {} afterwards: until then a rollback starts nothing",
+                span(policy.keep_warm_millis)
+            ));
+        }
     }
     lines
 }

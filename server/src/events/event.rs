@@ -36,6 +36,10 @@ kinds! {
     DeploymentPaused = "deployment_paused";
     /// An operator let a paused deployment go on.
     DeploymentResumed = "deployment_resumed";
+    /// A deployment waits to be promoted.
+    DeploymentHeld = "deployment_held";
+    /// An operator let a release go on that waited to be promoted.
+    DeploymentPromoted = "deployment_promoted";
     /// An operator gave a host another attempt.
     HostRetried = "host_retried";
     /// A deployment is taken back.

@@ -378,6 +378,8 @@ impl Actor {
                 | EventKind::HostFailed
                 | EventKind::DeploymentPaused
                 | EventKind::DeploymentResumed
+                | EventKind::DeploymentHeld
+                | EventKind::DeploymentPromoted
                 | EventKind::HostRetried
                 | EventKind::RollbackStarted
                 | EventKind::HostEnrolled

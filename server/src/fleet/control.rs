@@ -32,6 +32,8 @@ pub enum Act {
     },
     /// It goes on.
     Resume,
+    /// A release that waits to be promoted goes on.
+    Promote,
     /// Every touched host goes back.
     Abort {
         /// Why; may be empty.
@@ -59,6 +61,7 @@ impl Act {
         match self {
             Self::Pause { .. } => "pause",
             Self::Resume => "resume",
+            Self::Promote => "promote",
             Self::Abort { .. } => "abort",
             Self::Retry { .. } => "retry",
         }
@@ -75,7 +78,7 @@ impl Act {
                 let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
                 format!("retry {whose} {}", Digest::of(names.join(",").as_bytes()))
             }
-            Self::Pause { .. } | Self::Resume | Self::Abort { .. } | Self::Retry { .. } => {
+            Self::Pause { .. } | Self::Resume | Self::Promote | Self::Abort { .. } | Self::Retry { .. } => {
                 format!("{} {whose}", self.name())
             }
         }
@@ -148,7 +151,7 @@ impl State {
     ) -> Result<Controlled, Refusal> {
         let record = self.deployment(id)?.0.clone();
         match act {
-            Act::Pause { .. } | Act::Resume => {
+            Act::Pause { .. } | Act::Resume | Act::Promote => {
                 Err(Refusal::DeploymentEnded { deployment: id, how: how(&record) })
             }
             // Aborting twice is one abort: the second time it has ended already, as it should.
@@ -219,9 +222,11 @@ fn decided(act: &Act, engine: &Deployment, by: &str) -> Result<(Option<Event>, S
     let paused = engine.paused().is_some();
     match (act, back) {
         (Act::Abort { .. }, Some(reason)) => Ok((None, format!("{id} is going back already: {reason}"))),
-        (Act::Pause { .. } | Act::Resume | Act::Retry { .. }, Some(reason)) => Err(Refusal::NotNow(format!(
-            "{id} is going back ({reason}), which is neither paused nor turned: `handover watch {service}` shows its end"
-        ))),
+        (Act::Pause { .. } | Act::Resume | Act::Promote | Act::Retry { .. }, Some(reason)) => {
+            Err(Refusal::NotNow(format!(
+                "{id} is going back ({reason}), which is neither paused nor turned: `handover watch {service}` shows its end"
+            )))
+        }
         (Act::Abort { reason }, None) => {
             let reason = reason_of(reason);
             Ok((Some(Event::Abort { by, reason }), format!("{id} goes back on every host that it touched")))
@@ -237,6 +242,13 @@ fn decided(act: &Act, engine: &Deployment, by: &str) -> Result<(Option<Event>, S
         }
         (Act::Resume, None) if paused => Ok((Some(Event::Resume { by }), format!("{id} goes on"))),
         (Act::Resume, None) => Ok((None, format!("{id} is running: there was nothing to resume"))),
+        (Act::Promote, None) if engine.takes_promotion() => {
+            Ok((Some(Event::Promote { by }), format!("{id} is promoted and goes on")))
+        }
+        (Act::Promote, None) if paused => Err(Refusal::NotNow(format!(
+            "{id} is paused: `handover resume {service}` lets it go on, and then it may be promoted"
+        ))),
+        (Act::Promote, None) => Ok((None, format!("{id} does not wait to be promoted: nothing was changed"))),
         (Act::Retry { hosts }, None) => {
             if let Some((host, why)) = hosts.iter().find_map(|host| Some((host, engine.no_retry(host)?))) {
                 return Err(Refusal::NotNow(format!("host {host} cannot be retried in {id}: it {why}")));

@@ -179,6 +179,7 @@ impl State {
             }
         }
         self.end_locks(now, effects);
+        self.end_standbys(now, effects)?;
         let due: Vec<DeploymentId> = self
             .live
             .iter()
@@ -196,7 +197,9 @@ impl State {
     pub fn next_tick(&self) -> Option<Timestamp> {
         let grace = (!self.grace_over).then(|| self.started + RETURN_GRACE);
         let locks = self.locks.values().map(|lock| lock.until);
-        self.live.values().filter_map(|live| live.engine.next_deadline()).chain(grace).chain(locks).min()
+        let standbys = self.standbys().map(|(_, until)| until);
+        let deadlines = self.live.values().filter_map(|live| live.engine.next_deadline());
+        deadlines.chain(grace).chain(locks).chain(standbys).min()
     }
 
     pub(super) fn host_came(
@@ -358,6 +361,7 @@ impl State {
             effects,
         )?;
         self.settle(&release, purpose, ending, &live.engine, effects)?;
+        self.keep_standbys(&live.engine, now, effects)?;
         self.finals.insert(id, live);
         self.forget(&release, effects);
         self.prune(effects)?;
@@ -430,6 +434,8 @@ fn tell(id: DeploymentId, engine: &Deployment, record: &Record) {
         Record::Paused { reason, .. } => tracing::warn!(reason, "deployment paused"),
         Record::PausedBy { by, reason, .. } => tracing::info!(by, reason, "deployment paused"),
         Record::Resumed { by, .. } => tracing::info!(by, "deployment resumed"),
+        Record::JudgementHeld { verdict, .. } => tracing::warn!(verdict, "the judge came to no verdict"),
+        Record::Promoted { by, .. } => tracing::info!(by, "deployment promoted"),
         Record::HostRetried { host, by, .. } => {
             of_host(host).in_scope(|| tracing::info!(by, "host gets another attempt"));
         }
@@ -440,6 +446,7 @@ fn tell(id: DeploymentId, engine: &Deployment, record: &Record) {
         | Record::Started { .. }
         | Record::BakeStarted { .. }
         | Record::BakePassed { .. }
+        | Record::JudgementPassed { .. }
         | Record::DeadlinesLifted { .. }
         | Record::Ended { .. } => {}
     }
@@ -461,6 +468,8 @@ fn event_of(id: DeploymentId, release: &ReleaseRef, record: &Record) -> Option<e
             Some(event(EventKind::DeploymentPaused, at).by(by).text(reason))
         }
         Record::Resumed { by, at } => Some(event(EventKind::DeploymentResumed, at).by(by)),
+        Record::JudgementHeld { verdict, at } => Some(event(EventKind::DeploymentHeld, at).text(verdict)),
+        Record::Promoted { by, at } => Some(event(EventKind::DeploymentPromoted, at).by(by)),
         Record::HostRetried { host, by, at } => Some(event(EventKind::HostRetried, at).host(host).by(by)),
         Record::RollbackStarted { reason, at } => Some(event(EventKind::RollbackStarted, at).text(reason)),
         Record::Planned { .. }
@@ -468,6 +477,7 @@ fn event_of(id: DeploymentId, release: &ReleaseRef, record: &Record) -> Option<e
         | Record::Started { .. }
         | Record::BakeStarted { .. }
         | Record::BakePassed { .. }
+        | Record::JudgementPassed { .. }
         | Record::HostMoved { .. }
         | Record::DeadlinesLifted { .. }
         | Record::Ended { .. } => None,

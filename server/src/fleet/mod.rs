@@ -21,6 +21,7 @@ mod reports;
 mod requests;
 mod role;
 mod services;
+mod standby;
 mod state;
 #[cfg(test)]
 mod tests;

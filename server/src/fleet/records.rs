@@ -94,6 +94,9 @@ pub struct ServiceRecord {
     /// What was current before, the newest last; at most ten. A rollback takes the last one away, so
     /// that rolling back twice goes back twice and never to the release that was just left.
     pub history: Vec<Version>,
+    /// Until when former instances stand by on its hosts; `None` where none does.
+    #[serde(default)]
+    pub standby_until: Option<Timestamp>,
 }
 
 /// How many former releases of a service are remembered as goals of rollbacks.

@@ -11,11 +11,11 @@ use super::{
 use crate::store::Keyspace;
 use handover_model::{
     Duration, HostName, Labels, ReleaseRef, ServiceName, Share, Timestamp, Version,
-    config::{Batch, Manifest, Offline, OnFailure as Failure},
+    config::{Approve, Batch, Manifest, Offline, OnFailure as Failure, RolloutConfig, Strategy},
 };
 use handover_rollout::{
-    BatchSize, Deployment, FleetHost, HostState, OfflinePolicy, OnFailure, Plan, PlanError, RollingRequest,
-    rolling,
+    Assignment, BatchSize, BlueGreen, Deployment, FleetHost, HostState, OfflinePolicy, OnFailure, Plan,
+    PlanError, PlanRequest, Rolling, blue_green, flip_back, rolling,
 };
 use std::collections::BTreeSet;
 
@@ -52,24 +52,26 @@ impl State {
             return Err(Refusal::NoBundle(release));
         }
         let manifest = releases::parse(&stored.release.manifest)?;
-        let mut rolling_request = self.rolling_request(&release, &manifest, request.hosts.clone(), now);
+        let asked = self.plan_request(&release, &manifest, request.hosts.clone(), now);
         let purpose = if request.rollback {
-            // A rollback is never a slow roll-out: every host at once, and nothing is waited for afterwards.
-            rolling_request.batch = BatchSize::Percent(100);
-            rolling_request.max_in_flight = None;
-            rolling_request.order_by = None;
-            rolling_request.bake = Duration::ZERO;
             Purpose::Rollback
         } else if request.hosts.is_empty() || self.covers(&request.hosts, &manifest.hosts) {
             Purpose::Release
         } else {
             Purpose::NamedHosts
         };
-        let plan = match rolling(&rolling_request) {
+        // A rollback is never a slow roll-out: every host in one step, and nothing is waited for or kept afterwards.
+        let back =
+            PlanRequest { max_in_flight: None, order_by: None, keep_warm: Duration::ZERO, ..asked.clone() };
+        let plan_of = |asked: &PlanRequest| match purpose {
+            Purpose::Rollback => flip_back(&PlanRequest { force: asked.force, ..back.clone() }),
+            Purpose::Release | Purpose::NamedHosts | Purpose::CatchUp => plan_of(asked, &manifest.rollout),
+        };
+        let plan = match plan_of(&asked) {
             // Every host has it already, but it is not the service's current release (hosts got it by name): made
             // current by a deployment like any other.
             Err(PlanError::NothingToDo { .. }) if service.current.as_ref() != Some(&release.version) => {
-                rolling(&RollingRequest { force: true, ..rolling_request })
+                plan_of(&PlanRequest { force: true, ..asked })
             }
             plan => plan,
         };
@@ -88,8 +90,8 @@ impl State {
             return Err(Refusal::NoBundle(release.clone()));
         }
         let manifest = releases::parse(&stored.release.manifest)?;
-        let request = self.rolling_request(release, &manifest, hosts.clone(), now);
-        rolling(&request).map_err(|error| Refusal::no_plan(&error))
+        let request = self.plan_request(release, &manifest, hosts.clone(), now);
+        plan_of(&request, &manifest.rollout).map_err(|error| Refusal::no_plan(&error))
     }
 
     fn rollback_version(
@@ -138,33 +140,32 @@ impl State {
             .all(|(name, host)| hosts.contains(name) || !Self::chosen(asked, &host.record.labels))
     }
 
-    fn rolling_request(
+    fn plan_request(
         &self,
         release: &ReleaseRef,
         manifest: &Manifest,
         only: BTreeSet<HostName>,
         now: Timestamp,
-    ) -> RollingRequest {
+    ) -> PlanRequest {
         let rollout = &manifest.rollout;
-        let fleet_host = |(name, host): (&HostName, &Host)| FleetHost {
-            host: name.clone(),
-            labels: host.record.labels.clone(),
-            cordoned: host.record.cordoned,
-            online: self.reachable(host, now),
-            runs: host.assignments.get(&release.service).and_then(|record| record.assignment.main()).cloned(),
+        let fleet_host = |(name, host): (&HostName, &Host)| {
+            let assignment = host.assignments.get(&release.service).map(|record| &record.assignment);
+            FleetHost {
+                host: name.clone(),
+                labels: host.record.labels.clone(),
+                cordoned: host.record.cordoned,
+                online: self.reachable(host, now),
+                runs: assignment.and_then(Assignment::main).cloned(),
+                standby: assignment.and_then(Assignment::standby).cloned(),
+            }
         };
-        RollingRequest {
+        PlanRequest {
             service: release.service.clone(),
             release: release.clone(),
             labels: manifest.hosts.clone(),
             only,
             hosts: self.hosts.iter().map(fleet_host).collect(),
-            batch: match rollout.batch {
-                Batch::Hosts(number) => BatchSize::Hosts(number),
-                Batch::Percent(percent) => BatchSize::Percent(percent),
-            },
             order_by: rollout.order_by.clone(),
-            bake: rollout.bake,
             max_in_flight: rollout.max_in_flight.map(BatchSize::Hosts),
             failures_allowed: rollout.failures_allowed,
             on_failure: match rollout.on_failure {
@@ -179,6 +180,7 @@ impl State {
             ready_deadline: manifest.readiness.deadline + FETCHING,
             flip_deadline: rollout.flip_deadline,
             retire_deadline: manifest.drain.queue_deadline + manifest.drain.deadline + SLACK,
+            keep_warm: rollout.keep_warm,
             force: false,
         }
     }
@@ -297,11 +299,13 @@ impl State {
         let release = ReleaseRef { service: service.clone(), version: current };
         let stored = self.release(&release)?;
         let plan = releases::parse(&stored.release.manifest).and_then(|manifest| {
-            let mut request = self.rolling_request(&release, &manifest, behind, now);
-            // Nobody watches: a failure must neither hold the service's deployments up nor ask for a person.
+            let mut request = self.plan_request(&release, &manifest, behind, now);
+            // Nobody watches: a failure must neither hold the service's deployments up nor ask for a person. And what
+            // these hosts ran is of no use any more.
             request.on_failure = OnFailure::RollBack;
             request.offline = OfflinePolicy::Skip;
-            rolling(&request).map_err(|error| Refusal::no_plan(&error))
+            request.keep_warm = Duration::ZERO;
+            rolling(&request, batches(&manifest.rollout)).map_err(|error| Refusal::no_plan(&error))
         });
         match plan {
             Ok(plan) => self.begin(&plan, Purpose::CatchUp, CATCH_UP, "", now, effects).map(|_| ()),
@@ -311,6 +315,25 @@ impl State {
             }
         }
     }
+}
+
+/// The plan of the manifest's strategy.
+fn plan_of(request: &PlanRequest, rollout: &RolloutConfig) -> Result<Plan, PlanError> {
+    match rollout.strategy {
+        Strategy::Rolling => rolling(request, batches(rollout)),
+        Strategy::BlueGreen => {
+            let approval = rollout.approve == Approve::Manual;
+            blue_green(request, BlueGreen { bake: rollout.bake, approval })
+        }
+    }
+}
+
+fn batches(rollout: &RolloutConfig) -> Rolling {
+    let batch = match rollout.batch {
+        Batch::Hosts(number) => BatchSize::Hosts(number),
+        Batch::Percent(percent) => BatchSize::Percent(percent),
+    };
+    Rolling { batch, bake: rollout.bake }
 }
 
 /// The service's current release is `version` now.

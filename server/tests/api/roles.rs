@@ -80,6 +80,7 @@ async fn about(
                     v1::ControlDeploymentRequest { id, service: service.into(), ..Default::default() };
                 let answer = match method {
                     "PauseDeployment" => client.pause_deployment(request).await,
+                    "PromoteDeployment" => client.promote_deployment(request).await,
                     "ResumeDeployment" => client.resume_deployment(request).await,
                     _ => client.retry_deployment(request).await,
                 };

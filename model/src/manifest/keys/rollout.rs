@@ -5,18 +5,28 @@ use super::{
     Durations, Either, Integers, Key, Percents, Table, Text, Words, key,
     process::{HOUR, MOMENT},
 };
-use crate::manifest::{MAX_DEADLINE, Offline, OnFailure};
+use crate::manifest::{Approve, MAX_DEADLINE, Offline, OnFailure, Strategy};
 use std::time::Duration;
 
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 const MOST_HOSTS: u32 = 1_000_000;
 const LABEL_KEY: Text =
     Text { what: "a label's key", pattern: r"^[A-Za-z0-9._-]{1,63}$", placeholders: false };
 
+pub(crate) const STRATEGY: Key<Words<Strategy>> = key(
+    "strategy",
+    Words(&[
+        ("rolling", Strategy::Rolling, "batch after batch, each host fully"),
+        ("blue-green", Strategy::BlueGreen, "hidden on every host, then all flip in one step"),
+    ]),
+    Default("\"rolling\""),
+    "In which way the release comes to the hosts.",
+);
 pub(crate) const BATCH: Key<Either<Integers<u32>, Percents>> = key(
     "batch",
     Either(Integers(1, MOST_HOSTS), Percents(1, 100)),
     Default("1"),
-    "Hosts of one batch, by number or as a part of the service's hosts, rounded up.",
+    "Hosts of one batch, by number or as a part of the service's hosts, rounded up. With `strategy = \"rolling\"`.",
 );
 pub(crate) const ORDER_BY: Key<Text> = key(
     "order_by",
@@ -27,8 +37,8 @@ pub(crate) const ORDER_BY: Key<Text> = key(
 pub(crate) const MAX_IN_FLIGHT: Key<Integers<u32>> = key(
     "max_in_flight",
     Integers(1, MOST_HOSTS),
-    Otherwise("the whole batch"),
-    "Hosts of a batch that are changed at once.",
+    Otherwise("the whole batch; all hosts with `strategy = \"blue-green\"`"),
+    "Hosts of a batch that are changed at once; with `strategy = \"blue-green\"`, that start at once.",
 );
 pub(crate) const FAILURES_ALLOWED: Key<Integers<u32>> = key(
     "failures_allowed",
@@ -41,6 +51,25 @@ pub(crate) const BAKE: Key<Durations> = key(
     Durations(Duration::ZERO, MAX_DEADLINE),
     Default("\"10s\""),
     "How long each batch must stay healthy before the next. Meanwhile the old instances still run.",
+);
+pub(crate) const APPROVE: Key<Words<Approve>> = key(
+    "approve",
+    Words(&[
+        ("auto", Approve::Auto, "its readiness on every host lets it flip"),
+        (
+            "manual",
+            Approve::Manual,
+            "a person does, with `handover promote`; the old release serves meanwhile",
+        ),
+    ]),
+    Default("\"auto\""),
+    "Who lets a release flip that is ready on every host, with `strategy = \"blue-green\"`.",
+);
+pub(crate) const KEEP_WARM: Key<Durations> = key(
+    "keep_warm",
+    Durations(Duration::ZERO, WEEK),
+    Default("\"0s\""),
+    "How long the old instances stand by after a deployment, or until the next one: then a rollback starts nothing. Not at all with `0s`.",
 );
 pub(crate) const ON_FAILURE: Key<Words<OnFailure>> = key(
     "on_failure",
@@ -78,11 +107,14 @@ pub(crate) const ROLLOUT: Table = Table {
     name: "rollout",
     meaning: "How a new release is carried to the hosts, where the operator says nothing else at the deployment.",
     keys: &[
+        &STRATEGY,
         &BATCH,
         &ORDER_BY,
         &MAX_IN_FLIGHT,
         &FAILURES_ALLOWED,
         &BAKE,
+        &APPROVE,
+        &KEEP_WARM,
         &ON_FAILURE,
         &OFFLINE,
         &OFFLINE_DEADLINE,

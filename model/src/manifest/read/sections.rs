@@ -77,6 +77,7 @@ impl Reader<'_, '_> {
 
     pub(super) fn rollout(&mut self, section: &Section<'_>) -> RolloutConfig {
         let default = RolloutConfig::default();
+        let strategy = section.choice(&rollout::STRATEGY, self.problems).unwrap_or(default.strategy);
         let batch = section.get(&rollout::BATCH).and_then(|value| self.batch(&value));
         let order_by = section.get(&rollout::ORDER_BY).and_then(|value| {
             value.parsed(self.problems, |text| Label::new(text, "").map(|label| label.key))
@@ -84,6 +85,8 @@ impl Reader<'_, '_> {
         let max_in_flight = section.integer(&rollout::MAX_IN_FLIGHT, self.problems);
         let failures_allowed = section.integer(&rollout::FAILURES_ALLOWED, self.problems).unwrap_or(0);
         let bake = section.duration(&rollout::BAKE, default.bake, self.problems);
+        let approve = section.choice(&rollout::APPROVE, self.problems).unwrap_or(default.approve);
+        let keep_warm = section.duration(&rollout::KEEP_WARM, default.keep_warm, self.problems);
         let on_failure = section.choice(&rollout::ON_FAILURE, self.problems).unwrap_or(default.on_failure);
         let offline = section.choice(&rollout::OFFLINE, self.problems).unwrap_or(default.offline);
         let offline_deadline =
@@ -91,6 +94,9 @@ impl Reader<'_, '_> {
         let flip_deadline = section.duration(&rollout::FLIP_DEADLINE, default.flip_deadline, self.problems);
         section.refuse_unknown(self.problems);
         RolloutConfig {
+            strategy,
+            approve,
+            keep_warm,
             batch: batch.unwrap_or(default.batch),
             order_by,
             max_in_flight,

@@ -65,7 +65,7 @@ fn pending(number: usize, stage: u32) -> DeploymentHost {
 }
 
 fn deployment(hosts: Vec<DeploymentHost>, stages: u32, stage: u32) -> Deployment {
-    let planned = PlanStage { hosts: Vec::new(), share: 10_000, bake_millis: 30_000 };
+    let planned = PlanStage { share: 10_000, bake_millis: 30_000, ..PlanStage::default() };
     Deployment {
         id: 7,
         service: "web".into(),

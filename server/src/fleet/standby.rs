@@ -1,0 +1,69 @@
+//! What stands by after a deployment: former instances that are kept hidden, so that going back to them is one flip.
+//!
+//! They belong to their service, not to the deployment, which has ended: for a time, or until the next deployment orders
+//! the hosts something else.
+
+use super::{effects::Effects, records::ServiceRecord, refusal::Refusal, state::State};
+use crate::store::Keyspace;
+use handover_model::{HostName, ServiceName, Timestamp};
+use handover_rollout::{Assignment, Deployment, HostState};
+
+impl State {
+    /// The services whose time of standing by runs, and until when. One with a deployment waits for its end.
+    pub(super) fn standbys(&self) -> impl Iterator<Item = (&ServiceName, Timestamp)> {
+        self.services.iter().filter_map(|(service, record)| {
+            let until = record.standby_until?;
+            self.live_of(service).is_none().then_some((service, until))
+        })
+    }
+
+    /// After a deployment: its old instances stand by from now on, where it leaves any.
+    pub(super) fn keep_standbys(
+        &mut self,
+        engine: &Deployment,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let kept = engine.hosts().any(|view| matches!(view.state, HostState::Done { standby: true, .. }));
+        if !kept {
+            return Ok(());
+        }
+        let service = engine.service().clone();
+        let record = self.services.entry(service.clone()).or_default();
+        record.standby_until = Some(now + engine.plan().policy.keep_warm);
+        write(&service, record, effects)
+    }
+
+    /// What has stood by long enough is taken out.
+    pub(super) fn end_standbys(&mut self, now: Timestamp, effects: &mut Effects) -> Result<(), Refusal> {
+        let over: Vec<ServiceName> =
+            self.standbys().filter(|(_, until)| *until <= now).map(|(service, _)| service.clone()).collect();
+        for service in over {
+            for (host, assignment) in self.with_standby(&service) {
+                tracing::info!(%service, %host, "the former instance has stood by long enough and ends");
+                self.assign(&host, &service, assignment, effects)?;
+            }
+            if let Some(record) = self.services.get_mut(&service) {
+                record.standby_until = None;
+                write(&service, record, effects)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The hosts on which something of the service stands by, and what is ordered there without it.
+    fn with_standby(&self, service: &ServiceName) -> Vec<(HostName, Assignment)> {
+        let without = |assignment: &Assignment| {
+            let (main, _) = (assignment.main()?, assignment.standby()?);
+            Some(Assignment(vec![main.clone()]))
+        };
+        let of_host = |host: &super::state::Host| without(&host.assignments.get(service)?.assignment);
+        self.hosts.iter().filter_map(|(name, host)| Some((name.clone(), of_host(host)?))).collect()
+    }
+}
+
+fn write(service: &ServiceName, record: &ServiceRecord, effects: &mut Effects) -> Result<(), Refusal> {
+    effects.put(Keyspace::Services, service.as_str().as_bytes().to_vec(), record)?;
+    effects.changed = true;
+    Ok(())
+}

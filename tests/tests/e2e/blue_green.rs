@@ -1,0 +1,130 @@
+//! Blue-green deployments under load, and the way back to what stands by.
+
+use handover_tests::{
+    fleet::{Fleet, Sample, Traffic, UP},
+    process::wait_until,
+};
+
+const GREEN: &str = "strategy = \"blue-green\"\nbake = \"200ms\"";
+
+fn green(version: &str, more: &str) -> Sample {
+    Sample::new(version).rollout(&format!("{GREEN}\n{more}"))
+}
+
+/// The main processes on each host.
+fn pids(fleet: &Fleet) -> Vec<Vec<i32>> {
+    let of_host = |agent: &handover_tests::fleet::Agent| {
+        let mut pids = agent.pids();
+        pids.sort_unstable();
+        pids
+    };
+    fleet.agents.iter().map(of_host).collect()
+}
+
+#[test]
+fn five_hosts_flip_in_one_step_and_go_back_to_processes_that_never_ended() {
+    let fleet = Fleet::of(5);
+    fleet.push(&green("v1", "keep_warm = \"10m\""));
+    fleet.deploy("v1").expect(0);
+    let first = pids(&fleet);
+    let traffic = Traffic::on(&fleet);
+    fleet.push(&green("v2", "keep_warm = \"10m\""));
+    let done = fleet.deploy("v2").expect(0);
+    let plan = &done.last()["plan"];
+    assert_eq!((&plan["stages"][0]["share"], &plan["stages"][1]["at_once"]), (&0.into(), &true.into()));
+    assert_eq!(fleet.versions(), ["v2"; 5]);
+    let both = pids(&fleet);
+    assert!(both.iter().zip(&first).all(|(both, first)| both.len() == 2 && both.contains(&first[0])));
+
+    let back = fleet.cli().run(["rollback", "web", "--yes", "--json"]).expect(0);
+    assert_eq!(back.last()["plan"]["stages"].as_array().unwrap().len(), 1);
+    assert_eq!(fleet.versions(), ["v1"; 5]);
+    traffic.stop().assert_no_failures();
+    assert_eq!(pids(&fleet), first, "something was started for the rollback, or left behind");
+}
+
+#[test]
+fn nobody_sees_a_release_that_does_not_get_ready_on_one_of_the_hosts() {
+    let fleet = Fleet::of(3);
+    fleet.push(&green("v1", ""));
+    fleet.deploy("v1").expect(0);
+    let traffic = Traffic::on(&fleet);
+    // Ready on all hosts but that of this address.
+    let unready = fleet.agents[1].address;
+    let readiness = format!(
+        "kind = \"exec\"\ncommand = [\"/bin/sh\", \"-c\", \"[ \\\"$ADDRESS\\\" != {unready} ]\"]\ninterval = \"50ms\"\ndeadline = \"3s\""
+    );
+    let broken = green("v2", "").readiness(&readiness).more("[environment]\nADDRESS = \"{host.address}\"");
+    fleet.push(&broken);
+    let done = fleet.deploy("v2").expect(3);
+    let reason = done.last()["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains(&fleet.agents[1].host) && reason.contains("was not ready"), "{reason}");
+    let seen = traffic.stop();
+    seen.assert_no_failures();
+    assert!(seen.first_answer_of("v2").is_none(), "somebody saw the release");
+}
+
+#[test]
+fn a_release_waits_for_its_promotion_over_a_crash_of_the_server() {
+    let mut fleet = Fleet::of(2);
+    fleet.push(&green("v1", ""));
+    fleet.deploy("v1").expect(0);
+    let traffic = Traffic::on(&fleet);
+    fleet.push(&green("v2", "approve = \"manual\""));
+    let waits = fleet.deploy("v2").expect(4);
+    assert_eq!(waits.last()["state"], "waits to be promoted");
+    assert!(waits.last()["waiting"]["then"].as_str().unwrap().contains("handover promote web"));
+    assert_eq!(fleet.versions(), ["v1", "v1"]);
+    fleet.server.kill();
+    fleet.server.restart();
+    fleet.online(2);
+    assert_eq!(fleet.versions(), ["v1", "v1"]);
+    let promoted = fleet.cli().run(["promote", "web", "--json"]).expect(0);
+    assert_eq!(promoted.last()["state"], "succeeded");
+    assert_eq!(fleet.versions(), ["v2", "v2"]);
+    // A second time there is nothing to promote, and that is said and no failure.
+    let again = fleet.cli().run(["promote", "web"]);
+    assert!(again.code != 0 && again.stderr.contains("has ended"), "{again:?}");
+    traffic.stop().assert_no_failures();
+}
+
+#[test]
+fn what_stands_by_ends_when_its_time_is_over_and_a_rollback_starts_it_again() {
+    let fleet = Fleet::of(2);
+    fleet.push(&green("v1", ""));
+    fleet.deploy("v1").expect(0);
+    let traffic = Traffic::on(&fleet);
+    fleet.push(&green("v2", "keep_warm = \"2s\""));
+    fleet.deploy("v2").expect(0);
+    assert!(pids(&fleet).iter().all(|pids| pids.len() == 2), "{:?}", pids(&fleet));
+    wait_until(UP, "the former instances to end", || pids(&fleet).iter().all(|pids| pids.len() == 1));
+    assert_eq!(fleet.versions(), ["v2", "v2"]);
+    fleet.cli().run(["rollback", "web", "--yes", "--json"]).expect(0);
+    assert_eq!(fleet.versions(), ["v1", "v1"]);
+    traffic.stop().assert_no_failures();
+}
+
+#[test]
+fn agents_and_server_killed_while_old_instances_stand_by_lose_neither_of_both() {
+    let mut fleet = Fleet::of(2);
+    fleet.push(&green("v1", "keep_warm = \"10m\""));
+    fleet.deploy("v1").expect(0);
+    let first = pids(&fleet);
+    let traffic = Traffic::on(&fleet);
+    fleet.push(&green("v2", "keep_warm = \"10m\""));
+    fleet.deploy("v2").expect(0);
+    fleet.server.kill();
+    for agent in &mut fleet.agents {
+        agent.kill();
+    }
+    for agent in &mut fleet.agents {
+        agent.start();
+    }
+    fleet.server.restart();
+    fleet.online(2);
+    assert_eq!(fleet.versions(), ["v2", "v2"]);
+    fleet.cli().run(["rollback", "web", "--yes", "--json"]).expect(0);
+    assert_eq!(fleet.versions(), ["v1", "v1"]);
+    assert_eq!(pids(&fleet), first, "the standby was started again");
+    traffic.stop().assert_no_failures();
+}

@@ -3,6 +3,7 @@
 use crate::{
     bundles::Bundles,
     config::AgentConfig,
+    disks::Disks,
     facts::{self, Facts},
     instance::process::boot_id,
     logs::LogRequests,
@@ -56,7 +57,8 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     let metrics_at = endpoint.as_ref().map(|endpoint| format!(", metrics on {}", endpoint.address()));
     let bundles = Bundles::new(config.releases(), config.fetching(), channel);
     bundles.sweep()?;
-    let supervisor = Supervisor::adopt(Arc::clone(&config), bundles, reports).await?;
+    let disks = Disks::of(&config);
+    let supervisor = Supervisor::adopt(Arc::clone(&config), disks.clone(), bundles, reports).await?;
     let boot_id = boot_id()?;
     let hello = Hello {
         place: facts::place(&boot_id, &lock)?,
@@ -78,12 +80,13 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
             reports: seen.clone(),
             server: connected.clone(),
             pulse: pulse.clone(),
+            disks: disks.clone(),
         };
         tokio::spawn(endpoint.serve(Arc::new(vitals), stop.clone()).in_current_span());
     }
     let session = Session {
         hello,
-        facts: Facts::of(&config.state, supervisor.containment()),
+        facts: Facts::of(disks, supervisor.containment()),
         reports: seen,
         offers,
         server,

@@ -52,8 +52,19 @@ impl Operators {
     /// The service of this server.
     #[must_use]
     pub fn new(context: &Context) -> Self {
-        let Context { fleet: _, bundles, backups, ca, fleet_name, address, limits, started, logs, stop } =
-            context.clone();
+        let Context {
+            fleet: _,
+            bundles,
+            backups,
+            ca,
+            agent_life: _,
+            fleet_name,
+            address,
+            limits,
+            started,
+            logs,
+            stop,
+        } = context.clone();
         Self { bundles, backups, limits, logs, ca, fleet_name, address, started, stop }
     }
 
@@ -510,9 +521,10 @@ impl OperatorService for Operators {
 
 /// What is to be changed in a host, in words.
 fn wanted(change: &HostChange) -> String {
-    let HostChange { set, remove, cordoned } = change;
+    let HostChange { set, remove, cordoned, acknowledge_clone } = change;
     let set = set.iter().map(|(key, value)| format!("{key}={value}"));
     let remove = remove.iter().map(|key| format!("{key}-"));
     let cordoned = cordoned.iter().map(|cordoned| if *cordoned { "cordon" } else { "uncordon" }.to_owned());
-    set.chain(remove).chain(cordoned).collect::<Vec<_>>().join(" ")
+    let copy = acknowledge_clone.then(|| "acknowledge".to_owned());
+    set.chain(remove).chain(cordoned).chain(copy).collect::<Vec<_>>().join(" ")
 }

@@ -100,15 +100,6 @@ impl Agent {
         super::metrics_address(&self.log())
     }
 
-    /// Starts it (again) with more variables in its environment.
-    pub fn start_with(&mut self, environment: &[(&str, &str)]) {
-        self.kill();
-        let mut command = Command::new(binary("handover-agent"));
-        command.args(["run", "--config"]).arg(self.folder.join("agent.toml"));
-        command.envs(environment.iter().copied()).stdin(Stdio::null());
-        self.process = Some(Running::start_command(&self.folder, "agent", command));
-    }
-
     /// What its journal says of each instance.
     #[must_use]
     pub fn instances(&self) -> Vec<Value> {

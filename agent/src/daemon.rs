@@ -18,7 +18,7 @@ use handover_identity::ServerAddress;
 use handover_model::HostReport;
 use handover_proto::v1::Hello;
 use handover_telemetry::Endpoint;
-use std::{error::Error, fs::File, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, fs::File, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -112,7 +112,9 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     let mut manager = ServiceManager::of_this_process();
     manager.ready(status()).await;
     let watching = tokio::spawn(manager.watch(pulse, status));
-    eprintln!(
+    // Standard error may be a file on a disk that is full: that is no reason not to run.
+    let _ = writeln!(
+        std::io::stderr(),
         "handover-agent ready: host {}, server {}{}",
         config.name,
         config.server,

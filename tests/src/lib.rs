@@ -15,3 +15,4 @@ pub mod http;
 pub mod load;
 pub mod manager;
 pub mod process;
+pub mod small_disk;

@@ -13,6 +13,7 @@ mod events;
 mod examples;
 mod failures;
 mod full_disk;
+mod host_disk;
 mod hosts;
 mod logs;
 mod refusals;

@@ -226,10 +226,15 @@ impl Bundles {
             Err(error @ FetchError::NoRoom { .. }) => {
                 match bundles.prune_to(0) {
                     Ok(()) => {}
-                    Err(why) => tracing::warn!(error = &why as &dyn std::error::Error, "old releases cannot be removed"),
+                    Err(why) => tracing::warn!(
+                        error = &why as &dyn std::error::Error,
+                        "old releases cannot be removed"
+                    ),
                 }
                 // What is said is what is there now.
-                bundles.room(&wanted).inspect_err(|_| tracing::debug!(error = &error as &dyn std::error::Error))
+                bundles
+                    .room(&wanted)
+                    .inspect_err(|_| tracing::debug!(error = &error as &dyn std::error::Error))
             }
             other => other,
         });

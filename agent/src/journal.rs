@@ -160,7 +160,10 @@ impl Journal {
 
     fn slot(&self, kind: &str, name: &str) -> Slot {
         let file = format!("{name}.json");
-        Slot { path: self.folder.join(kind).join(&file), spare: self.folder.join("spare").join(kind).join(file) }
+        Slot {
+            path: self.folder.join(kind).join(&file),
+            spare: self.folder.join("spare").join(kind).join(file),
+        }
     }
 
     fn write(
@@ -171,16 +174,20 @@ impl Journal {
     ) -> Result<(), NotWritten> {
         let text = serde_json::to_vec(value).map_err(io::Error::other);
         let written = text.and_then(|text| slot::replace(path, spare, &text));
-        self.disks.note(written.map_err(|source| NotWritten { what: what(), folder: self.folder.clone(), source }))
+        self.disks.note(written.map_err(|source| NotWritten {
+            what: what(),
+            folder: self.folder.clone(),
+            source,
+        }))
     }
 
-    fn strike(
-        &self,
-        Slot { path, spare }: &Slot,
-        what: impl FnOnce() -> String,
-    ) -> Result<(), NotWritten> {
+    fn strike(&self, Slot { path, spare }: &Slot, what: impl FnOnce() -> String) -> Result<(), NotWritten> {
         let struck = slot::remove(path, spare);
-        self.disks.note(struck.map_err(|source| NotWritten { what: what(), folder: self.folder.clone(), source }))
+        self.disks.note(struck.map_err(|source| NotWritten {
+            what: what(),
+            folder: self.folder.clone(),
+            source,
+        }))
     }
 }
 

@@ -169,7 +169,8 @@ async fn doctor(args: DoctorArgs) -> Done {
         (None, Some(config)) => Some(config.server.parse()?),
         (given, _) => given,
     };
-    let folder = |own: fn(AgentConfig) -> PathBuf, usual: &str| config.clone().map_or_else(|| usual.into(), own);
+    let folder =
+        |own: fn(AgentConfig) -> PathBuf, usual: &str| config.clone().map_or_else(|| usual.into(), own);
     let state = args.state.unwrap_or_else(|| folder(|config| config.state, "/var/lib/handover"));
     let logs = folder(|config| config.logs, "/var/log/handover");
     let runtime = folder(|config| config.runtime, "/run/handover");

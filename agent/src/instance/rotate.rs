@@ -112,7 +112,8 @@ fn keep_head(path: &Path, log: &mut File, head: u64, keep: u32) -> io::Result<Op
         match set_aside(path, log, head, keep) {
             Ok(older) => return Ok(Some(older)),
             Err(error) if is_full(&error) => {
-                let oldest = (1..=keep).rev().map(|number| generation(path, number)).find(|file| file.exists());
+                let oldest =
+                    (1..=keep).rev().map(|number| generation(path, number)).find(|file| file.exists());
                 let Some(oldest) = oldest else {
                     tracing::warn!(file = %path.display(), bytes = head, "the disk is full: the head of the log is given up");
                     return Ok(None);

@@ -88,7 +88,8 @@ impl Supervisor {
     pub(super) fn wait_for_room(&mut self, id: &InstanceId, reason: String) {
         self.lives += 1;
         let Some(instance) = self.instances.get_mut(id) else { return };
-        let was_told = matches!(&instance.state, State::BackingOff(BackingOff { reason: told, .. }) if *told == reason);
+        let was_told =
+            matches!(&instance.state, State::BackingOff(BackingOff { reason: told, .. }) if *told == reason);
         if !was_told {
             tracing::warn!(instance = %id, reason, "waits for room");
         }

@@ -69,26 +69,24 @@ fn serves_all_the_while(fleet: &Fleet, disk: &SmallDisk) {
     assert!(told(fleet, "handover_agent_disk_size_bytes", &[("folder", "state")]) >= SIZE as f64);
 
     // There is room for the archive, and not for the files: refused before a byte is fetched.
-    let fetched = fleet.agents[0].log().matches("fetching").count();
     fleet.push(&Sample::new("v2"));
     let done = fleet.deploy("v2").expect(3).last();
     let reason = done["reason"].as_str().unwrap().to_owned();
-    for part in [&fleet.agents[0].host, "host-a/state/releases", "has no room", "unpacked", "are free", "make room"] {
+    for part in
+        [&fleet.agents[0].host, "host-a/state/releases", "has no room", "unpacked", "are free", "make room"]
+    {
         assert!(reason.contains(part), "{part}: {reason}");
     }
     assert!(explained(&fleet.cli(), "d2").contains("has no room for bundle"));
     assert_eq!((count(fleet, "fetching"), count(fleet, "releases")), (0, 1), "something is left of it");
-    assert_eq!(fleet.agents[0].log().matches("fetching").count(), fetched);
 
     // Full to the last byte: not even that an instance is wanted can be written down. It is not begun.
     disk.fill();
     until_noted(fleet, "its disk is full: ");
     fleet.push(&Sample::new("v3").rollout("on_failure = \"pause\"\nbake = \"200ms\""));
-    let paused = fleet.deploy("v3").expect(4).last();
-    assert!(paused["reason"].as_str().unwrap_or_default().contains("make room") || {
-        let status = fleet.cli().run(["status", "web"]);
-        status.stdout.contains("make room")
-    }, "{paused}");
+    assert_eq!(fleet.deploy("v3").expect(4).last()["state"], "paused");
+    let status = fleet.cli().run(["status", "web"]).stdout;
+    assert!(status.contains("cannot be written down") && status.contains("make room"), "{status}");
     assert!(explained(&fleet.cli(), "d3").contains("make room"));
     until_noted(fleet, "its agent cannot write down what it does (");
     assert!(shown(fleet)["facts"]["unwritten"]["what"].as_str().unwrap().contains("host-a/state/agent"));
@@ -98,6 +96,7 @@ fn serves_all_the_while(fleet: &Fleet, disk: &SmallDisk) {
     let said = |fleet: &Fleet| fleet.agents[0].log().matches("cannot be written down (").count();
     traffic.go_on_for(5_000);
     assert_eq!(said(fleet), 1, "a flood: {}", fleet.agents[0].log());
+    assert!(fleet.agents[0].log().matches("ERROR").count() <= 2, "a flood: {}", fleet.agents[0].log());
     assert_eq!((fleet.agents[0].pids(), fleet.versions()), (pids, vec!["v1".to_owned()]));
     traffic.stop().assert_no_failures();
 }
@@ -142,8 +141,6 @@ fn a_host_whose_disk_is_full_serves_on_begins_nothing_says_so_and_goes_on_once_t
     // An agent that is started on a full disk takes over what runs, and does not fall.
     disk.fill();
     let pids = fleet.agents[0].pids();
-    let log = fleet.path("host-a/agent.toml");
-    assert!(log.exists());
     fleet.agents[0].kill();
     fleet.agents[0].start();
     wait_until(UP, "a session", || fleet.agents[0].log().contains("session server="));

@@ -200,7 +200,8 @@ fn a_host_that_returns_after_two_releases_catches_up_by_itself() {
 
 /// A host that was removed in the middle of its own change: the deployment goes on with the next one.
 #[test]
-fn a_host_that_returns_when_the_releases_between_are_pruned_and_its_target_is_many_revisions_old_catches_up() {
+fn a_host_that_returns_when_the_releases_between_are_pruned_and_its_target_is_many_revisions_old_catches_up()
+{
     let mut fleet = Fleet::of(2);
     let release = |version: &str| Sample::new(version).rollout("bake = \"100ms\"\noffline = \"skip\"");
     fleet.push(&release("v1"));
@@ -227,9 +228,11 @@ fn a_host_that_returns_when_the_releases_between_are_pruned_and_its_target_is_ma
     fleet.agents[1].start();
     fleet.until_versions(&["v8", "v8"]);
     wait_until(UP, "the old instance to be gone", || {
-        shown(&fleet, &away)["instances"].as_array().unwrap().iter().all(|instance| {
-            instance["version"] == "v8" || instance["phase"] == "exited"
-        })
+        shown(&fleet, &away)["instances"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|instance| instance["version"] == "v8" || instance["phase"] == "exited")
     });
     traffic.stop().assert_no_failures();
     assert_eq!(shown(&fleet, &away)["assignments"][0]["outdated"], "");

@@ -3,7 +3,7 @@
 //! It starts a real server, a real agent and real programs, on loopback addresses only, and ends all of them. Ratios
 //! compare things that were measured within the same second, in turns, since the machine does other work as well.
 //!
-//! Exit codes: 0 every bound is kept; 1 one is not, or the run was too noisy to tell; 2 it could not be measured.
+//! Exit codes: 0 every bound is kept; 1 one is not; 2 it could not be measured.
 
 mod alone;
 mod cores;
@@ -54,7 +54,7 @@ struct Effort {
 
 impl Effort {
     /// About six minutes in all.
-    const WHOLE: Self = Self { trials: 16, rounds: 24, turn_millis: 100, deployments: 20, flips: 1000 };
+    const WHOLE: Self = Self { trials: 32, rounds: 12, turn_millis: 100, deployments: 20, flips: 1000 };
     /// About ten seconds.
     const QUICK: Self = Self { trials: 3, rounds: 4, turn_millis: 50, deployments: 3, flips: 50 };
 }

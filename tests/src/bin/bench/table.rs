@@ -1,4 +1,4 @@
-//! The table that is printed: figures, their bounds, whether those are kept, or whether the run was too noisy to say.
+//! The table that is printed: figures, their bounds, whether those are kept, and how sure that is.
 
 use crate::{machine::Machine, spread::Spread};
 use serde_json::{Value, json};
@@ -18,18 +18,18 @@ pub(crate) enum Bound {
 pub(crate) enum Verdict {
     /// The whole interval of the median keeps it.
     Within,
-    /// None of the interval keeps it, or there is no figure.
+    /// The median keeps it, and its interval reaches beyond: another run may find otherwise.
+    Barely,
+    /// The median does not keep it, or there is none.
     Outside,
-    /// The interval lies on both sides.
-    NotSettled,
 }
 
 impl Verdict {
     fn words(self) -> &'static str {
         match self {
             Self::Within => "within",
+            Self::Barely => "within, its interval is not",
             Self::Outside => "OUTSIDE",
-            Self::NotSettled => "NOT SETTLED",
         }
     }
 }
@@ -59,11 +59,14 @@ impl Line {
         if self.bound == Bound::None {
             return None;
         }
-        let Some(Spread { interval: (low, high), .. }) = self.spread else { return Some(Verdict::Outside) };
-        Some(match (self.bound.keeps(low), self.bound.keeps(high)) {
+        let Some(Spread { median, interval: (low, high), .. }) = self.spread else {
+            return Some(Verdict::Outside);
+        };
+        let keeps = |figure| self.bound.keeps(figure);
+        Some(match (keeps(median), keeps(low) && keeps(high)) {
             (true, true) => Verdict::Within,
-            (false, false) => Verdict::Outside,
-            (true, false) | (false, true) => Verdict::NotSettled,
+            (true, false) => Verdict::Barely,
+            (false, _) => Verdict::Outside,
         })
     }
 }
@@ -104,9 +107,9 @@ impl Table {
         self.sections.iter().flat_map(|(_, lines)| lines)
     }
 
-    /// Every bound is kept.
+    /// Every median keeps its bound.
     pub(crate) fn kept(&self) -> bool {
-        self.lines().all(|line| matches!(line.verdict(), None | Some(Verdict::Within)))
+        self.lines().all(|line| line.verdict() != Some(Verdict::Outside))
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -192,20 +195,21 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_of_the_median_decides_whether_a_bound_is_kept() {
+    fn the_median_decides_whether_a_bound_is_kept_and_its_interval_how_sure_that_is() {
         for (bound, figures, verdict) in [
             (Bound::AtLeast(0.98), &[0.98, 0.99, 2.0][..], Some(Verdict::Within)),
-            (Bound::AtLeast(0.98), &[0.5, 0.99, 2.0], Some(Verdict::NotSettled)),
+            (Bound::AtLeast(0.98), &[0.5, 0.99, 2.0], Some(Verdict::Barely)),
+            (Bound::AtLeast(0.98), &[0.5, 0.97, 2.0], Some(Verdict::Outside)),
             (Bound::AtLeast(0.98), &[0.979, 0.9], Some(Verdict::Outside)),
             (Bound::AtMost(1.05), &[1.05], Some(Verdict::Within)),
             (Bound::AtMost(1.05), &[1.0501], Some(Verdict::Outside)),
-            (Bound::AtMost(1.05), &[1.0, 1.0, 1.1], Some(Verdict::NotSettled)),
+            (Bound::AtMost(1.05), &[1.0, 1.0, 1.1], Some(Verdict::Barely)),
             (Bound::AtMost(1.05), &[], Some(Verdict::Outside)),
             (Bound::None, &[9.0], None),
         ] {
             let table = table(bound, figures);
             assert_eq!(table.lines().next().unwrap().verdict(), verdict, "{table}");
-            let kept = matches!(verdict, None | Some(Verdict::Within));
+            let kept = verdict != Some(Verdict::Outside);
             assert_eq!((table.kept(), &table.json()["kept"]), (kept, &kept.into()), "{table}");
             assert!(verdict.is_none_or(|verdict| table.to_string().contains(verdict.words())), "{table}");
         }

@@ -11,13 +11,17 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
 
 /// Between two lines about the same: at first, and at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// Before it is tried whether writing goes again. Where it soon failed again (one file alone cannot be written) the
+/// pause doubles, up to the longest.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+const LONGEST_TRY: Duration = Duration::from_secs(60);
 /// Bytes of the file that shows that there is room again: more than most records have.
 const TRIAL: usize = 128 * 1024;
 
@@ -37,6 +41,7 @@ pub struct Disks {
     folders: [(&'static str, PathBuf); 3],
     condition: watch::Sender<Condition>,
     writing: Arc<Mutex<Pace>>,
+    trials: Arc<Mutex<Trials>>,
     low: Arc<Mutex<Pace>>,
     full: Arc<Mutex<Pace>>,
 }
@@ -55,6 +60,7 @@ impl Disks {
             folders: [("state", state), ("logs", logs), ("runtime", runtime)],
             condition: watch::Sender::default(),
             writing: Arc::default(),
+            trials: Arc::default(),
             low: Arc::default(),
             full: Arc::default(),
         }
@@ -96,11 +102,14 @@ impl Disks {
     pub(crate) fn note<T>(&self, written: Result<T, NotWritten>) -> Result<T, NotWritten> {
         if let Err(error) = &written {
             let what = chain(error);
-            self.condition.send_if_modified(|condition| {
+            let is_new = self.condition.send_if_modified(|condition| {
                 let is_new = condition.unwritten.is_none();
                 condition.unwritten.get_or_insert_with(|| Unwritten { what, since: wall_clock() });
                 is_new
             });
+            if is_new {
+                self.trials().failed(now());
+            }
             self.tell_unwritten();
         }
         written
@@ -109,7 +118,7 @@ impl Disks {
     /// Looks again, once a second or so. True where writing is possible again since just now.
     pub(crate) fn look(&self) -> bool {
         self.look_at_room();
-        if self.condition.borrow().unwritten.is_none() {
+        if self.condition.borrow().unwritten.is_none() || !self.trials().is_due(now()) {
             return false;
         }
         if let Err(error) = try_to_write(&self.folders[0].1) {
@@ -118,9 +127,15 @@ impl Disks {
             return false;
         }
         self.condition.send_modify(|condition| condition.unwritten = None);
-        over(&self.writing);
-        tracing::info!("what the agent does can be written down again; it goes on");
+        self.trials().over(now());
+        if over(&self.writing) {
+            tracing::info!("what the agent does can be written down again; it goes on");
+        }
         true
+    }
+
+    fn trials(&self) -> MutexGuard<'_, Trials> {
+        self.trials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell_unwritten(&self) {
@@ -171,8 +186,9 @@ fn is_due(pace: &Mutex<Pace>) -> bool {
     pace.lock().unwrap_or_else(PoisonError::into_inner).is_due(now())
 }
 
-fn over(pace: &Mutex<Pace>) {
-    pace.lock().unwrap_or_else(PoisonError::into_inner).over(now());
+/// Says whether it was told since it was over last.
+fn over(pace: &Mutex<Pace>) -> bool {
+    pace.lock().unwrap_or_else(PoisonError::into_inner).over(now())
 }
 
 /// The folder, or the nearest one above it that is there: it has the same file system once it is made.
@@ -198,6 +214,7 @@ fn try_to_write(folder: &Path) -> io::Result<()> {
 struct Pace {
     next: Timestamp,
     pause: Duration,
+    told: bool,
 }
 
 impl Pace {
@@ -208,13 +225,41 @@ impl Pace {
         }
         self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         self.next = now + self.pause;
+        self.told = true;
         true
     }
 
-    /// It is well again: should it come back, that is told soon, and not more often than the first pause has it.
-    fn over(&mut self, now: Timestamp) {
+    /// It is well again: should it come back, that is told soon, and not more often than the first pause has it. Says
+    /// whether it was told.
+    fn over(&mut self, now: Timestamp) -> bool {
         self.next = self.next.min(now + FIRST_PAUSE);
         self.pause = Duration::ZERO;
+        std::mem::take(&mut self.told)
+    }
+}
+
+/// When it is tried whether writing goes again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Trials {
+    next: Timestamp,
+    pause: Duration,
+    over: Timestamp,
+}
+
+impl Trials {
+    /// Writing fails since now.
+    fn failed(&mut self, now: Timestamp) {
+        let again = self.pause > Duration::ZERO && now.since(self.over) < LONGEST_TRY;
+        self.pause = if again { (self.pause * 2).min(LONGEST_TRY) } else { TRY_AGAIN };
+        self.next = now + self.pause;
+    }
+
+    fn is_due(&self, now: Timestamp) -> bool {
+        now >= self.next
+    }
+
+    fn over(&mut self, now: Timestamp) {
+        self.over = now;
     }
 }
 
@@ -228,10 +273,11 @@ mod tests {
         let at = |seconds: u64| Timestamp::from_unix_millis(1_000_000_000 + seconds * 1000);
         let told: Vec<u64> = (0..20_000).filter(|second| pace.is_due(at(*second))).collect();
         assert_eq!(told, [0, 60, 180, 420, 900, 1860, 3780, 7380, 10_980, 14_580, 18_180]);
-        pace.over(at(20_000));
+        assert!(pace.over(at(20_000)), "it was told");
         assert!(!pace.is_due(at(20_059)));
         assert!(pace.is_due(at(20_060)));
-        pace.over(at(20_070));
+        assert!(pace.over(at(20_070)));
+        assert!(!pace.over(at(20_080)), "nothing was told meanwhile");
         assert!(!pace.is_due(at(20_119)), "what comes and goes is no flood");
         assert!(pace.is_due(at(20_120)), "and is told all the same");
     }
@@ -248,6 +294,8 @@ mod tests {
         assert!(disks.note::<()>(Err(failed)).is_err());
         assert!(told.has_changed().unwrap());
         assert!(disks.unwritten().unwrap().what.contains("instance web-d1"));
+        assert!(!disks.look(), "not at once");
+        disks.trials().next = Timestamp::default();
         assert!(!disks.look(), "it cannot be written yet");
         fs::remove_file(&state).unwrap();
         fs::create_dir(&state).unwrap();
@@ -255,6 +303,23 @@ mod tests {
         assert_eq!(disks.unwritten(), None);
         assert!(!disks.look(), "that is told once");
         assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_fails_again_at_once_is_tried_ever_less_often() {
+        let mut trials = Trials::default();
+        let at = |seconds: u64| Timestamp::from_unix_millis(1_000_000 + seconds * 1000);
+        let (mut now, mut pauses) = (0, Vec::new());
+        for _ in 0..8 {
+            trials.failed(at(now));
+            let pause = (0..100).find(|second| trials.is_due(at(now + second))).unwrap();
+            pauses.push(pause);
+            now += pause;
+            trials.over(at(now));
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        trials.failed(at(now + 60));
+        assert!(trials.is_due(at(now + 61)), "it was well for long");
     }
 
     #[test]

@@ -94,6 +94,7 @@ impl Supervisor {
             tracing::warn!(instance = %id, reason, "waits for room");
         }
         instance.renew(self.lives);
+        instance.held_up = true;
         let pause = ROOM_PAUSE.mul_f64(1.0 - 0.25 * rand::random::<f64>());
         instance.enter(State::BackingOff(BackingOff {
             until: now() + pause,
@@ -150,8 +151,17 @@ impl Instance {
     }
 
     fn forget_what_waited(&mut self) {
-        if std::mem::take(&mut self.held_up) {
-            self.waits.clear();
+        if !std::mem::take(&mut self.held_up) {
+            return;
+        }
+        match &mut self.state {
+            State::BackingOff(back_off) => back_off.until = now(),
+            State::Fetching
+            | State::Fetched
+            | State::GaveUp { .. }
+            | State::Launching
+            | State::Running { .. }
+            | State::Exited(_) => self.waits.clear(),
         }
     }
 }

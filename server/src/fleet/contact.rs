@@ -11,6 +11,9 @@ use crate::{
 };
 use handover_model::{HostFacts, HostName, HostReport, Room, Timestamp};
 
+/// A host whose disk is full now and then is not brought up to date for it more often than that.
+const ROOM_RETRY: std::time::Duration = std::time::Duration::from_secs(600);
+
 /// What an agent says of itself first.
 #[derive(Clone, Debug, Default)]
 pub struct Introduction {
@@ -171,7 +174,8 @@ impl State {
         let has_room = wanted_room && !wants_room(&facts);
         host.facts = Some(ahead(facts, now));
         effects.changed = true;
-        if has_room {
+        if has_room && now.since(host.room_again) >= ROOM_RETRY {
+            host.room_again = now;
             host.tried.clear();
             self.catch_up_host(name, now, effects)?;
         }

@@ -83,12 +83,12 @@ async fn what_cannot_be_written_down_is_not_done_and_is_tried_again() {
     assert_eq!(host.serves("web-2").await.restarts, 0);
 
     until("web-1 drains", || host.output("web-1").contains("SIGTERM")).await;
-    // A record may just be written under that name.
-    until("its record is blocked", || {
-        let _ = std::fs::remove_file(&first_blocked);
-        std::fs::create_dir(&first_blocked).is_ok()
-    })
-    .await;
+    // From then on until the deadline nothing of it is written.
+    let record = host.journal().join("instances/web-1.json");
+    let signalled = || std::fs::read_to_string(&record).is_ok_and(|text| text.contains("\"signalled\":true"));
+    until("its drain is written down", signalled).await;
+    std::fs::remove_file(&first_blocked).unwrap();
+    std::fs::create_dir(&first_blocked).unwrap();
     until("the agent says so", || host.log().contains("waits action=Kill")).await;
     assert!(Host::alive(first), "killed without a record of it");
     std::fs::remove_dir(&first_blocked).unwrap();

@@ -1,16 +1,22 @@
 //! `/etc/handover/agent.toml`: where the agent keeps things and how it is reached.
 
-use handover_model::HostName;
-use serde::{Deserialize, Serialize};
+use handover_daemon::FileError;
+use handover_identity::ServerAddress;
+use handover_model::{
+    HostName,
+    config::{Mistakes, WrongFile},
+    language::Reading,
+    settings::{self, agent as keys},
+};
+use serde::Serialize;
 use std::{
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-/// The agent's configuration. Unknown keys are errors.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The agent's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AgentConfig {
     /// HOST:PORT of the server.
     pub server: String,
@@ -19,55 +25,50 @@ pub struct AgentConfig {
     /// The address that the host's services are reached at: what `{host.address}` stands for.
     pub address: String,
     /// What must survive a reboot: identity, journal, releases.
-    #[serde(default = "default_state")]
     pub state: PathBuf,
     /// What must not: notification sockets.
-    #[serde(default = "default_runtime")]
     pub runtime: PathBuf,
     /// Log files of services that do not write to journald.
-    #[serde(default = "default_logs")]
     pub logs: PathBuf,
     /// Address of `/metrics` and `/healthz`; without it they are not told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
 }
 
-fn default_state() -> PathBuf {
-    "/var/lib/handover".into()
-}
+/// Where the agent keeps what must survive a reboot, if nobody says.
+pub const STATE: &str = "/var/lib/handover";
+/// Where it keeps what must not, if nobody says.
+pub const RUNTIME: &str = "/run/handover";
+/// Where it keeps log files, if nobody says.
+pub const LOGS: &str = "/var/log/handover";
 
-fn default_runtime() -> PathBuf {
-    "/run/handover".into()
-}
-
-fn default_logs() -> PathBuf {
-    "/var/log/handover".into()
+/// Reads the address of a host's services, which goes into commands and environments of programs.
+///
+/// # Errors
+/// What the server would not take for one.
+pub fn address(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '_' | '[' | ']' | '%');
+    if (1..=255).contains(&text.len()) && text.chars().all(good) {
+        Ok(text.to_owned())
+    } else {
+        Err("is no address of a host: expected an IP address or a name of 1 to 255 characters".to_owned())
+    }
 }
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {path}; `handover-agent join` writes it")]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file is larger than any configuration.
-    #[error("{0} is larger than 64 KiB: this is no agent configuration")]
-    TooLarge(PathBuf),
+    /// There is none.
+    #[error("there is no {}: `handover-agent join` writes it", .0.display())]
+    Missing(PathBuf),
+    /// The file cannot be read, or is none.
+    #[error("the agent's configuration cannot be read")]
+    Read(#[source] FileError),
     /// It is not what it should be.
-    #[error("{path} is no agent configuration")]
-    Parse {
-        /// Which.
-        path: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
-    },
+    #[error("{} has {}\n{}", .0.path.display(), .0.count(), .0)]
+    Wrong(Box<WrongFile>),
     /// It cannot be written.
-    #[error("cannot write {path}")]
+    #[error("cannot write {}", path.display())]
     Write {
         /// Which.
         path: PathBuf,
@@ -80,15 +81,39 @@ impl AgentConfig {
     /// Reads a configuration.
     ///
     /// # Errors
-    /// When the file is missing, unreadable, too large, or says what it must not.
+    /// When the file is missing, unreadable, too large, or says what it must not: then everything that is wrong with it.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        if std::fs::metadata(path).map_err(read)?.len() > 64 * 1024 {
-            return Err(ConfigError::TooLarge(path.to_owned()));
-        }
-        let text = std::fs::read_to_string(path).map_err(read)?;
-        toml::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+        let most = settings::AGENT.most;
+        let bytes = handover_daemon::read_bounded(path, most).map_err(|error| match error {
+            FileError::System { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                ConfigError::Missing(path)
+            }
+            error => ConfigError::Read(error),
+        })?;
+        Self::parse(&bytes)
+            .map_err(|mistakes| ConfigError::Wrong(Box::new(WrongFile::new(path, &bytes, most, mistakes))))
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, Mistakes> {
+        Reading::of(bytes, &settings::AGENT, |file| {
+            let server =
+                file.required(&keys::SERVER, |text| text.parse::<ServerAddress>().map(|_| text.to_owned()));
+            let name = file.required(&keys::NAME, str::parse::<HostName>);
+            let address = file.required(&keys::ADDRESS, address);
+            let state = file.text(&keys::STATE, settings::absolute);
+            let runtime = file.text(&keys::RUNTIME, settings::absolute);
+            let logs = file.text(&keys::LOGS, settings::absolute);
+            let metrics = file.text(&keys::METRICS, settings::socket_address);
+            Some(Self {
+                server: server?.value,
+                name: name?.value,
+                address: address?.value,
+                state: state.map_or_else(|| STATE.into(), |state| state.value),
+                runtime: runtime.map_or_else(|| RUNTIME.into(), |runtime| runtime.value),
+                logs: logs.map_or_else(|| LOGS.into(), |logs| logs.value),
+                metrics: metrics.map(|metrics| metrics.value),
+            })
+        })
     }
 
     /// Writes it, whole or not at all.
@@ -123,5 +148,61 @@ impl AgentConfig {
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.state.join("agent")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use handover_model::language::Absent;
+
+    const SMALL: &str = "server = \"a:1\"\nname = \"web-1\"\naddress = \"10.0.0.7\"\n";
+
+    fn parse(text: &str) -> Result<AgentConfig, Mistakes> {
+        AgentConfig::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        let metrics = Some("127.0.0.1:7445".parse().unwrap());
+        let config = AgentConfig { metrics, state: "/srv/state".into(), ..parse(SMALL).unwrap() };
+        config.write(&path).unwrap();
+        assert_eq!(AgentConfig::read(&path).unwrap(), config);
+    }
+
+    #[test]
+    fn what_the_table_calls_a_default_is_the_readers_and_what_it_calls_required_is() {
+        let mut defaults = 0;
+        for entry in settings::AGENT.keys.entries() {
+            match entry.absent {
+                Absent::Default(default) => {
+                    let written = parse(&format!("{SMALL}{} = {default}\n", entry.name)).unwrap();
+                    assert_eq!(written, parse(SMALL).unwrap(), "{}", entry.name);
+                    defaults += 1;
+                }
+                Absent::Required(example) => {
+                    let others: String = SMALL
+                        .lines()
+                        .filter(|line| !line.starts_with(entry.name))
+                        .map(|line| format!("{line}\n"))
+                        .collect();
+                    let mistakes = parse(&others).unwrap_err();
+                    assert_eq!(mistakes.all().len(), 1, "{mistakes}");
+                    assert_eq!(
+                        (&*mistakes.all()[0].key, &*mistakes.all()[0].message),
+                        (entry.name, "is missing")
+                    );
+                    assert!(parse(&format!("{others}{example}\n")).is_ok(), "{example}");
+                }
+                Absent::Otherwise(_) => {}
+            }
+            // Whatever stands in the table is read: none of the keys takes a number.
+            let wrong = parse(&format!("{} = 1.5\n", entry.name)).unwrap_err();
+            let about = wrong.all().iter().find(|mistake| mistake.key == entry.name).unwrap();
+            assert_eq!(about.message, "expected a string, found a float");
+        }
+        assert_eq!(defaults, 3);
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use handover_agent::{
-    config::AgentConfig,
+    config::{self, AgentConfig},
     daemon,
     disks::Disks,
     doctor::{self, Examination},
@@ -10,7 +10,7 @@ use handover_agent::{
     join::Joining,
 };
 use handover_identity::{JoinToken, ServerAddress};
-use handover_model::{HostName, Label};
+use handover_model::{HostName, Label, settings};
 use handover_telemetry::LogArgs;
 use std::{
     error::Error,
@@ -36,7 +36,7 @@ enum Command {
     /// Run the agent.
     Run {
         /// The configuration that `join` wrote.
-        #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = "/etc/handover/agent.toml")]
+        #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = settings::agent::PATH)]
         config: PathBuf,
     },
     /// Look whether this host is fit for the agent. Changes nothing. Exit code 0 if nothing fails, 1 otherwise.
@@ -44,7 +44,7 @@ enum Command {
     /// Drain and end everything that this host runs. The agent itself must be stopped before.
     Stop {
         /// The configuration that `join` wrote.
-        #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = "/etc/handover/agent.toml")]
+        #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = settings::agent::PATH)]
         config: PathBuf,
     },
     /// Write the manual's pages into a folder.
@@ -68,7 +68,7 @@ struct DoctorArgs {
     #[arg(long, env = "HANDOVER_TOKEN", hide_env_values = true)]
     token: Option<JoinToken>,
     /// The configuration that `join` wrote, where the host is enrolled.
-    #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = "/etc/handover/agent.toml")]
+    #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = settings::agent::PATH)]
     config: PathBuf,
     /// Where the agent keeps its state, or will; the configuration's where it is left out.
     #[arg(long)]
@@ -90,22 +90,22 @@ struct JoinArgs {
     #[arg(long)]
     name: Option<HostName>,
     /// The address that the host's services are reached at: what {host.address} stands for.
-    #[arg(long, default_value = "127.0.0.1")]
+    #[arg(long, default_value = "127.0.0.1", value_parser = config::address)]
     address: String,
     /// A label; may be given often.
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<Label>,
     /// Where the configuration is written.
-    #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = "/etc/handover/agent.toml")]
+    #[arg(long, env = "HANDOVER_AGENT_CONFIG", default_value = settings::agent::PATH)]
     config: PathBuf,
     /// Identity, journal, releases.
-    #[arg(long, default_value = "/var/lib/handover")]
+    #[arg(long, default_value = config::STATE)]
     state: PathBuf,
     /// Notification sockets.
-    #[arg(long, default_value = "/run/handover")]
+    #[arg(long, default_value = config::RUNTIME)]
     runtime: PathBuf,
     /// Log files.
-    #[arg(long, default_value = "/var/log/handover")]
+    #[arg(long, default_value = config::LOGS)]
     logs: PathBuf,
     /// Address of /metrics and /healthz, as 127.0.0.1:7445; without it the agent tells neither.
     #[arg(long, value_name = "ADDR")]
@@ -171,9 +171,9 @@ async fn doctor(args: DoctorArgs) -> Done {
     };
     let folder =
         |own: fn(AgentConfig) -> PathBuf, usual: &str| config.clone().map_or_else(|| usual.into(), own);
-    let state = args.state.unwrap_or_else(|| folder(|config| config.state, "/var/lib/handover"));
-    let logs = folder(|config| config.logs, "/var/log/handover");
-    let runtime = folder(|config| config.runtime, "/run/handover");
+    let state = args.state.unwrap_or_else(|| folder(|config| config.state, config::STATE));
+    let logs = folder(|config| config.logs, config::LOGS);
+    let runtime = folder(|config| config.runtime, config::RUNTIME);
     let disks = Disks::at(state.clone(), logs, runtime);
     let checks = doctor::examine(&Examination { state, disks, server, token: args.token }).await;
     if doctor::print(&checks, args.json) {
@@ -229,4 +229,33 @@ async fn join(args: JoinArgs) -> Done {
 /// Relative paths would mean something else once the agent is a service.
 fn absolute(path: &Path) -> std::io::Result<PathBuf> {
     std::path::absolute(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Every environment variable that a command or one beneath it takes.
+    fn variables(command: &clap::Command) -> BTreeSet<String> {
+        let own = command.get_arguments().filter_map(|argument| argument.get_env());
+        let mut all: BTreeSet<String> = own.map(|name| name.to_string_lossy().into_owned()).collect();
+        all.extend(command.get_subcommands().flat_map(variables));
+        all
+    }
+
+    #[test]
+    fn every_environment_variable_of_a_flag_is_documented() {
+        let told: BTreeSet<&str> = settings::agent::VARIABLES.iter().map(|variable| variable.name).collect();
+        let taken = variables(&Cli::command());
+        assert!(taken.len() >= 3, "{taken:?}");
+        for name in &taken {
+            assert!(told.contains(name.as_str()), "{name} is not in the table");
+        }
+        assert!(told.contains(handover_telemetry::logging::FILTER));
+        for name in told.iter().filter(|name| name.starts_with("HANDOVER_")) {
+            let known = taken.contains(*name) || *name == handover_telemetry::logging::FILTER;
+            assert!(known, "{name} is read by nobody");
+        }
+    }
 }

@@ -16,5 +16,6 @@ mod own_certificate;
 pub mod server;
 pub mod server_command;
 pub mod sessions;
+pub mod settings;
 pub mod store;
 pub mod vitals;

@@ -101,7 +101,7 @@ pub enum ServerError {
     #[error("metrics and health have no address: choose another with --metrics, or `--metrics off`")]
     Metrics(#[from] EndpointError),
     /// There is no such group.
-    #[error("--admin-group: there is no group {0} on this machine")]
+    #[error("there is no group {0} on this machine: make it, or choose another with --admin-group")]
     Group(String),
     /// Signals cannot be waited for.
     #[error("signals cannot be waited for")]

@@ -1,19 +1,35 @@
 //! `handover server`: its arguments.
 
-use clap::Args;
+use crate::{
+    cli::exit,
+    settings::{Settings, SettingsError, settle},
+};
+use clap::{ArgMatches, Args};
+use handover_model::settings::server::certificate_life;
 use handover_telemetry::LogArgs;
 use std::{
+    fmt,
     net::{AddrParseError, SocketAddr},
     path::PathBuf,
     str::FromStr,
     time::Duration,
 };
 
+/// The folder of everything durable, if nobody says.
+pub const DATA: &str = "/var/lib/handover-server";
+
 /// Runs the server: coordinates the fleet's agents, and answers operators.
 #[derive(Args, Clone, Debug)]
 pub struct ServerArgs {
+    /// The configuration, in which every other option can stand; where it is not given /etc/handover/server.toml, if that
+    /// is there. A flag comes before an environment variable, and that before the file
+    #[arg(long, value_name = "FILE", env = "HANDOVER_SERVER_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print every setting and where it comes from, and start no server
+    #[arg(long)]
+    pub print_config: bool,
     /// Folder of everything durable: the store, bundles, the fleet's CA
-    #[arg(long, value_name = "DIR", env = "HANDOVER_DATA", default_value = "/var/lib/handover-server")]
+    #[arg(long, value_name = "DIR", env = "HANDOVER_DATA", default_value = DATA)]
     pub data: PathBuf,
     /// Address that agents, and operators from elsewhere, reach the server at; port 0 takes a free one
     #[arg(long, value_name = "ADDR", env = "HANDOVER_LISTEN", default_value = "0.0.0.0:7443")]
@@ -31,16 +47,16 @@ pub struct ServerArgs {
     #[arg(long, value_name = "HOST:PORT", env = "HANDOVER_ADDRESS")]
     pub address: Option<String>,
     /// A CA of your own instead of one that the server makes: its certificate, PEM
-    #[arg(long, value_name = "FILE", env = "HANDOVER_CA_CERTIFICATE", requires = "ca_key")]
+    #[arg(long, value_name = "FILE", env = "HANDOVER_CA_CERTIFICATE")]
     pub ca_certificate: Option<PathBuf>,
     /// That CA's key, PEM (PKCS#8)
-    #[arg(long, value_name = "FILE", env = "HANDOVER_CA_KEY", requires = "ca_certificate")]
+    #[arg(long, value_name = "FILE", env = "HANDOVER_CA_KEY")]
     pub ca_key: Option<PathBuf>,
     /// How long an agent's certificate is good: 10s to 365d. It is renewed at two thirds of that
-    #[arg(long, value_name = "DURATION", env = "HANDOVER_AGENT_CERTIFICATE_LIFE", default_value = "30d", value_parser = life)]
+    #[arg(long, value_name = "DURATION", env = "HANDOVER_AGENT_CERTIFICATE_LIFE", default_value = "30d", value_parser = certificate_life)]
     pub agent_certificate_life: Duration,
     /// How long the server's own certificate is good: 10s to 365d. It is renewed at two thirds of that
-    #[arg(long, value_name = "DURATION", env = "HANDOVER_SERVER_CERTIFICATE_LIFE", default_value = "90d", value_parser = life)]
+    #[arg(long, value_name = "DURATION", env = "HANDOVER_SERVER_CERTIFICATE_LIFE", default_value = "90d", value_parser = certificate_life)]
     pub server_certificate_life: Duration,
     /// Address of /metrics and /healthz, or `off`; without it 127.0.0.1:7444, unless that is taken
     #[arg(long, value_name = "ADDR", env = "HANDOVER_METRICS")]
@@ -48,21 +64,6 @@ pub struct ServerArgs {
     /// How the log is written
     #[command(flatten)]
     pub log: LogArgs,
-}
-
-/// Shorter than that a certificate would end before its renewal had a second try.
-const SHORTEST_LIFE: Duration = Duration::from_secs(10);
-/// Longer than that nobody would notice that renewal does not work.
-const LONGEST_LIFE: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// Reads how long a certificate is good.
-fn life(text: &str) -> Result<Duration, String> {
-    let life = Duration::from_secs(crate::cli::duration(text)?);
-    if (SHORTEST_LIFE..=LONGEST_LIFE).contains(&life) {
-        Ok(life)
-    } else {
-        Err(format!("{text:?} is no life of a certificate here: expected 10s to 365d"))
-    }
 }
 
 /// Where the server tells its metrics and health.
@@ -82,14 +83,51 @@ impl FromStr for Metrics {
     }
 }
 
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::At(address) => address.fmt(f),
+        }
+    }
+}
+
+/// Runs the server, or prints what it would go by. `matches` are those of `arguments`.
+///
+/// Exit code 2 where options do not go together; otherwise as [`run`].
+#[must_use]
+pub fn main(arguments: &ServerArgs, matches: &ArgMatches, as_json: bool) -> std::process::ExitCode {
+    let settings = match settle(arguments, matches) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("error: {}", handover_model::chain(&error));
+            return match error {
+                SettingsError::File(_) => std::process::ExitCode::FAILURE,
+                SettingsError::HalfACa { .. } => std::process::ExitCode::from(exit::USAGE.code()),
+            };
+        }
+    };
+    if arguments.print_config {
+        crate::cli::print_settings(&settings, as_json);
+        return std::process::ExitCode::SUCCESS;
+    }
+    run(&settings)
+}
+
 /// Runs the server until it is told to stop. Its log is filtered by `HANDOVER_LOG` (default `info`).
 ///
 /// Exit code 0 after an orderly end, 1 after an error, which is printed with its causes.
-#[must_use]
-pub fn run(arguments: &ServerArgs) -> std::process::ExitCode {
+fn run(settings: &Settings) -> std::process::ExitCode {
+    let Settings { arguments, file, file_is_there, .. } = settings;
     if let Err(error) = handover_telemetry::logging::init(arguments.log.format, "handover-server") {
         eprintln!("error: {}", handover_model::chain(&error));
         return std::process::ExitCode::FAILURE;
+    }
+    if let (true, Some(file)) = (file_is_there, &file.value) {
+        tracing::info!(
+            file,
+            "the server's configuration is read; what is changed in it holds from the next start"
+        );
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

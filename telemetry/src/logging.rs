@@ -7,6 +7,7 @@
 //! `F_DEPLOYMENT`, `F_HOST` and so on.
 
 use std::{
+    fmt,
     io::{self, IsTerminal as _},
     os::fd::AsFd,
 };
@@ -31,6 +32,18 @@ pub enum LogFormat {
     Json,
     /// To journald, every field one of journald's
     Journald,
+}
+
+impl fmt::Display for LogFormat {
+    /// The word that the flag takes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+            Self::Journald => "journald",
+        })
+    }
 }
 
 /// The option that both daemons take.

@@ -1,13 +1,12 @@
 //! A manifest with a host's own values in it.
 
 use super::{
-    Drain, Listener, Liveness, Logs, Manifest, ManifestErrors, Readiness, ResourceLimits, Restart, Template,
-    error::Problems,
+    Drain, Listener, Liveness, Logs, Manifest, Mistakes, Readiness, ResourceLimits, Restart, Template,
     listener::socket_address,
     read::{passable, program},
     template::Filling,
 };
-use crate::{HostValues, ServiceName};
+use crate::{HostValues, ServiceName, language::Problems};
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     net::SocketAddr,
@@ -51,7 +50,7 @@ impl Manifest {
     /// # Errors
     /// All at once: a label that the host lacks, an address that is none with the host's values, a text that no
     /// program can be given, two listeners with one address.
-    pub fn for_host(&self, host: &HostValues) -> Result<HostManifest, ManifestErrors> {
+    pub fn for_host(&self, host: &HostValues) -> Result<HostManifest, Mistakes> {
         let mut filler = Filler { host, problems: Problems::new("") };
         let command = filler.command("command", &self.command);
         let environment = self.environment.iter();

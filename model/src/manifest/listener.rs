@@ -66,7 +66,7 @@ impl fmt::Debug for ListenerName {
 
 /// Reads an IP address with a port.
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
-    let quoted = super::quantity::quoted(text);
+    let quoted = crate::language::quoted(text);
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() == 0 => Err(format!(
             "{quoted} has port 0: a listener keeps its port across releases, so it needs one of its own"

@@ -7,21 +7,20 @@
 //! first mistake. Names, ranges and words of the keys stand in one table, [`LANGUAGE`], which the walk obeys and from
 //! which the JSON Schema and the reference are made.
 
-mod error;
 mod host;
 mod keys;
 mod listener;
 mod probe;
 mod process;
-mod quantity;
 mod read;
 mod rollout;
-mod table;
 mod template;
 
-pub use error::{ManifestError, ManifestErrors};
+pub use crate::language::{
+    Absent, Entry, Mistake, Mistakes, Shape, Table, Text, WrongFile, end, printable, shown, source,
+};
 pub use host::HostManifest;
-pub use keys::{Absent, Entry, LANGUAGE, Shape, Table, Text};
+pub use keys::LANGUAGE;
 pub use listener::{Handoff, Listener, ListenerName, ListenerNameError};
 pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
 pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};
@@ -92,17 +91,17 @@ impl Manifest {
     ///
     /// # Errors
     /// As [`Manifest::parse`], and for bytes that are no UTF-8: they are named as UTF-16, binary or damaged text.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ManifestErrors> {
-        Self::parse(read::text(bytes)?)
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Mistakes> {
+        Self::parse(crate::language::text(bytes, &read::MANIFEST)?)
     }
 
     /// Reads a manifest.
     ///
     /// # Errors
-    /// All mistakes of syntax; or, where the syntax is right, everything else that is wrong, at once: unknown,
-    /// missing and meaningless keys, values of a wrong type or outside their range. A text longer than
-    /// [`MAX_MANIFEST_BYTES`] is refused unread.
-    pub fn parse(text: &str) -> Result<Self, ManifestErrors> {
+    /// Everything that is wrong, at once: mistakes of syntax, unknown, missing and meaningless keys, values of a wrong
+    /// type or outside their range. Where the syntax is wrong, what depends on what could not be read is not among
+    /// them. A text longer than [`MAX_MANIFEST_BYTES`] is refused unread.
+    pub fn parse(text: &str) -> Result<Self, Mistakes> {
         read::manifest(text)
     }
 }

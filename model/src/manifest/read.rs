@@ -5,93 +5,29 @@ mod sections;
 
 use super::{
     Handoff, Listener, MAX_ARGUMENTS, MAX_ENVIRONMENT, MAX_HOST_LABELS, MAX_LISTENERS, MAX_MANIFEST_BYTES,
-    MAX_TEXT_BYTES, Manifest, ManifestErrors, Template,
-    error::Problems,
-    keys::service as keys,
-    listener::socket_address,
-    quantity::quoted,
-    table::{Section, Value},
+    MAX_TEXT_BYTES, Manifest, Mistakes, Template, keys::service as keys, listener::socket_address,
     template::TemplateError,
 };
-use crate::{Label, Labels, nearest};
+use crate::{
+    Label, Labels,
+    language::{self, FileKind, Problems, Section, Value, quoted},
+    nearest,
+};
 use std::{
     collections::BTreeMap,
     path::{Component, Path, PathBuf},
 };
-use toml::de::DeTable;
 
 /// Variables that belong to the agent: what it sets itself for an instance.
 const RESERVED: &[&str] = &["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET"];
 
-/// The bytes as text, or what they are instead.
-pub(super) fn text(bytes: &[u8]) -> Result<&str, ManifestErrors> {
-    check_length(bytes.len())?;
-    if let Some((kind, hint)) = utf16(bytes) {
-        return Err(ManifestErrors::whole_file(
-            format!("the manifest is in {kind}, not in UTF-8"),
-            Some(hint),
-        ));
-    }
-    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-        let message = format!("this is no text but binary data: byte {at} is zero");
-        return Err(ManifestErrors::whole_file(message, Some("is it the right file?")));
-    }
-    std::str::from_utf8(bytes).map_err(|error| {
-        let good = error.valid_up_to();
-        let message =
-            format!("the manifest is not UTF-8: byte {good} (0x{:02x}) belongs to no character", bytes[good]);
-        let hint = "save it as UTF-8; from Latin-1: iconv -f ISO-8859-1 -t UTF-8 OLD > NEW";
-        let text = String::from_utf8_lossy(bytes);
-        let mut problems = Problems::new(&text);
-        problems.add_with_hint(good..good + char::REPLACEMENT_CHARACTER.len_utf8(), "", message, hint);
-        problems.into_errors()
-    })
-}
-
-/// Which UTF-16 the bytes are in, and how to make UTF-8 of it; `None` where they are in something else.
-fn utf16(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
-    match bytes {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some((
-            "UTF-16 (it begins with a byte order mark)",
-            "convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW",
-        )),
-        // ASCII in UTF-16 has a zero in every other byte.
-        [a, 0, b, 0, ..] if *a != 0 && *b != 0 => {
-            Some(("UTF-16 (little endian)", "convert it: iconv -f UTF-16LE -t UTF-8 OLD > NEW"))
-        }
-        [0, a, 0, b, ..] if *a != 0 && *b != 0 => {
-            Some(("UTF-16 (big endian)", "convert it: iconv -f UTF-16BE -t UTF-8 OLD > NEW"))
-        }
-        _ => None,
-    }
-}
-
-fn check_length(length: usize) -> Result<(), ManifestErrors> {
-    if length <= MAX_MANIFEST_BYTES {
-        return Ok(());
-    }
-    let message =
-        format!("the manifest has {length} bytes, more than the {MAX_MANIFEST_BYTES} that are read");
-    Err(ManifestErrors::whole_file(message, Some("is it the right file?")))
-}
+/// What a manifest is, for whatever reads it.
+pub(super) const MANIFEST: FileKind =
+    FileKind { what: "the manifest", most: MAX_MANIFEST_BYTES, keys: &keys::MANIFEST };
 
 /// Reads a manifest; see [`Manifest::parse`].
-pub(super) fn manifest(text: &str) -> Result<Manifest, ManifestErrors> {
-    check_length(text.len())?;
-    let mut problems = Problems::new(text);
-    let (document, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        problems.add(error.span().unwrap_or(0..0), "", error.message());
-    }
-    if !problems.is_empty() {
-        // What the parser made up to go on would only give mistakes that nobody made.
-        return Err(problems.into_errors());
-    }
-    let manifest = Reader { problems: &mut problems }.manifest(&Section::root(document.get_ref()));
-    match manifest {
-        Some(manifest) if problems.is_empty() => Ok(manifest),
-        _ => Err(problems.into_errors()),
-    }
+pub(super) fn manifest(text: &str) -> Result<Manifest, Mistakes> {
+    language::read(text, &MANIFEST, |root, problems| Reader { problems }.manifest(root))
 }
 
 struct Reader<'p, 't> {

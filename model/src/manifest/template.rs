@@ -1,7 +1,9 @@
 //! Texts with a host's values in them: `{host.name}`, `{host.address}`, `{label.KEY}`.
 
-use super::{error::Place, quantity::quoted};
-use crate::{HostValues, Label};
+use crate::{
+    HostValues, Label,
+    language::{Place, quoted},
+};
 use std::{fmt, net::Ipv6Addr, ops::Range};
 
 /// A text in which `{host.name}`, `{host.address}` and `{label.KEY}` stand for values of the host.

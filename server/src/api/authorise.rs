@@ -103,7 +103,7 @@ fn grant(caller: &Caller, roster: &Roster, locals: Locals, now: Timestamp) -> Re
                 "{} is no operator: over the Unix socket only root and the server's own user are",
                 caller.title()
             ),
-            "start the server with --admin-group, or take a certificate made with `handover operator create`",
+            "start the server with an admin_group (--admin-group, or in its server.toml), or take a certificate made with `handover operator create`",
         )),
         Caller::Agent { .. } | Caller::Nobody => Err(no_certificate("")),
     }

@@ -1,10 +1,6 @@
 //! What operators do to deployments and locks: asked of the fleet in one go, so that two at once have an order.
 
-use super::{
-    operators::{Answer, Operators},
-    permit::Permit,
-    request, views,
-};
+use super::{deployments, operators::Answer, permit::Permit, request, views};
 use crate::fleet::{Act, Asker, LockScope, Refusal, Whose};
 use handover_model::Duration;
 use handover_proto::v1;
@@ -41,7 +37,7 @@ pub(super) async fn deployment(permit: Permit, asked: request::Control, act: Act
             Ok(done)
         })
         .await?;
-    let shown = Operators::deployment(&access, done.deployment).await?;
+    let shown = deployments::shown(&access, done.deployment).await?;
     Ok(Response::new(v1::Deployment { answer: done.said, ..shown }))
 }
 

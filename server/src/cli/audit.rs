@@ -1,6 +1,7 @@
 //! `handover audit`: who did what, and whether nobody changed what is written there.
 
-use super::{connection::Connection, error::CliError, exit, json, table::Table, time, token};
+use super::{connection::Connection, error::CliError, exit, json, table::Table, time};
+use handover_model::language::seconds;
 use handover_proto::v1::{AuditEntry, AuditHead, ListAuditRequest, VerifyAuditRequest};
 use serde_json::json;
 
@@ -11,7 +12,7 @@ pub(super) struct AuditArgs {
     #[command(subcommand)]
     command: Option<Command>,
     /// Only what is not older than this: 30s, 10m, 2h, 7d.
-    #[arg(long, value_name = "DURATION", value_parser = token::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
     since: Option<u64>,
     /// Only of this operator, host or user.
     #[arg(long, value_name = "NAME", default_value = "")]

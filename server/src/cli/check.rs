@@ -1,12 +1,12 @@
 //! `handover check`: everything that is wrong with a manifest, without a server.
 
 use super::{
-    diagnostics::printable,
+    diagnostics,
     error::CliError,
     exit::{self, Exit},
     manifest_file::{ManifestFile, path_of},
 };
-use handover_model::config::Manifest;
+use handover_model::config::{Manifest, printable};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ pub(super) fn run(args: &CheckArgs, as_json: bool) -> Result<Exit, CliError> {
         }
         Err(CliError::Manifest(mistakes)) => {
             if as_json {
-                println!("{}", mistakes.json());
+                println!("{}", diagnostics::as_json(&mistakes));
             } else {
                 println!("{mistakes}\n\n{}: {}", path.display(), mistakes.count());
             }

@@ -1,9 +1,8 @@
 //! What a command tells when it cannot do what it was asked, and how it then ends.
 
-use super::{
-    diagnostics::Mistakes,
-    exit::{self, Exit},
-};
+use super::exit::{self, Exit};
+use handover_daemon::FileError;
+use handover_model::config::WrongFile;
 use handover_proto::status::{Reason, Refusal};
 use std::{error::Error, io, path::PathBuf};
 use tonic::Code;
@@ -46,9 +45,9 @@ pub(crate) enum CliError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A manifest with mistakes.
+    /// A manifest, or a configuration, with mistakes.
     #[error("{} has {}", .0.path.display(), .0.count())]
-    Manifest(Box<Mistakes>),
+    Manifest(Box<WrongFile>),
     /// The server found mistakes in a manifest that are none to this command; they are rendered already.
     #[error("{}\n{shown}", refusal.message)]
     ManifestRefused {
@@ -115,6 +114,17 @@ impl CliError {
             eprintln!(
                 "  hint: is it running? On its own machine: --socket or HANDOVER_SOCKET; from elsewhere: --server and --identity"
             );
+        }
+    }
+}
+
+impl From<FileError> for CliError {
+    fn from(error: FileError) -> Self {
+        match error {
+            FileError::System { path, source } => {
+                Self::System { what: format!("read {}", path.display()), source }
+            }
+            FileError::Refused { path, problem } => Self::File { path, problem },
         }
     }
 }

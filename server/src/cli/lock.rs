@@ -1,6 +1,7 @@
 //! `handover lock`, `unlock`: keeping other operators from changing a service for a time.
 
-use super::{connection::Connection, error::CliError, exit, json, target::Sent, time, token::duration};
+use super::{connection::Connection, error::CliError, exit, json, target::Sent, time};
+use handover_model::language::seconds;
 use handover_proto::v1::{Lock, LockRequest, LockResponse, UnlockRequest};
 
 /// Keep other operators from changing a service.
@@ -12,7 +13,7 @@ pub(super) struct LockArgs {
     #[command(flatten)]
     what: What,
     /// When it ends by itself; at most 7d.
-    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = duration)]
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = seconds)]
     lease: u64,
     #[command(flatten)]
     sent: Sent,

@@ -34,6 +34,7 @@ mod plan;
 mod release;
 mod schema;
 mod screen;
+mod settings;
 mod status;
 mod table;
 mod target;
@@ -43,10 +44,10 @@ mod tools;
 mod tree;
 mod waits;
 
-pub(crate) use token::duration;
+pub(crate) use settings::print as print_settings;
 
 use crate::server_command::ServerArgs;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use connection::Connection;
 use error::CliError;
 use std::{
@@ -96,7 +97,7 @@ impl Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server; back up, restore, check its store.
-    Server(ServerCommand),
+    Server(Box<ServerCommand>),
     #[command(flatten)]
     Here(here::Command),
     /// Join tokens for agents.
@@ -160,16 +161,19 @@ struct ServerCommand {
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (cli, matches) = match parse() {
+        Ok(parsed) => parsed,
         Err(error) => {
             // A message that cannot be printed has no reader.
             let _ = error.print();
             return if error.use_stderr() { exit::USAGE.report() } else { ExitCode::SUCCESS };
         }
     };
-    if let Command::Server(ServerCommand { run, tool: None }) = &cli.command {
-        return crate::server_command::run(run);
+    if let Command::Server(server) = &cli.command
+        && let ServerCommand { run, tool: None } = &**server
+    {
+        let matches = matches.subcommand_matches("server").unwrap_or(&matches);
+        return crate::server_command::main(run, matches, cli.global.json);
     }
     pipe::end_quietly();
     match run(cli) {
@@ -179,6 +183,14 @@ pub fn main() -> ExitCode {
             error.exit().report()
         }
     }
+}
+
+/// The command line, and where each of its values comes from.
+fn parse() -> Result<(Cli, ArgMatches), clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok((cli, matches))
 }
 
 fn run(cli: Cli) -> Result<exit::Exit, CliError> {
@@ -195,7 +207,11 @@ fn run(cli: Cli) -> Result<exit::Exit, CliError> {
             Command::Demo(args) => demo::run(args).await,
             Command::Man(args) => manual::man(&args),
             Command::Completions(args) => Ok(manual::completions(&args)),
-            Command::Server(ServerCommand { tool: Some(tool), .. }) => tools::run(tool, &global).await,
+            Command::Server(server) => match server.tool {
+                Some(tool) => tools::run(tool, &global).await,
+                // Run before there is a runtime.
+                None => Ok(exit::DONE),
+            },
             command => {
                 let connection = Connection::open(&global).await?;
                 speak(command, connection, global.json).await
@@ -239,7 +255,6 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -12,7 +12,7 @@ use crate::{
 };
 use handover_model::{
     Digest, Release, ReleaseRef, ServiceName, Timestamp,
-    config::{Manifest, ManifestError},
+    config::{Manifest, Mistake},
 };
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ const MAX_RELEASES: usize = 100_000;
 /// All mistakes at once.
 pub(super) fn parse(manifest: &str) -> Result<Manifest, Refusal> {
     Manifest::parse(manifest)
-        .map_err(|errors| Refusal::Manifest(errors.all().iter().map(ManifestError::to_violation).collect()))
+        .map_err(|errors| Refusal::Manifest(errors.all().iter().map(Mistake::to_violation).collect()))
 }
 
 impl State {

@@ -68,11 +68,16 @@ impl Server {
     }
 
     fn run(folder: &TempDir, listen: &str, arguments: &[String]) -> (Child, String, String) {
+        // Not the one of a server that is installed on this machine.
+        let config = folder.path().join("server.toml");
+        std::fs::write(&config, "").unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_handover"))
             .args(["server", "--listen", listen, "--fleet", "test", "--data"])
             .arg(folder.path().join("data"))
             .arg("--unix")
             .arg(folder.path().join("handover.sock"))
+            .arg("--config")
+            .arg(config)
             .args(arguments)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())

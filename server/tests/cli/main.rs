@@ -8,3 +8,4 @@ mod help;
 mod init;
 mod program;
 mod schema;
+mod settings;

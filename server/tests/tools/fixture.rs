@@ -46,7 +46,10 @@ impl Done {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        let place = Self { folder: tempfile::tempdir().unwrap() };
+        // Not the one of a server that is installed on this machine.
+        fs::write(place.path("server.toml"), "").unwrap();
+        place
     }
 
     /// With a store of the first format.
@@ -77,6 +80,7 @@ impl Place {
         let mut command = Command::new(program);
         command.env("HANDOVER_SOCKET", self.path("sock")).env("HANDOVER_DATA", self.data());
         command.env("HANDOVER_UNIX", self.path("sock")).env("HANDOVER_LISTEN", "127.0.0.1:0");
+        command.env("HANDOVER_SERVER_CONFIG", self.path("server.toml"));
         command.env("HANDOVER_FLEET", "test").stdin(Stdio::null());
         command
     }

@@ -8,4 +8,5 @@ mod checking;
 mod damage;
 mod fixture;
 mod migration;
+mod settings;
 mod syncing;

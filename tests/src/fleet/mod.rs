@@ -14,7 +14,7 @@ pub use agent::Agent;
 pub use cli::{Cli, Done};
 pub use deploying::Deploying;
 pub use release::Sample;
-pub use server::Server;
+pub use server::{Server, without_settings};
 pub use traffic::{Seen, Traffic};
 
 use crate::{

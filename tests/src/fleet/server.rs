@@ -7,6 +7,17 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// The configuration of a server in this folder, empty where the test has written none: what is said on the machine that
+/// a test runs on must not matter to it.
+#[must_use]
+pub fn without_settings(folder: &Path) -> PathBuf {
+    let path = folder.join("server.toml");
+    if !path.exists() {
+        std::fs::write(&path, "").unwrap();
+    }
+    path
+}
+
 /// A server that can be killed and started again on the same data.
 #[derive(Debug)]
 pub struct Server {
@@ -55,6 +66,7 @@ impl Server {
     /// As [`restart`](Self::restart), with these variables in its environment.
     pub fn restart_with(&mut self, environment: &[(&str, &str)]) {
         self.kill();
+        let config = without_settings(&self.folder);
         let mut command = Command::new(binary("handover"));
         command
             .args([
@@ -67,6 +79,8 @@ impl Server {
                 self.socket().to_str().unwrap(),
                 "--metrics",
                 "127.0.0.1:0",
+                "--config",
+                config.to_str().unwrap(),
             ])
             .args(&self.arguments)
             .envs(environment.iter().copied())

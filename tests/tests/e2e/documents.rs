@@ -48,6 +48,7 @@ fn the_quick_start_does_what_it_says() {
         .args(["--kill-after=5", "120", "bash", "-eu", "-c", &script])
         .current_dir(root())
         .env("TMPDIR", home.path())
+        .env("HANDOVER_SERVER_CONFIG", handover_tests::fleet::without_settings(home.path()))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);

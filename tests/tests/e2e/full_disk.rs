@@ -5,7 +5,7 @@ use handover_proto::{
     v1::{UpdateHostRequest, operator_service_client::OperatorServiceClient},
 };
 use handover_tests::{
-    fleet::{Fleet, Sample, Traffic, UP},
+    fleet::{Fleet, Sample, Traffic, UP, without_settings},
     process::{binary, wait_until},
     small_disk::SmallDisk,
 };
@@ -101,6 +101,8 @@ fn a_full_disk_refuses_changes_and_loses_nothing_and_no_instance_notices() {
             .arg(binary("handover"))
             .args(["server", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap(), "--unix"])
             .arg(fleet.path("other.sock"))
+            .arg("--config")
+            .arg(without_settings(fleet.folder.path()))
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&start.stderr);

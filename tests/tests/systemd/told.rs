@@ -1,7 +1,7 @@
 //! The test is the service manager: READY, STATUS, WATCHDOG, STOPPING, of the real daemons.
 
 use handover_tests::{
-    fleet::{Cli, Fleet, Sample, UP},
+    fleet::{Cli, Fleet, Sample, UP, without_settings},
     http,
     manager::{Manager, Told},
     process::{Running, binary, wait_until},
@@ -28,6 +28,7 @@ fn server(manager: &Manager, folder: &Path, listen: &str) -> Running {
     let mut command = Command::new(binary("handover"));
     command.args(["server", "--listen", listen, "--data"]).arg(folder.join("server"));
     command.arg("--unix").arg(folder.join("handover.sock")).stdin(Stdio::null());
+    command.arg("--config").arg(without_settings(folder));
     manager.starts(&mut command);
     Running::start_command(folder, "server", command)
 }

@@ -1,14 +1,13 @@
 //! Reading of readiness and liveness: which keys mean something depends on the kind.
 
 use super::Reader;
+use crate::language::{Section, quoted};
 use crate::manifest::{
     Check, HttpCheck, Listener, ListenerName, Liveness, Probe, Readiness, ReadinessCheck, Template,
     keys::{
         Durations, FirstAndLast, Key,
         probe::{self as keys, Kind},
     },
-    quantity::quoted,
-    table::Section,
 };
 use std::{collections::BTreeSet, ops::RangeInclusive, time::Duration};
 
@@ -42,7 +41,7 @@ impl Reader<'_, '_> {
             Kind::Notify => Some(ReadinessCheck::Notify),
             Kind::Alive => {
                 let settle = section.duration(&keys::SETTLE, Duration::from_secs(1), self.problems);
-                if settle >= deadline {
+                if settle >= deadline && !self.problems.doubtful() {
                     let message = "can never be ready: settle is not shorter than the deadline";
                     let value = section.get(&keys::SETTLE).or_else(|| section.get(&keys::DEADLINE));
                     let span = value.map_or(section.span(), |value| value.span);
@@ -176,7 +175,7 @@ impl Reader<'_, '_> {
         if let Some(value) = section.get(&keys::LISTENER) {
             let text = value.text(self.problems)?;
             let found = listeners.iter().find(|listener| listener.name.as_str() == text);
-            if found.is_none() {
+            if found.is_none() && !self.problems.doubtful() {
                 let what = match names.is_empty() {
                     true => "is no listener: the service has none".to_owned(),
                     false => format!("is no listener of the service: it has {}", names.join(", ")),
@@ -187,6 +186,7 @@ impl Reader<'_, '_> {
         }
         match listeners {
             [only] => Some(only.name.clone()),
+            _ if self.problems.doubtful() => None,
             [] => {
                 let message = format!("kind {:?} asks a listener, and the service has none", kind.word());
                 let hint = "add one: [listeners] with http = \"0.0.0.0:8080\"";

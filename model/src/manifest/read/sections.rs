@@ -3,10 +3,10 @@
 use super::Reader;
 use crate::{
     Label,
+    language::{Section, Value},
     manifest::{
         Batch, CoreLimit, CpuLimit, Drain, Logs, ResourceLimits, Restart, RolloutConfig, Signal,
         keys::{Durations, Either, Integers, Percents, Sizes, process as keys, rollout},
-        table::{Section, Value},
     },
 };
 
@@ -33,9 +33,11 @@ impl Reader<'_, '_> {
     pub(super) fn restart(&mut self, section: &Section<'_>) -> Restart {
         let default = Restart::default();
         let initial = section.duration(&keys::INITIAL, default.initial, self.problems);
-        let Durations(_, most) = keys::MAX.value;
+        let Durations(least, most) = keys::MAX.value;
+        // Where the text could not be read `initial` may say something else.
+        let least = if self.problems.doubtful() { least } else { initial };
         let longest =
-            section.get(&keys::MAX).and_then(|value| value.duration(&(initial..=most), self.problems));
+            section.get(&keys::MAX).and_then(|value| value.duration(&(least..=most), self.problems));
         let attempts = section.integer(&keys::ATTEMPTS, self.problems).unwrap_or(default.attempts);
         let stable = section.duration(&keys::STABLE, default.stable, self.problems);
         section.refuse_unknown(self.problems);

@@ -1,10 +1,10 @@
 //! Each mistake gets its own message, with its place, and all come at once.
 
 use super::SMALL;
-use crate::config::{MAX_MANIFEST_BYTES, Manifest, ManifestErrors};
+use crate::config::{MAX_MANIFEST_BYTES, Manifest, Mistakes};
 use std::time::{Duration, Instant};
 
-fn errors(text: &str) -> ManifestErrors {
+fn errors(text: &str) -> Mistakes {
     Manifest::parse(text).expect_err("a wrong manifest was taken")
 }
 
@@ -51,6 +51,36 @@ fn a_mistake_of_syntax_has_its_place() {
     assert_eq!((errors.all()[0].line, errors.all()[0].column), (1, 11), "{errors}");
     let errors = super::Manifest::parse("service = \"a\"\nservice = \"b\"").unwrap_err();
     assert_eq!(errors.all()[0].line, 2, "{errors}");
+}
+
+#[test]
+fn a_mistake_of_syntax_hides_no_other_one() {
+    let text = "service = web\ncommand = [\"bin/web\"]\nusr = \"a\"\n\n[drain\nsignal = \"SIGTERM\"\n\n\
+        [rollout]\nbatch = 0\n[logs]\nkeep = 5 5\nto = \"fils\"\n";
+    let errors = errors(text);
+    let found: Vec<_> = errors.all().iter().map(|e| (e.line, e.key.as_str())).collect();
+    assert_eq!(found[0], (1, ""), "{errors}");
+    for other in [(3, "usr"), (5, ""), (9, "rollout.batch"), (11, ""), (12, "logs.to")] {
+        assert!(found.contains(&other), "{other:?} is missing:\n{errors}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_makes_nothing_else_a_mistake() {
+    // In each of these the second mistake would only be one if the line that cannot be read were not there.
+    for text in [
+        "service = web\ncommand = [\"a\"]\n",
+        "service = \"web\"\ncommand = [\"a\n",
+        "service = \"web\"\ncommand = [\"a\"]\n[readiness]\nkind = exec\ncommand = [\"b\"]\n",
+        "service = \"web\"\ncommand = [\"a\"]\n[listeners\na = \"[::]:1\"\n[readiness]\nlistener = \"a\"\n",
+        "service = \"web\"\ncommand = [\"a\"]\n[listeners]\na = \"[::]:1\"\nb = [::]:2\n[readiness]\nkind = \"http\"\nlistener = \"b\"\n",
+        "service = \"web\"\ncommand = [\"a\"]\n[restart]\ninitial = 5ms\nmax = \"100ms\"\n",
+        "service = \"web\"\ncommand = [\"a\"]\n[readiness]\nkind = \"alive\"\ndeadline = 5m\nsettle = \"2m\"\n",
+        "service = \"web\"\ncommand = [\"a\"]\n[drain\nsignal = \"SIGTERM\"\n",
+    ] {
+        let errors = errors(text);
+        assert!(errors.all().iter().all(|error| error.key.is_empty()), "{text}\n{errors}");
+    }
 }
 
 #[test]

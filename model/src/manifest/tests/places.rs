@@ -1,12 +1,12 @@
 //! A mistake's place is exactly what it is about, and its hint is what was meant.
 
-use crate::config::{Manifest, ManifestError};
+use crate::config::{Manifest, Mistake};
 
 /// The only mistake of a manifest, with the text that its place covers and its hint.
 #[track_caller]
 fn only(text: &str) -> (String, String) {
     let errors = Manifest::from_bytes(text.as_bytes()).expect_err("a wrong manifest was taken");
-    let [ManifestError { span, hint, .. }] = errors.all() else { panic!("not one mistake:\n{errors}") };
+    let [Mistake { span, hint, .. }] = errors.all() else { panic!("not one mistake:\n{errors}") };
     (text[span.clone()].to_owned(), hint.clone().unwrap_or_default())
 }
 

@@ -1,6 +1,7 @@
 //! `config.toml` of the command line: named ways to servers.
 
-use super::super::{error::CliError, manifest_file::read_bounded};
+use super::super::error::CliError;
+use handover_daemon::read_bounded;
 use handover_model::nearest;
 use serde::{Deserialize, Serialize};
 use std::{

@@ -50,6 +50,9 @@ impl Fleet {
             tempfile::Builder::new().prefix("handover-demo-").tempdir().map_err(system("make a folder"))?;
         println!("everything of this demo is in {}", folder.path().display());
         let socket = folder.path().join("handover.sock");
+        // Not the one of a server that is installed on this machine.
+        let config = folder.path().join("server.toml");
+        fs::write(&config, "").map_err(system("write the server's configuration"))?;
         let server = start(
             &programs.join("handover"),
             &folder.path().join("server.log"),
@@ -61,6 +64,8 @@ impl Fleet {
                 "127.0.0.1:0",
                 "--unix",
                 &socket.display().to_string(),
+                "--config",
+                &config.display().to_string(),
             ],
         )?;
         let fleet = Self { programs: programs.to_owned(), folder, server, agents: Vec::new() };

@@ -1,6 +1,7 @@
 //! The folder that is looked at: small regular files only, and not many.
 
-use super::super::{error::CliError, manifest_file::read_bounded};
+use super::super::error::CliError;
+use handover_daemon::read_bounded;
 use std::path::{Path, PathBuf};
 
 /// Longest file that is looked at, in bytes.

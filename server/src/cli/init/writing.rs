@@ -153,5 +153,5 @@ fn bare_or_quoted(name: &str) -> String {
 
 /// A text that stays in its comment.
 fn plain(text: &str) -> String {
-    super::super::diagnostics::printable(text)
+    handover_model::config::printable(text)
 }

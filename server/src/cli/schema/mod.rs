@@ -1,5 +1,5 @@
-//! `handover schema`: the language of manifests, for editors and as a reference. Both are made from the table that the
-//! reader obeys.
+//! `handover schema`: the language of manifests, for editors and, with that of the daemons' files, as a reference. Both
+//! are made from the tables that the readers obey.
 
 mod json_schema;
 mod reference;

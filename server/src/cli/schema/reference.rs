@@ -1,16 +1,24 @@
-//! The table of keys as the reference in `docs/configuration.md`.
+//! The tables of keys as the reference in `docs/configuration.md`.
 
-use handover_model::config::{Absent, Entry, LANGUAGE, Shape, Table};
+use handover_model::{
+    config::{Absent, Entry, LANGUAGE, Shape, Table},
+    settings::{self, Variable, flag, variable},
+};
 use std::fmt::Write as _;
 
 const HEAD: &str = "\
-# The manifest, key by key
+# Configuration, key by key
+
+Three files: the manifest of each service, `handover.toml`, here; [`server.toml`](#the-server-servertoml) of the server;
+[`agent.toml`](#the-agent-agenttoml) of each host. In all of them every mistake is told at once, with its line and what was
+probably meant. How the command line finds its server is told by `handover config show`.
 
 A release is a folder with a `handover.toml`, or pushed with `handover release push --manifest FILE`. It is TOML, UTF-8,
 at most 64 KiB. Unknown keys are mistakes. `handover check` finds all mistakes at once; `handover init` writes a first
 one; `handover schema` prints a JSON Schema for editors.
 
-This page is made by `handover schema --reference`. Do not edit it: change the table in `model/src/manifest/keys`.
+This page is made by `handover schema --reference`. Do not edit it: change the tables in `model/src/manifest/keys` and
+`model/src/settings`.
 
 **Texts with placeholders**, where a key says so: `{host.name}`, `{host.address}` and `{label.KEY}` stand for the values of
 the host that the release runs on. `{{` stands for one brace. A host that lacks the label refuses the release and says so.
@@ -19,19 +27,86 @@ the host that the release runs on. `{{` stands for one brace. A host that lacks 
 string of a whole number and one of `B`, `KiB`, `MiB`, `GiB`, `TiB`: `\"512MiB\"`. **Percentages** are strings: `\"25%\"`.
 ";
 
+const SERVER: &str = "
+## The server: `server.toml`
+
+What `handover server` goes by. It reads `/etc/handover/server.toml` where that is there, or the file of `--config FILE` or
+`HANDOVER_SERVER_CONFIG`, which must be there. TOML, UTF-8, at most 64 KiB; the server's user must be able to read it.
+Unknown keys are mistakes, and a file with a mistake keeps the server from starting: exit code 1.
+
+Each key can be said by a flag and by an environment variable as well. A flag comes before the variable, that before the
+file, and that before the default. `handover server --print-config` (with `--json` for programs) prints every setting and
+where it comes from, the file with its line, and starts nothing; it also finds the mistakes of a file before a restart.
+
+A setting that is changed in the file holds from the next start of the server: `systemctl restart handover-server`. That
+disturbs no service. The unit that comes with Handover gives `--data` and `--unix` as flags and `HANDOVER_ADMIN_GROUP=handover`
+in the environment, so in the file these three say nothing there; its comments tell how to change them.
+
+`handover server restore` and `fsck` look for `data` in the same way.
+
+";
+const AGENT: &str = "
+## The agent: `agent.toml`
+
+What `handover-agent` goes by. `handover-agent join` writes `/etc/handover/agent.toml`, or the file of `--config FILE` or
+`HANDOVER_AGENT_CONFIG`. TOML, UTF-8, at most 64 KiB. Unknown keys are mistakes, and a file with a mistake keeps the agent
+from starting: exit code 1; what runs goes on. A setting that is changed holds from the next start of the agent:
+`systemctl restart handover-agent`, which disturbs no instance.
+
+";
+
 /// The whole page.
 pub(super) fn markdown() -> String {
     let mut page = HEAD.to_owned();
     for table in LANGUAGE.all() {
         section(&mut page, table);
     }
+    page.push_str(SERVER);
+    said_thrice(&mut page, settings::SERVER.keys);
+    page.push_str("\n### Environment of the server\n\nBesides the variables above:\n\n");
+    environment(&mut page, settings::server::VARIABLES);
+    page.push_str(AGENT);
+    keys(&mut page, settings::AGENT.keys);
+    page.push_str("\n### Environment of the agent\n\nNothing of it reaches an instance.\n\n");
+    environment(&mut page, settings::agent::VARIABLES);
     page
+}
+
+/// Keys that have a flag and a variable each.
+fn said_thrice(page: &mut String, table: &Table) {
+    page.push_str(
+        "| key | flag | environment | value | default | meaning |\n| --- | --- | --- | --- | --- | --- |\n",
+    );
+    for entry in table.entries() {
+        let _ = writeln!(
+            page,
+            "| `{}` | `{}` | `{}` | {} | {} | {} |",
+            entry.name,
+            flag(entry.name),
+            variable(entry.name),
+            value(&entry),
+            default(entry.absent),
+            entry.meaning
+        );
+    }
+    words(page, table);
+}
+
+fn environment(page: &mut String, variables: &[Variable]) {
+    page.push_str("| variable | meaning |\n| --- | --- |\n");
+    for Variable { name, meaning } in variables {
+        let _ = writeln!(page, "| `{name}` | {meaning} |");
+    }
 }
 
 fn section(page: &mut String, table: &Table) {
     let title =
         if table.name.is_empty() { "The top of the file".to_owned() } else { format!("`[{}]`", table.name) };
     let _ = writeln!(page, "\n## {title}\n\n{}\n", table.meaning);
+    keys(page, table);
+}
+
+fn keys(page: &mut String, table: &Table) {
     page.push_str("| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
     for entry in table.entries() {
         let _ = writeln!(
@@ -43,6 +118,11 @@ fn section(page: &mut String, table: &Table) {
             meaning(table, &entry)
         );
     }
+    words(page, table);
+}
+
+/// What each word means, of keys that take words.
+fn words(page: &mut String, table: &Table) {
     let words: Vec<Entry> = table.entries().filter(|entry| matches!(entry.shape, Shape::Words(_))).collect();
     for entry in &words {
         let Shape::Words(words) = &entry.shape else { continue };

@@ -21,7 +21,8 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) async fn run(args: Args, as_json: bool) -> Result<exit::Exit, CliError> {
-    let Args { data: Data { data }, bundles } = args;
+    let Args { data, bundles } = args;
+    let data = data.folder()?;
     let looked = tokio::task::spawn_blocking(move || look(&data, bundles)).await;
     let report = looked.map_err(|error| CliError::Failed(format!("looking was interrupted: {error}")))??;
     let wrong = report.problems.len() as u64 + report.more;

@@ -5,7 +5,10 @@ mod fsck;
 mod restore;
 
 use super::{Global, connection::Connection, error::CliError, exit};
-use crate::backup::BackupError;
+use crate::{
+    backup::BackupError,
+    settings::{self, ServerFileError},
+};
 use handover_proto::status::{Reason, Refusal};
 use std::path::PathBuf;
 
@@ -24,9 +27,24 @@ pub(super) enum Tool {
 
 #[derive(Clone, Debug, clap::Args)]
 pub(in crate::cli) struct Data {
-    /// The server's folder of everything durable
-    #[arg(long, value_name = "DIR", env = "HANDOVER_DATA", default_value = "/var/lib/handover")]
-    data: PathBuf,
+    /// The server's folder of everything durable; where it is not given, as the server's configuration has it
+    /// [default: /var/lib/handover-server]
+    #[arg(long, value_name = "DIR", env = "HANDOVER_DATA")]
+    data: Option<PathBuf>,
+    /// The server's configuration; where it is not given /etc/handover/server.toml, if that is there
+    #[arg(long, value_name = "FILE", env = "HANDOVER_SERVER_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl Data {
+    /// The folder.
+    fn folder(self) -> Result<PathBuf, CliError> {
+        let Self { data, config } = self;
+        settings::data(data, config.as_deref()).map_err(|error| match error {
+            ServerFileError::Read(error) => error.into(),
+            ServerFileError::Wrong(file) => CliError::Manifest(file),
+        })
+    }
 }
 
 pub(super) async fn run(tool: Tool, global: &Global) -> Result<exit::Exit, CliError> {

@@ -21,7 +21,8 @@ pub(in crate::cli) struct Args {
 }
 
 pub(super) async fn run(args: Args, as_json: bool) -> Result<exit::Exit, CliError> {
-    let Args { file, data: Data { data }, set_aside } = args;
+    let Args { file, data, set_aside } = args;
+    let data = data.folder()?;
     let restored = restore(&file, &data, set_aside).await.map_err(|error| match &error {
         BackupError::Open(OpenError::Locked { .. }) => {
             refused(&error, "stop the server first; agents and their services run on meanwhile")

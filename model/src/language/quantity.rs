@@ -10,7 +10,7 @@ fn split(text: &str) -> Option<(u64, &str)> {
 }
 
 /// Reads a whole number with one of the units ms, s, m, h; inside `range`.
-pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let (number, unit) = split(text).ok_or_else(|| {
         format!(
             "{} is no duration: expected a whole number and one of ms, s, m, h, like \"200ms\"",
@@ -41,7 +41,7 @@ pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<D
 }
 
 /// A duration in the largest unit that writes it whole.
-pub(super) fn written(duration: Duration) -> String {
+pub(crate) fn written(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     match units.into_iter().find(|(size, _)| millis > 0 && millis.is_multiple_of(*size)) {
@@ -51,7 +51,7 @@ pub(super) fn written(duration: Duration) -> String {
 }
 
 /// Reads a whole number with one of the units B, KiB, MiB, GiB, TiB.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || {
         format!(
             "{} is no size: expected a whole number and one of B, KiB, MiB, GiB, TiB, like \"512MiB\"",
@@ -71,7 +71,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a whole number followed by `%`, inside `range`.
-pub(super) fn percent(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
+pub(crate) fn percent(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
     let number = match split(text) {
         Some((number, "%")) => u32::try_from(number).ok(),
         _ => {
@@ -86,8 +86,40 @@ pub(super) fn percent(text: &str, range: &RangeInclusive<u32>) -> Result<u32, St
         .ok_or_else(|| format!("{} is outside {}% to {}%", quoted(text), range.start(), range.end()))
 }
 
+/// Reads a whole number with one of the units s, m, h, d, as options of both daemons take it, into seconds.
+///
+/// # Errors
+/// A text that is none, or 0, or too long.
+pub fn seconds(text: &str) -> Result<u64, String> {
+    let problem = || {
+        format!(
+            "{} is no duration: expected a number with s, m, h or d behind it, like 30s or 1h",
+            quoted(text)
+        )
+    };
+    let (number, unit) = split(text).ok_or_else(problem)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(problem()),
+    };
+    number.checked_mul(seconds).filter(|seconds| *seconds > 0).ok_or_else(problem)
+}
+
+/// The reverse of [`seconds`], in the largest unit that writes it whole.
+#[must_use]
+pub fn written_seconds(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+    match units.into_iter().find(|(size, _)| seconds > 0 && seconds.is_multiple_of(*size)) {
+        Some((size, unit)) => format!("{}{unit}", seconds / size),
+        None => format!("{seconds}s"),
+    }
+}
+
 /// A text that is nearly a duration, as one; `None` where it cannot be guessed.
-pub(super) fn meant_duration(text: &str) -> Option<String> {
+pub(crate) fn meant_duration(text: &str) -> Option<String> {
     let (number, unit) = split(text.trim())?;
     let unit = match unit.trim().to_lowercase().as_str() {
         "ms" | "msec" | "msecs" | "millis" | "milliseconds" => "ms",
@@ -101,7 +133,7 @@ pub(super) fn meant_duration(text: &str) -> Option<String> {
 }
 
 /// A text that is nearly a size, as one; `None` where it cannot be guessed.
-pub(super) fn meant_size(text: &str) -> Option<String> {
+pub(crate) fn meant_size(text: &str) -> Option<String> {
     let (number, unit) = split(text.trim())?;
     let unit = match unit.trim().to_lowercase().as_str() {
         "" | "b" | "byte" | "bytes" => "B",
@@ -115,7 +147,7 @@ pub(super) fn meant_size(text: &str) -> Option<String> {
 }
 
 /// A value of the text in quotes, with what a terminal would obey escaped, cut where it is long.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     if text.chars().count() <= LONGEST {
         return format!("{text:?}");
@@ -172,6 +204,17 @@ mod tests {
         for nonsense in ["soon", "1m30s", "", "5 parsecs"] {
             assert_eq!(meant_duration(nonsense), None, "{nonsense}");
             assert_eq!(meant_size(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn options_have_durations_of_whole_seconds() {
+        for (text, number) in [("90s", 90), ("2m", 120), ("1h", 3600), ("7d", 604_800)] {
+            assert_eq!(seconds(text), Ok(number));
+            assert_eq!(written_seconds(number), text);
+        }
+        for bad in ["", "1", "s", "1w", "0s", "-1s", "5ms", "99999999999999999999s", "9999999999999999999d"] {
+            assert!(seconds(bad).is_err(), "{bad:?} was taken");
         }
     }
 

@@ -1,13 +1,13 @@
-//! What is wrong with a manifest: all of it, each with its place.
+//! What is wrong with a file: all of it, each with its place.
 
 use std::{fmt, ops::Range};
 
-/// Most mistakes that are listed; a file with more is hardly a manifest.
+/// Most mistakes that are listed; a file with more is hardly one of ours.
 const MAX_LISTED: usize = 100;
 
-/// One mistake in a manifest.
+/// One mistake in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ManifestError {
+pub struct Mistake {
     /// Line, counted from 1.
     pub line: u32,
     /// Column in characters, counted from 1.
@@ -22,10 +22,10 @@ pub struct ManifestError {
     pub hint: Option<String>,
 }
 
-/// What a mistake's field on the wire begins with.
+/// What the field of a manifest's mistake begins with on the wire.
 const FILE: &str = "handover.toml";
 
-impl ManifestError {
+impl Mistake {
     /// The mistake as a field and a description, as it goes over the wire: `handover.toml:8:10: drain.signal`, and
     /// what is wrong with what to write instead in a line of its own.
     #[must_use]
@@ -70,7 +70,7 @@ fn offset(text: &str, line: u32, column: u32) -> usize {
     start + inside.char_indices().nth(before(column)).map_or(inside.len(), |(at, _)| at)
 }
 
-impl fmt::Display for ManifestError {
+impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}: ", self.line, self.column)?;
         if !self.key.is_empty() {
@@ -84,22 +84,22 @@ impl fmt::Display for ManifestError {
     }
 }
 
-impl std::error::Error for ManifestError {}
+impl std::error::Error for Mistake {}
 
-/// Everything that is wrong with a manifest, in the order of the text. Never empty.
+/// Everything that is wrong with a file, in the order of the text. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ManifestErrors(Vec<ManifestError>);
+pub struct Mistakes(Vec<Mistake>);
 
-impl ManifestErrors {
+impl Mistakes {
     /// The mistakes, in the order of the text; at least one.
     #[must_use]
-    pub fn all(&self) -> &[ManifestError] {
+    pub fn all(&self) -> &[Mistake] {
         &self.0
     }
 
     /// One mistake about the whole file.
-    pub(super) fn whole_file(message: impl Into<String>, hint: Option<&str>) -> Self {
-        Self(vec![ManifestError {
+    pub(crate) fn whole_file(message: impl Into<String>, hint: Option<&str>) -> Self {
+        Self(vec![Mistake {
             line: 1,
             column: 1,
             span: 0..0,
@@ -110,7 +110,7 @@ impl ManifestErrors {
     }
 }
 
-impl fmt::Display for ManifestErrors {
+impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.0.iter().enumerate() {
             if index > 0 {
@@ -122,28 +122,28 @@ impl fmt::Display for ManifestErrors {
     }
 }
 
-impl std::error::Error for ManifestErrors {}
+impl std::error::Error for Mistakes {}
 
-impl<'a> IntoIterator for &'a ManifestErrors {
-    type Item = &'a ManifestError;
-    type IntoIter = std::slice::Iter<'a, ManifestError>;
+impl<'a> IntoIterator for &'a Mistakes {
+    type Item = &'a Mistake;
+    type IntoIter = std::slice::Iter<'a, Mistake>;
 
     fn into_iter(self) -> Self::IntoIter {
         self.0.iter()
     }
 }
 
-/// A place in the text of a manifest, kept by what is checked only once the host is known.
+/// A place in a text, kept by what is checked or told later.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
-    line: u32,
+pub(crate) struct Place {
+    pub(crate) line: u32,
     column: u32,
     span: Range<usize>,
 }
 
 impl Place {
     /// Where `span` lies in `text`.
-    pub(super) fn new(text: &str, span: Range<usize>) -> Self {
+    pub(crate) fn new(text: &str, span: Range<usize>) -> Self {
         let bytes = text.as_bytes();
         let before = &bytes[..span.start.min(bytes.len())];
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -158,27 +158,38 @@ impl Place {
 }
 
 /// Mistakes while they are being collected.
-pub(super) struct Problems<'t> {
+pub(crate) struct Problems<'t> {
     text: &'t str,
-    list: Vec<ManifestError>,
+    list: Vec<Mistake>,
+    doubtful: bool,
 }
 
 impl<'t> Problems<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Self { text, list: Vec::new() }
+    pub(crate) fn new(text: &'t str) -> Self {
+        Self { text, list: Vec::new(), doubtful: false }
     }
 
-    pub(super) fn place(&self, span: Range<usize>) -> Place {
+    /// From here on parts of the text are missing, because they could not be read.
+    pub(crate) fn doubt(&mut self) {
+        self.doubtful = true;
+    }
+
+    /// Whether parts of the text are missing. Then nothing is a mistake because of what is said elsewhere, or nowhere.
+    pub(crate) fn doubtful(&self) -> bool {
+        self.doubtful
+    }
+
+    pub(crate) fn place(&self, span: Range<usize>) -> Place {
         Place::new(self.text, span)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// Where a part of a string stands, given where the string stands with its quotes and what it says. The whole
     /// string where escapes in it make that impossible to say.
-    pub(super) fn inside(&self, string: Range<usize>, says: &str, part: Range<usize>) -> Range<usize> {
+    pub(crate) fn inside(&self, string: Range<usize>, says: &str, part: Range<usize>) -> Range<usize> {
         let written = self.text.get(string.clone()).unwrap_or_default();
         let quotes = written.len().saturating_sub(says.len()) / 2;
         if written.len() != says.len() + 2 * quotes || written.get(quotes..quotes + says.len()) != Some(says)
@@ -190,12 +201,12 @@ impl<'t> Problems<'t> {
     }
 
     /// Notes a mistake at `span`.
-    pub(super) fn add(&mut self, span: Range<usize>, key: &str, message: impl Into<String>) {
+    pub(crate) fn add(&mut self, span: Range<usize>, key: &str, message: impl Into<String>) {
         self.add_at(span, key, message, None);
     }
 
     /// Notes a mistake at `span` and what to write instead.
-    pub(super) fn add_with_hint(
+    pub(crate) fn add_with_hint(
         &mut self,
         span: Range<usize>,
         key: &str,
@@ -214,23 +225,23 @@ impl<'t> Problems<'t> {
     }
 
     /// Notes a mistake at a place that was kept.
-    pub(super) fn push(&mut self, place: Place, key: &str, message: impl Into<String>, hint: Option<String>) {
+    pub(crate) fn push(&mut self, place: Place, key: &str, message: impl Into<String>, hint: Option<String>) {
         if self.list.len() < MAX_LISTED {
             let Place { line, column, span } = place;
             let (key, message) = (key.to_owned(), message.into());
-            self.list.push(ManifestError { line, column, span, key, message, hint });
+            self.list.push(Mistake { line, column, span, key, message, hint });
         }
     }
 
     /// The mistakes in the order of the text.
-    pub(super) fn into_errors(mut self) -> ManifestErrors {
+    pub(crate) fn into_errors(mut self) -> Mistakes {
         self.list.sort_by_key(|error| (error.line, error.column));
         // The parser may stumble over one place twice.
         self.list.dedup();
         if self.list.is_empty() {
-            return ManifestErrors::whole_file("the manifest cannot be read", None);
+            return Mistakes::whole_file("the file cannot be read", None);
         }
-        ManifestErrors(self.list)
+        Mistakes(self.list)
     }
 }
 
@@ -246,7 +257,7 @@ mod tests {
         problems.add(13..19, "drain.signal", "is tired");
         for error in &problems.into_errors() {
             let (field, description) = error.to_violation();
-            assert_eq!(ManifestError::from_violation(&field, &description, text).as_ref(), Some(error));
+            assert_eq!(Mistake::from_violation(&field, &description, text).as_ref(), Some(error));
         }
     }
 
@@ -255,10 +266,9 @@ mod tests {
         for field in
             ["", "service", "handover.toml", "handover.toml:1", "handover.toml:a:b: c", "line 1, column 2"]
         {
-            assert_eq!(ManifestError::from_violation(field, "x", ""), None, "{field}");
+            assert_eq!(Mistake::from_violation(field, "x", ""), None, "{field}");
         }
-        let far =
-            ManifestError::from_violation("handover.toml:4294967295:4294967295: x", "y", "ab\n").unwrap();
+        let far = Mistake::from_violation("handover.toml:4294967295:4294967295: x", "y", "ab\n").unwrap();
         assert_eq!(far.span, 3..3);
     }
 }

@@ -1,8 +1,8 @@
 //! A TOML table that notes each mistake and goes on, and knows its keys from the language's table.
 
 use super::{
-    error::Problems,
-    keys::{Durations, Integers, Key, LANGUAGE, Members, Percents, Sizes, Table, Words},
+    keys::{Durations, Integers, Key, Members, Percents, Sizes, Table, Words},
+    mistake::Problems,
     quantity::{self, quoted},
 };
 use crate::nearest;
@@ -13,60 +13,72 @@ use std::{
 };
 use toml::de::{DeTable, DeValue};
 
-/// A table of the manifest, or an absent one, in which nothing stands.
-pub(super) struct Section<'a> {
+/// A table of the file, or an absent one, in which nothing stands.
+pub(crate) struct Section<'a> {
     table: Option<&'a DeTable<'a>>,
     path: String,
     span: Range<usize>,
     /// What may stand in it; `None` where the operator chooses the keys.
     keys: Option<&'static Table>,
+    /// The whole file's table.
+    language: &'static Table,
 }
 
-/// A value of the manifest with its place.
-pub(super) struct Value<'a> {
+/// A value of the file with its place.
+pub(crate) struct Value<'a> {
     value: &'a DeValue<'a>,
     /// Its key, with those of its tables before it.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// Its bytes in the text.
-    pub(super) span: Range<usize>,
+    pub(crate) span: Range<usize>,
     /// Its key's bytes in the text.
-    pub(super) key_span: Range<usize>,
+    pub(crate) key_span: Range<usize>,
+    language: &'static Table,
 }
 
 impl<'a> Section<'a> {
     /// The whole file.
-    pub(super) fn root(table: &'a DeTable<'a>) -> Self {
-        Self { table: Some(table), path: String::new(), span: 0..0, keys: Some(LANGUAGE) }
+    pub(crate) fn root(table: &'a DeTable<'a>, language: &'static Table) -> Self {
+        Self { table: Some(table), path: String::new(), span: 0..0, keys: Some(language), language }
     }
 
     /// Whether the table stands in the file.
-    pub(super) fn is_present(&self) -> bool {
+    pub(crate) fn is_present(&self) -> bool {
         self.table.is_some()
     }
 
     /// Its key.
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
     /// Where it begins.
-    pub(super) fn span(&self) -> Range<usize> {
+    pub(crate) fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 
     /// The value under a key.
-    pub(super) fn get<V>(&self, key: &Key<V>) -> Option<Value<'a>> {
+    pub(crate) fn get<V>(&self, key: &Key<V>) -> Option<Value<'a>> {
         self.named(key.name)
     }
 
     fn named(&self, name: &str) -> Option<Value<'a>> {
         let (key, value) = self.table?.get_key_value(name)?;
         let path = joined(&self.path, name);
-        Some(Value { value: value.get_ref(), path, span: value.span(), key_span: key.span() })
+        Some(self.value(path, key.span(), value))
+    }
+
+    fn value(
+        &self,
+        path: String,
+        key_span: Range<usize>,
+        value: &'a toml::Spanned<DeValue<'a>>,
+    ) -> Value<'a> {
+        Value { value: value.get_ref(), path, span: value.span(), key_span, language: self.language }
     }
 
     /// The value under a key; a mistake where there is none.
-    pub(super) fn required<V>(&self, key: &Key<V>, problems: &mut Problems<'_>) -> Option<Value<'a>> {
+    pub(crate) fn required<V>(&self, key: &Key<V>, problems: &mut Problems<'_>) -> Option<Value<'a>> {
         let value = self.get(key);
         if value.is_none() {
             self.missing(key, problems);
@@ -75,6 +87,10 @@ impl<'a> Section<'a> {
     }
 
     fn missing<V>(&self, key: &Key<V>, problems: &mut Problems<'_>) {
+        // It may stand where the text could not be read.
+        if problems.doubtful() {
+            return;
+        }
         let (path, message) = (joined(&self.path, key.name), "is missing");
         match key.example() {
             Some(example) => {
@@ -86,12 +102,12 @@ impl<'a> Section<'a> {
     }
 
     /// The table under a key, an absent one where there is none.
-    pub(super) fn section(&self, key: &Key<&'static Table>, problems: &mut Problems<'_>) -> Section<'a> {
+    pub(crate) fn section(&self, key: &Key<&'static Table>, problems: &mut Problems<'_>) -> Section<'a> {
         self.below(key, Some(key.value), problems)
     }
 
     /// The table under a key whose own keys the operator chooses, an absent one where there is none.
-    pub(super) fn free<V>(&self, key: &Key<Members<V>>, problems: &mut Problems<'_>) -> Section<'a> {
+    pub(crate) fn free<V>(&self, key: &Key<Members<V>>, problems: &mut Problems<'_>) -> Section<'a> {
         self.below(key, None, problems)
     }
 
@@ -101,13 +117,18 @@ impl<'a> Section<'a> {
         keys: Option<&'static Table>,
         problems: &mut Problems<'_>,
     ) -> Section<'a> {
-        let absent =
-            Section { table: None, path: joined(&self.path, key.name), span: self.span.clone(), keys };
+        let absent = Section {
+            table: None,
+            path: joined(&self.path, key.name),
+            span: self.span.clone(),
+            keys,
+            language: self.language,
+        };
         self.get(key).and_then(|value| value.section(keys, problems)).unwrap_or(absent)
     }
 
     /// The duration under a key, `default` where there is none.
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &self,
         key: &Key<Durations>,
         default: Duration,
@@ -118,7 +139,7 @@ impl<'a> Section<'a> {
     }
 
     /// The whole number under a key.
-    pub(super) fn integer<N>(&self, key: &Key<Integers<N>>, problems: &mut Problems<'_>) -> Option<N>
+    pub(crate) fn integer<N>(&self, key: &Key<Integers<N>>, problems: &mut Problems<'_>) -> Option<N>
     where
         N: TryFrom<i128> + PartialOrd + Display + Copy,
     {
@@ -127,36 +148,40 @@ impl<'a> Section<'a> {
     }
 
     /// The size under a key, in bytes.
-    pub(super) fn bytes(&self, key: &Key<Sizes>, problems: &mut Problems<'_>) -> Option<u64> {
+    pub(crate) fn bytes(&self, key: &Key<Sizes>, problems: &mut Problems<'_>) -> Option<u64> {
         let Sizes(from, to) = key.value;
         self.get(key)?.bytes(&(from..=to), problems)
     }
 
     /// The percentage under a key.
-    pub(super) fn percent(&self, key: &Key<Percents>, problems: &mut Problems<'_>) -> Option<u32> {
+    pub(crate) fn percent(&self, key: &Key<Percents>, problems: &mut Problems<'_>) -> Option<u32> {
         let Percents(from, to) = key.value;
         self.get(key)?.percent(&(from..=to), problems)
     }
 
     /// One of the words under a key.
-    pub(super) fn choice<T: Copy>(&self, key: &Key<Words<T>>, problems: &mut Problems<'_>) -> Option<T> {
+    pub(crate) fn choice<T: Copy>(&self, key: &Key<Words<T>>, problems: &mut Problems<'_>) -> Option<T> {
         self.get(key)?.choice(key.value, problems)
     }
 
-    /// Refuses keys that exist but mean nothing here.
-    pub(super) fn meaningless<'k>(
+    /// Refuses keys that exist but mean nothing here, because of what another key says.
+    pub(crate) fn meaningless<'k>(
         &self,
         keys: impl IntoIterator<Item = &'k str>,
         reason: &str,
         problems: &mut Problems<'_>,
     ) {
+        // What the other key says may stand where the text could not be read.
+        if problems.doubtful() {
+            return;
+        }
         for value in keys.into_iter().filter_map(|key| self.named(key)) {
             problems.add(value.key_span, &value.path, reason);
         }
     }
 
     /// Refuses every key that the language does not have here.
-    pub(super) fn refuse_unknown(&self, problems: &mut Problems<'_>) {
+    pub(crate) fn refuse_unknown(&self, problems: &mut Problems<'_>) {
         let (Some(table), Some(keys)) = (self.table, self.keys) else { return };
         let known = keys.names();
         for key in table.keys() {
@@ -165,7 +190,7 @@ impl<'a> Section<'a> {
                 continue;
             }
             let path = joined(&self.path, name);
-            match meant(name, keys, &known) {
+            match meant(name, keys, self.language, &known) {
                 Some(hint) => problems.add_with_hint(key.span(), &path, "unknown key", hint),
                 None => problems.add(key.span(), &path, "unknown key"),
             }
@@ -173,7 +198,7 @@ impl<'a> Section<'a> {
     }
 
     /// Keys of the operator's own choice with their values, in the order of the text.
-    pub(super) fn members(&self) -> Vec<(&'a str, Value<'a>)> {
+    pub(crate) fn members(&self) -> Vec<(&'a str, Value<'a>)> {
         let mut members: Vec<_> = self
             .table
             .into_iter()
@@ -181,8 +206,7 @@ impl<'a> Section<'a> {
             .map(|(key, value)| {
                 let name = key.get_ref().as_ref();
                 let path = joined(&self.path, name);
-                let value = Value { value: value.get_ref(), path, span: value.span(), key_span: key.span() };
-                (name, value)
+                (name, self.value(path, key.span(), value))
             })
             .collect();
         members.sort_by_key(|(_, value)| value.key_span.start);
@@ -213,7 +237,7 @@ impl<'a> Value<'a> {
         number.as_str().bytes().all(|byte| byte.is_ascii_digit()).then(|| format!("\"{number}{unit}\""))
     }
 
-    pub(super) fn section(
+    pub(crate) fn section(
         &self,
         keys: Option<&'static Table>,
         problems: &mut Problems<'_>,
@@ -227,23 +251,24 @@ impl<'a> Value<'a> {
             path: self.path.clone(),
             span: self.span.clone(),
             keys,
+            language: self.language,
         })
     }
 
-    pub(super) fn is_table(&self) -> bool {
+    pub(crate) fn is_table(&self) -> bool {
         self.value.is_table()
     }
 
-    pub(super) fn is_integer(&self) -> bool {
+    pub(crate) fn is_integer(&self) -> bool {
         self.value.is_integer()
     }
 
     /// Its text, where it is one.
-    pub(super) fn str(&self) -> Option<&'a str> {
+    pub(crate) fn str(&self) -> Option<&'a str> {
         self.value.as_str()
     }
 
-    pub(super) fn text(&self, problems: &mut Problems<'_>) -> Option<&'a str> {
+    pub(crate) fn text(&self, problems: &mut Problems<'_>) -> Option<&'a str> {
         match self.value {
             DeValue::String(text) => Some(text.as_ref()),
             _ => {
@@ -254,7 +279,7 @@ impl<'a> Value<'a> {
     }
 
     /// A text that `read` makes something of.
-    pub(super) fn parsed<T, E: Display>(
+    pub(crate) fn parsed<T, E: Display>(
         &self,
         problems: &mut Problems<'_>,
         read: impl FnOnce(&str) -> Result<T, E>,
@@ -287,7 +312,7 @@ impl<'a> Value<'a> {
         None
     }
 
-    pub(super) fn duration(
+    pub(crate) fn duration(
         &self,
         range: &RangeInclusive<Duration>,
         problems: &mut Problems<'_>,
@@ -300,7 +325,7 @@ impl<'a> Value<'a> {
         self.measured(quantity::meant_duration, problems, |text| quantity::duration(text, range))
     }
 
-    pub(super) fn integer<N>(&self, range: &RangeInclusive<N>, problems: &mut Problems<'_>) -> Option<N>
+    pub(crate) fn integer<N>(&self, range: &RangeInclusive<N>, problems: &mut Problems<'_>) -> Option<N>
     where
         N: TryFrom<i128> + PartialOrd + Display,
     {
@@ -320,7 +345,7 @@ impl<'a> Value<'a> {
     }
 
     /// A size in bytes: a whole number, or one with a unit as a string; inside `range`.
-    pub(super) fn bytes(&self, range: &RangeInclusive<u64>, problems: &mut Problems<'_>) -> Option<u64> {
+    pub(crate) fn bytes(&self, range: &RangeInclusive<u64>, problems: &mut Problems<'_>) -> Option<u64> {
         if self.value.is_integer() {
             return self.integer(range, problems);
         }
@@ -337,7 +362,7 @@ impl<'a> Value<'a> {
     }
 
     /// A string of a whole number and `%`, inside `range`.
-    pub(super) fn percent(&self, range: &RangeInclusive<u32>, problems: &mut Problems<'_>) -> Option<u32> {
+    pub(crate) fn percent(&self, range: &RangeInclusive<u32>, problems: &mut Problems<'_>) -> Option<u32> {
         if !self.value.is_str() {
             let expected = "a percentage as a string, like \"25%\"";
             self.wrong_type_with_hint(expected, self.with_unit("%"), problems);
@@ -346,7 +371,7 @@ impl<'a> Value<'a> {
         self.parsed(problems, |text| quantity::percent(text, range))
     }
 
-    pub(super) fn choice<T: Copy>(&self, words: Words<T>, problems: &mut Problems<'_>) -> Option<T> {
+    pub(crate) fn choice<T: Copy>(&self, words: Words<T>, problems: &mut Problems<'_>) -> Option<T> {
         let text = self.text(problems)?;
         if let Some((_, value, _)) = words.0.iter().find(|(word, ..)| *word == text) {
             return Some(*value);
@@ -357,7 +382,7 @@ impl<'a> Value<'a> {
     }
 
     /// Notes that `text` is not among `words`, with the nearest of them.
-    pub(super) fn none_of(&self, text: &str, words: &[&str], what: &str, problems: &mut Problems<'_>) {
+    pub(crate) fn none_of(&self, text: &str, words: &[&str], what: &str, problems: &mut Problems<'_>) {
         let message = format!("{} {what}", quoted(text));
         match nearest(text, words) {
             Some(near) => {
@@ -369,7 +394,7 @@ impl<'a> Value<'a> {
     }
 
     /// The members of a list, `None` where it is no list.
-    pub(super) fn list(&self, problems: &mut Problems<'_>) -> Option<Vec<Value<'a>>> {
+    pub(crate) fn list(&self, problems: &mut Problems<'_>) -> Option<Vec<Value<'a>>> {
         let Some(array) = self.value.as_array() else {
             let words: Vec<&str> = self.str().unwrap_or_default().split_whitespace().collect();
             let meant = (1..=8).contains(&words.len()).then(|| format!("{words:?}"));
@@ -381,6 +406,7 @@ impl<'a> Value<'a> {
             path: format!("{}[{index}]", self.path),
             span: value.span(),
             key_span: self.key_span.clone(),
+            language: self.language,
         };
         Some(array.iter().enumerate().map(member).collect())
     }
@@ -401,11 +427,16 @@ fn joined(path: &str, key: &str) -> String {
 }
 
 /// What an unknown key of a table is most likely meant to be: a near one of the table, or the same of another one.
-fn meant(name: &str, table: &'static Table, known: &[&'static str]) -> Option<String> {
+fn meant(
+    name: &str,
+    table: &'static Table,
+    language: &'static Table,
+    known: &[&'static str],
+) -> Option<String> {
     if let Some(near) = nearest(name, known) {
         return Some(format!("did you mean {near:?}?"));
     }
-    let elsewhere: Vec<_> = LANGUAGE
+    let elsewhere: Vec<_> = language
         .all()
         .into_iter()
         .filter(|other| other.name != table.name && other.names().contains(&name))

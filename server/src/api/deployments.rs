@@ -1,0 +1,82 @@
+//! Deployments: planned, begun, shown, listed.
+
+use super::{
+    permit::{Access, Permit, Subject},
+    request, views,
+};
+use crate::fleet::{DeploymentRecord, Refusal};
+use handover_model::{DeploymentId, ServiceName};
+use handover_proto::v1;
+use tonic::Status;
+
+/// Deployments in a list where nothing is said.
+const LISTED: usize = 20;
+/// Deployments in a list at most.
+const MOST_LISTED: usize = 200;
+
+/// What a deployment would do.
+pub(super) async fn plan(permit: Permit, request: v1::DeploymentRequest) -> Result<v1::Plan, Status> {
+    let request = request::deployment(request, permit.asker().limited)?;
+    let access = permit.service(&request.service)?;
+    let plan = access
+        .look(move |state, now| state.plan_deployment(&request, now).map(|(plan, _)| views::plan(&plan)));
+    Ok(plan.await?)
+}
+
+/// Begins a deployment, and shows it.
+pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Result<v1::Deployment, Status> {
+    let request = request::deployment(request, permit.asker().limited)?;
+    let access = permit.service(&request.service)?;
+    let by = access.by();
+    let taken = request.take_over.clone().unwrap_or_default();
+    let subject = Subject::service(&request.service).request(&*request.request).reason(taken);
+    let id = access.change(subject, move |desk, subject| {
+        let id = desk.state.create_deployment(&request, &by, desk.now, desk.effects)?;
+        let version = &desk.state.deployment(id)?.0.release.version;
+        let rollback = if request.rollback { ", a rollback" } else { "" };
+        let taken = if request.take_over.is_some() { "; with --take-over" } else { "" };
+        subject.say(format!("{id} to {version}{rollback}{taken}"));
+        Ok(id)
+    });
+    let id = id.await?;
+    Ok(shown(&access, id).await?)
+}
+
+/// A deployment, from memory or from the journal.
+pub(super) async fn shown(access: &Access, id: DeploymentId) -> Result<v1::Deployment, Refusal> {
+    let seen: Result<v1::Deployment, DeploymentRecord> = access
+        .look(move |state, _| {
+            let (record, live) = state.deployment(id)?;
+            Ok(live.map(|live| views::deployment(id, record, live)).ok_or_else(|| record.clone()))
+        })
+        .await?;
+    match seen {
+        Ok(deployment) => Ok(deployment),
+        Err(record) => {
+            let engine = access.replayed(id).await?;
+            Ok(views::deployment_from_journal(id, &record, engine))
+        }
+    }
+}
+
+/// The newest deployments of a service, or of all that this operator may see.
+pub(super) async fn list(
+    permit: Permit,
+    request: v1::ListDeploymentsRequest,
+) -> Result<v1::ListDeploymentsResponse, Status> {
+    let v1::ListDeploymentsRequest { service, limit } = request;
+    let service: Option<ServiceName> = request::parse_optional("service", &service)?;
+    let limit = match usize::try_from(limit) {
+        Ok(0) => LISTED,
+        Ok(limit) => limit.min(MOST_LISTED),
+        Err(_) => MOST_LISTED,
+    };
+    let access = permit.filtered(service.as_ref())?;
+    let seen_by = access.clone();
+    let deployments = access.look(move |state, _| {
+        let seen = state.deployments(service).filter(|(_, record, _)| seen_by.sees(&record.release.service));
+        let newest = seen.take(limit);
+        Ok(newest.map(|(id, record, live)| views::summary(id, record, live)).collect())
+    });
+    Ok(v1::ListDeploymentsResponse { deployments: deployments.await? })
+}

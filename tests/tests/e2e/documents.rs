@@ -1,38 +1,7 @@
-//! What README and docs tell people to type, typed.
+//! The quick start of the README, typed.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// The `sh` blocks of one section of a document, in order.
-fn blocks(document: &str, section: &str) -> String {
-    let text = fs::read_to_string(root().join(document)).unwrap();
-    let section = text.split_once(&format!("\n## {section}\n")).expect("the section is there").1;
-    let section = section.split("\n## ").next().unwrap();
-    let mut script = String::new();
-    let mut inside = false;
-    for line in section.lines() {
-        match (inside, line.trim_end()) {
-            (false, "```sh") => inside = true,
-            (true, "```") => inside = false,
-            // The test runs the programs that it was built with.
-            (true, line) if line.starts_with("cargo build") => {}
-            (true, line) => {
-                script.push_str(line);
-                script.push('\n');
-            }
-            (false, _) => {}
-        }
-    }
-    assert!(script.lines().count() > 5, "nothing to run in {document}, {section:.100}");
-    script
-}
+use handover_tests::{markdown::Document, repository, session::Session, shell};
+use std::{path::Path, process::Command};
 
 #[test]
 fn the_quick_start_does_what_it_says() {
@@ -42,11 +11,13 @@ fn the_quick_start_does_what_it_says() {
     }
     let programs = Path::new(env!("CARGO_BIN_EXE_load")).parent().unwrap().to_owned();
     let home = tempfile::tempdir().unwrap();
-    let script =
-        blocks("README.md", "Quick start").replace("$PWD/target/release", programs.to_str().unwrap());
+    // The test runs the programs that it was built with.
+    let typed = shell::typed(&Document::read("README.md").script("Quick start"));
+    let typed: Vec<String> = typed.into_iter().filter(|line| !Session::leaves_out(line)).collect();
+    let script = typed.join("\n").replace("$PWD/target/release", programs.to_str().unwrap());
     let output = Command::new("timeout")
         .args(["--kill-after=5", "120", "bash", "-eu", "-c", &script])
-        .current_dir(root())
+        .current_dir(repository::root())
         .env("TMPDIR", home.path())
         .env("HANDOVER_SERVER_CONFIG", handover_tests::fleet::without_settings(home.path()))
         .output()

@@ -15,6 +15,7 @@ mod failures;
 mod full_disk;
 mod hosts;
 mod logs;
+mod pages;
 mod refusals;
 mod roles;
 mod vitals;

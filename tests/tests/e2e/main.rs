@@ -16,6 +16,7 @@ mod full_disk;
 mod host_disk;
 mod hosts;
 mod logs;
+mod pages;
 mod refusals;
 mod roles;
 mod vitals;

@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test lint bench soak systemd needs build
+.PHONY: demo test lint bench soak systemd session needs build
 
 ## Runs the main job on this machine: a server, three agents, a service in three versions, load all the time.
 demo: needs
@@ -41,6 +41,11 @@ soak: needs
 systemd: needs
 	$(CARGO) build --workspace --bins
 	./tests/systemd/try.sh target/debug
+
+## Types the quick start of the README on a terminal and writes what that shows to docs/quick-start-session.txt.
+session: needs
+	$(CARGO) build --release --workspace --bins
+	./target/release/record
 
 needs:
 	@./.ci/needs

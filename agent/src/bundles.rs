@@ -2,7 +2,7 @@
 
 use backon::BackoffBuilder as _;
 use handover_bundle::BundleError;
-use handover_model::{BundleDescriptor, Digest};
+use handover_model::{BundleDescriptor, Digest, Disk, in_bytes};
 use handover_proto::v1::{FetchBundleRequest, agent_service_client::AgentServiceClient};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,6 +63,26 @@ pub enum FetchError {
     /// It is not what it declares, or cannot be unpacked.
     #[error("bundle {0} is refused")]
     Refused(String, #[source] BundleError),
+    /// There is too little room for it; nothing was begun.
+    #[error(
+        "the disk of {} has no room for bundle {bundle}: it needs {} there ({}), and {} are free; make room there, then deploy again",
+        folder.display(),
+        in_bytes(*needed),
+        of_what,
+        in_bytes(*free)
+    )]
+    NoRoom {
+        /// Where.
+        folder: PathBuf,
+        /// Which.
+        bundle: String,
+        /// Bytes that it needs, with those that are left to others.
+        needed: u64,
+        /// What they are for.
+        of_what: String,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// A worker thread ended.
     #[error("unpacking bundle {0} was interrupted")]
     Interrupted(String),
@@ -95,6 +115,24 @@ impl FetchError {
             | Self::Stalled(_)
             | Self::TooMuch(..)
             | Self::Write { .. }
+            | Self::NoRoom { .. }
+            | Self::Interrupted(_) => false,
+        }
+    }
+
+    /// Whether there was too little room for it on this host: it comes once there is more.
+    #[must_use]
+    pub fn wants_room(&self) -> bool {
+        match self {
+            Self::NoRoom { .. }
+            | Self::Refused(_, BundleError::NoSpace { .. } | BundleError::DiskFull { .. }) => true,
+            Self::Write { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            Self::Transfer(..)
+            | Self::Stalled(_)
+            | Self::TooMuch(..)
+            | Self::Refused(..)
             | Self::Interrupted(_) => false,
         }
     }
@@ -140,6 +178,7 @@ impl Bundles {
             return Ok(folder);
         }
         let archive = self.fetching.join(bundle.digest.hex());
+        self.see_to_room(bundle).await?;
         let mut pauses = backon::ExponentialBuilder::default()
             .with_jitter()
             .with_min_delay(Duration::from_millis(200))
@@ -160,7 +199,13 @@ impl Bundles {
                     .await;
                     tokio::time::sleep(pause).await;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if error.wants_room() {
+                        // What is here of it takes the room that others need. It is gone already where it was none.
+                        let _ = tokio::fs::remove_file(&archive).await;
+                    }
+                    return Err(error);
+                }
             }
         }
         let unpacked = self.unpack(bundle, archive.clone()).await;
@@ -171,6 +216,55 @@ impl Bundles {
             }
             Ok(()) | Err(_) => unpacked,
         }
+    }
+
+    /// Looks whether there is room for a bundle, archive and files, before anything is begun. Where there is none,
+    /// releases that nothing needs go first.
+    async fn see_to_room(&self, bundle: &BundleDescriptor) -> Result<(), FetchError> {
+        let (bundles, wanted) = (self.clone(), bundle.clone());
+        let looked = tokio::task::spawn_blocking(move || match bundles.room(&wanted) {
+            Err(error @ FetchError::NoRoom { .. }) => {
+                match bundles.prune_to(0) {
+                    Ok(()) => {}
+                    Err(why) => tracing::warn!(
+                        error = &why as &dyn std::error::Error,
+                        "old releases cannot be removed"
+                    ),
+                }
+                // What is said is what is there now.
+                bundles
+                    .room(&wanted)
+                    .inspect_err(|_| tracing::debug!(error = &error as &dyn std::error::Error))
+            }
+            other => other,
+        });
+        looked.await.map_err(|_| FetchError::Interrupted(bundle.digest.short()))?
+    }
+
+    fn room(&self, bundle: &BundleDescriptor) -> Result<(), FetchError> {
+        // Both folders are the agent's state: one file system.
+        let there = crate::disks::nearest(&self.releases);
+        // Where the file system cannot be asked, writing to it will tell.
+        let Ok((free, total)) = crate::facts::disk(there) else { return Ok(()) };
+        let here = std::fs::metadata(self.fetching.join(bundle.digest.hex())).map_or(0, |found| found.len());
+        let (fetch, unpack) = (bundle.size.saturating_sub(here), handover_bundle::room_for(bundle));
+        let reserve = Disk { free, total, ..Disk::default() }.reserve();
+        let needed = fetch.saturating_add(unpack).saturating_add(reserve);
+        if total == 0 || free >= needed {
+            return Ok(());
+        }
+        Err(FetchError::NoRoom {
+            folder: self.releases.clone(),
+            bundle: bundle.digest.short(),
+            needed,
+            of_what: format!(
+                "{} to fetch, {} unpacked, {} to be left free",
+                in_bytes(fetch),
+                in_bytes(unpack),
+                in_bytes(reserve)
+            ),
+            free,
+        })
     }
 
     fn turn(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
@@ -271,9 +365,13 @@ impl Bundles {
     /// # Errors
     /// When a folder cannot be listed or removed.
     pub fn prune(&self) -> io::Result<()> {
+        self.prune_to(SPARE)
+    }
+
+    fn prune_to(&self, spare: usize) -> io::Result<()> {
         let mut unneeded = self.unneeded(&self.releases)?;
         unneeded.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
-        for (_, path) in unneeded.into_iter().skip(SPARE) {
+        for (_, path) in unneeded.into_iter().skip(spare) {
             // The name first: half a release must not stand under it. What an agent that dies here leaves is swept.
             let aside = self.releases.join(format!(".broken-pruned-{}", std::process::id()));
             if self.unless_needed(&path, |path| std::fs::rename(path, &aside))? {

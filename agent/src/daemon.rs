@@ -3,6 +3,7 @@
 use crate::{
     bundles::Bundles,
     config::AgentConfig,
+    disks::Disks,
     facts::{self, Facts},
     instance::process::boot_id,
     logs::LogRequests,
@@ -17,7 +18,7 @@ use handover_identity::ServerAddress;
 use handover_model::HostReport;
 use handover_proto::v1::Hello;
 use handover_telemetry::Endpoint;
-use std::{error::Error, fs::File, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, fs::File, io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -56,7 +57,8 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     let metrics_at = endpoint.as_ref().map(|endpoint| format!(", metrics on {}", endpoint.address()));
     let bundles = Bundles::new(config.releases(), config.fetching(), channel);
     bundles.sweep()?;
-    let supervisor = Supervisor::adopt(Arc::clone(&config), bundles, reports).await?;
+    let disks = Disks::of(&config);
+    let supervisor = Supervisor::adopt(Arc::clone(&config), disks.clone(), bundles, reports).await?;
     let boot_id = boot_id()?;
     let hello = Hello {
         place: facts::place(&boot_id, &lock)?,
@@ -78,12 +80,13 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
             reports: seen.clone(),
             server: connected.clone(),
             pulse: pulse.clone(),
+            disks: disks.clone(),
         };
         tokio::spawn(endpoint.serve(Arc::new(vitals), stop.clone()).in_current_span());
     }
     let session = Session {
         hello,
-        facts: Facts::of(&config.state, supervisor.containment()),
+        facts: Facts::of(disks, supervisor.containment()),
         reports: seen,
         offers,
         server,
@@ -109,7 +112,9 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     let mut manager = ServiceManager::of_this_process();
     manager.ready(status()).await;
     let watching = tokio::spawn(manager.watch(pulse, status));
-    eprintln!(
+    // Standard error may be a file on a disk that is full: that is no reason not to run.
+    let _ = writeln!(
+        std::io::stderr(),
         "handover-agent ready: host {}, server {}{}",
         config.name,
         config.server,

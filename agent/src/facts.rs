@@ -1,14 +1,18 @@
 //! What the agent tells of its host besides what runs there.
 
-use crate::instance::{Containment, logs::journald_is_there};
+use crate::{
+    disks::{Condition, Disks},
+    instance::{Containment, logs::journald_is_there},
+};
 use handover_identity::wall_clock;
 use handover_model::{Digest, HostFacts};
 use std::{
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
+use tokio::sync::watch;
 
 const MIGRATE: &str = "/proc/sys/net/ipv4/tcp_migrate_req";
 const MACHINE: &str = "/etc/machine-id";
@@ -16,21 +20,28 @@ const MACHINE: &str = "/etc/machine-id";
 /// Looks at the host.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    state: PathBuf,
+    disks: Disks,
     containment: String,
 }
 
 impl Facts {
-    /// Of the host whose agent keeps its state there.
+    /// Of the host whose agent has its folders on these disks.
     #[must_use]
-    pub fn of(state: &Path, containment: &Containment) -> Self {
-        Self { state: state.to_owned(), containment: word(containment).to_owned() }
+    pub fn of(disks: Disks, containment: &Containment) -> Self {
+        Self { disks, containment: word(containment).to_owned() }
+    }
+
+    /// What is worth being told at once, whenever it changes.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Condition> {
+        self.disks.subscribe()
     }
 
     /// As they are now. What cannot be found out is zero or absent: nothing here is worth an agent that does not run.
     #[must_use]
     pub fn now(&self) -> HostFacts {
-        let (disk_free, disk_total) = disk(&self.state).unwrap_or_default();
+        let disks = self.disks.now();
+        let (disk_free, disk_total) = disks.first().map_or((0, 0), |disk| (disk.free, disk.total));
         HostFacts {
             clock: wall_clock(),
             disk_free,
@@ -38,6 +49,8 @@ impl Facts {
             containment: self.containment.clone(),
             journald: journald_is_there(),
             tcp_migrate_req: tcp_migrate_req(),
+            disks,
+            unwritten: self.disks.unwritten(),
         }
     }
 }

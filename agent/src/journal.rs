@@ -1,9 +1,10 @@
 //! What the agent writes down, before and after each action: the target, what it runs, the order of each gate.
 //!
-//! One file for each thing, replaced whole. A file that cannot be read is moved aside and reported: the agent then
+//! One file for each thing, replaced whole, with a spare beside it (see [`crate::slot`]): what stands here once can be
+//! changed also on a full disk. A file that cannot be read is moved aside and reported: the agent then
 //! knows less, and says so, but runs.
 
-use crate::{durable, state::InstanceRecord};
+use crate::{disks::Disks, slot, state::InstanceRecord};
 use handover_gate::GateSnapshot;
 use handover_model::{InstanceId, ServiceName, Target};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -28,6 +29,7 @@ pub struct GateRecord {
 #[derive(Clone, Debug)]
 pub struct Journal {
     folder: PathBuf,
+    disks: Disks,
 }
 
 /// Everything that the journal holds.
@@ -55,19 +57,38 @@ pub struct Unreadable {
 
 /// A fact that could not be written down: what would have followed from it was not done.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write down {what}; nothing was done, it is tried again")]
+#[error(
+    "{what} cannot be written down in {}, so that was not done; {}, it goes on by itself then",
+    folder.display(),
+    advice(source)
+)]
 pub struct NotWritten {
     /// Of what.
     pub what: String,
+    /// Where.
+    pub folder: PathBuf,
     /// Why.
     pub source: io::Error,
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
+        _other => "see that the agent can write there",
+    }
 }
 
 impl Journal {
     /// The journal in this folder, which is made when something is written.
     #[must_use]
-    pub fn new(folder: PathBuf) -> Self {
-        Self { folder }
+    pub fn new(folder: PathBuf, disks: Disks) -> Self {
+        Self { folder, disks }
+    }
+
+    /// What is told of the disks that it is on.
+    #[must_use]
+    pub fn disks(&self) -> &Disks {
+        &self.disks
     }
 
     /// Reads everything back.
@@ -86,16 +107,16 @@ impl Journal {
     ///
     /// # Errors
     /// Whatever the file system says.
-    pub fn target(&self, target: &Target) -> io::Result<()> {
-        write(&self.folder.join("target.json"), target)
+    pub fn target(&self, target: &Target) -> Result<(), NotWritten> {
+        self.write(&self.slot("", "target"), target, || format!("the target of revision {}", target.revision))
     }
 
     /// Strikes out the target: the host is to run nothing.
     ///
     /// # Errors
     /// Whatever the file system says.
-    pub fn forget_target(&self) -> io::Result<()> {
-        durable::remove(&self.folder.join("target.json"))
+    pub fn forget_target(&self) -> Result<(), NotWritten> {
+        self.strike(&self.slot("", "target"), || "that there is no target".to_owned())
     }
 
     /// Writes down an instance.
@@ -103,8 +124,8 @@ impl Journal {
     /// # Errors
     /// Whatever the file system says.
     pub fn instance(&self, record: &InstanceRecord) -> Result<(), NotWritten> {
-        write(&self.instance_path(&record.instance), record)
-            .map_err(|source| NotWritten { what: format!("instance {}", record.instance), source })
+        let slot = self.slot("instances", record.instance.as_str());
+        self.write(&slot, record, || format!("instance {}", record.instance))
     }
 
     /// Strikes out an instance.
@@ -112,8 +133,8 @@ impl Journal {
     /// # Errors
     /// Whatever the file system says.
     pub fn forget_instance(&self, instance: &InstanceId) -> Result<(), NotWritten> {
-        durable::remove(&self.instance_path(instance))
-            .map_err(|source| NotWritten { what: format!("that instance {instance} is gone"), source })
+        let slot = self.slot("instances", instance.as_str());
+        self.strike(&slot, || format!("that instance {instance} is gone"))
     }
 
     /// Writes down a gate's order.
@@ -121,8 +142,7 @@ impl Journal {
     /// # Errors
     /// Whatever the file system says.
     pub fn gate(&self, record: &GateRecord) -> Result<(), NotWritten> {
-        let what = || format!("the gate of {}", record.gate.address);
-        write(&self.gate_path(record), record).map_err(|source| NotWritten { what: what(), source })
+        self.write(&self.gate_slot(record), record, || format!("the gate of {}", record.gate.address))
     }
 
     /// Strikes out a gate.
@@ -130,24 +150,51 @@ impl Journal {
     /// # Errors
     /// Whatever the file system says.
     pub fn forget_gate(&self, record: &GateRecord) -> Result<(), NotWritten> {
-        durable::remove(&self.gate_path(record)).map_err(|source| NotWritten {
-            what: format!("that the gate of {} is gone", record.gate.address),
-            source,
-        })
+        self.strike(&self.gate_slot(record), || format!("that the gate of {} is gone", record.gate.address))
     }
 
-    fn instance_path(&self, instance: &InstanceId) -> PathBuf {
-        self.folder.join("instances").join(format!("{instance}.json"))
-    }
-
-    fn gate_path(&self, record: &GateRecord) -> PathBuf {
+    fn gate_slot(&self, record: &GateRecord) -> Slot {
         let address = record.gate.address.to_string().replace([':', '[', ']', '%', '/'], "_");
-        self.folder.join("gates").join(format!("{}-{address}.json", record.service))
+        self.slot("gates", &format!("{}-{address}", record.service))
+    }
+
+    fn slot(&self, kind: &str, name: &str) -> Slot {
+        let file = format!("{name}.json");
+        Slot {
+            path: self.folder.join(kind).join(&file),
+            spare: self.folder.join("spare").join(kind).join(file),
+        }
+    }
+
+    fn write(
+        &self,
+        Slot { path, spare }: &Slot,
+        value: &impl Serialize,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), NotWritten> {
+        let text = serde_json::to_vec(value).map_err(io::Error::other);
+        let written = text.and_then(|text| slot::replace(path, spare, &text));
+        self.disks.note(written.map_err(|source| NotWritten {
+            what: what(),
+            folder: self.folder.clone(),
+            source,
+        }))
+    }
+
+    fn strike(&self, Slot { path, spare }: &Slot, what: impl FnOnce() -> String) -> Result<(), NotWritten> {
+        let struck = slot::remove(path, spare);
+        self.disks.note(struck.map_err(|source| NotWritten {
+            what: what(),
+            folder: self.folder.clone(),
+            source,
+        }))
     }
 }
 
-fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    durable::replace(path, &serde_json::to_vec(value).map_err(io::Error::other)?)
+/// Where a thing is written down.
+struct Slot {
+    path: PathBuf,
+    spare: PathBuf,
 }
 
 fn read_all<T: DeserializeOwned>(folder: &Path, unreadable: &mut Vec<Unreadable>) -> io::Result<Vec<T>> {

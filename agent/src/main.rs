@@ -4,6 +4,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use handover_agent::{
     config::{self, AgentConfig},
     daemon,
+    disks::Disks,
     doctor::{self, Examination},
     instance::launch,
     join::Joining,
@@ -168,9 +169,13 @@ async fn doctor(args: DoctorArgs) -> Done {
         (None, Some(config)) => Some(config.server.parse()?),
         (given, _) => given,
     };
-    let state = args.state.or_else(|| config.map(|config| config.state));
-    let state = state.unwrap_or_else(|| config::STATE.into());
-    let checks = doctor::examine(&Examination { state, server, token: args.token }).await;
+    let folder =
+        |own: fn(AgentConfig) -> PathBuf, usual: &str| config.clone().map_or_else(|| usual.into(), own);
+    let state = args.state.unwrap_or_else(|| folder(|config| config.state, config::STATE));
+    let logs = folder(|config| config.logs, config::LOGS);
+    let runtime = folder(|config| config.runtime, config::RUNTIME);
+    let disks = Disks::at(state.clone(), logs, runtime);
+    let checks = doctor::examine(&Examination { state, disks, server, token: args.token }).await;
     if doctor::print(&checks, args.json) {
         Ok(())
     } else {

@@ -1,6 +1,6 @@
 //! What the agent counts of itself. Labels are services, of which a host has few, and phases; never instances.
 
-use handover_model::{Duration, HostReport, InstancePhase, ServiceName, Timestamp};
+use handover_model::{Disk, Duration, HostReport, InstancePhase, ServiceName, Timestamp};
 use handover_telemetry::seconds;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -30,6 +30,11 @@ struct CutLabels {
     how: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FolderLabel {
+    folder: String,
+}
+
 /// What is looked up when somebody asks.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -39,6 +44,10 @@ pub struct Seen {
     pub connected: bool,
     /// When this host's certificate ends; `None` where it cannot be read.
     pub certificate_expires: Option<Timestamp>,
+    /// The file systems of the agent's folders.
+    pub disks: Vec<Disk>,
+    /// Whether the agent cannot write down what it does.
+    pub unwritten: bool,
 }
 
 /// Everything that the agent counts.
@@ -53,6 +62,9 @@ pub struct Metrics {
     connected: Gauge,
     sessions: Counter,
     certificate: Gauge,
+    disk_free: Family<FolderLabel, Gauge>,
+    disk_size: Family<FolderLabel, Gauge>,
+    unwritten: Gauge,
 }
 
 impl Default for Metrics {
@@ -76,6 +88,9 @@ impl Metrics {
             connected: Gauge::default(),
             sessions: Counter::default(),
             certificate: Gauge::default(),
+            disk_free: Family::default(),
+            disk_size: Family::default(),
+            unwritten: Gauge::default(),
         };
         registry.register(
             "build",
@@ -111,6 +126,23 @@ impl Metrics {
             "When this host's certificate ends, in Unix time; 0 where it cannot be read",
             Unit::Seconds,
             metrics.certificate.clone(),
+        );
+        registry.register_with_unit(
+            "disk_free",
+            "What the agent may still use of the file system of its folder",
+            Unit::Bytes,
+            metrics.disk_free.clone(),
+        );
+        registry.register_with_unit(
+            "disk_size",
+            "The file system of the agent's folder",
+            Unit::Bytes,
+            metrics.disk_size.clone(),
+        );
+        registry.register(
+            "journal_unwritten",
+            "1 while the agent cannot write down what it does: nothing new is begun",
+            metrics.unwritten.clone(),
         );
         Self { registry, ..metrics }
     }
@@ -153,13 +185,25 @@ impl Metrics {
         for ((service, phase), count) in counts {
             self.instances.get_or_create(&PhaseLabels { service: service.to_owned(), phase }).set(count);
         }
+        for disk in &seen.disks {
+            for folder in &disk.folders {
+                let label = FolderLabel { folder: folder.clone() };
+                self.disk_free.get_or_create(&label).set(gauge(disk.free));
+                self.disk_size.get_or_create(&label).set(gauge(disk.total));
+            }
+        }
+        self.unwritten.set(i64::from(seen.unwritten));
         self.connected.set(i64::from(seen.connected));
         let expires = seen.certificate_expires.map_or(0, |at| at.unix_millis() / 1000);
-        self.certificate.set(i64::try_from(expires).unwrap_or(i64::MAX));
+        self.certificate.set(gauge(expires));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 const fn phase(phase: InstancePhase) -> &'static str {

@@ -148,6 +148,7 @@ impl Session {
         let (refused, mut refusals) = mpsc::channel(4);
         self.reports.mark_changed();
         self.hello.revision = self.reports.borrow().revision;
+        let mut disks = self.facts.subscribe();
         self.hello.facts = Some((&self.facts.now()).into());
         say(&out, FromAgent::Hello(self.hello.clone())).await?;
         let mut client = AgentServiceClient::new(channel.clone()).max_decoding_message_size(16 * 1024 * 1024);
@@ -176,6 +177,9 @@ impl Session {
                 }
                 Some((revision, reason)) = refusals.recv() => {
                     say(&out, FromAgent::TargetRefused(TargetRefused { revision, reason })).await?;
+                }
+                Ok(()) = disks.changed() => {
+                    say(&out, FromAgent::Facts((&self.facts.now()).into())).await?;
                 }
                 _ = facts.tick() => {
                     say(&out, FromAgent::Facts((&self.facts.now()).into())).await?;

@@ -2,6 +2,7 @@
 
 use crate::{
     config::AgentConfig,
+    disks::Disks,
     instance::{Containment, Group, Process, process::boot_id},
     journal::Journal,
     state::{InstanceRecord, Life},
@@ -23,7 +24,7 @@ const KILL_WAIT: Duration = Duration::from_secs(10);
 /// When the agent runs, or the journal cannot be read or changed.
 pub async fn stop(config: &AgentConfig) -> Result<usize, Box<dyn Error + Send + Sync>> {
     let _lock = crate::daemon::lock(config)?;
-    let journal = Journal::new(config.journal());
+    let journal = Journal::new(config.journal(), Disks::of(config));
     let boot = boot_id()?;
     let found = journal.read()?;
     // First: an agent that is started again must not start them again.

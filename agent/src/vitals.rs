@@ -2,6 +2,7 @@
 
 use crate::{
     config::AgentConfig,
+    disks::Disks,
     metrics::{Metrics, Seen},
 };
 use futures_util::future::BoxFuture;
@@ -26,17 +27,26 @@ pub struct Vitals {
     pub server: watch::Receiver<Option<Channel>>,
     /// Whether the supervisor moves.
     pub pulse: Pulse,
+    /// The file systems of its folders.
+    pub disks: Disks,
 }
 
 impl Vitals {
     async fn text(&self) -> Result<String, std::fmt::Error> {
         let identity = self.config.identity();
         // Read anew each time: the certificate may have been replaced.
-        let expires = tokio::task::spawn_blocking(move || Credentials::certificate(&identity)).await;
+        let disks = self.disks.clone();
+        let looked = tokio::task::spawn_blocking(move || (Credentials::certificate(&identity), disks.now()));
+        let (expires, disks) = match looked.await {
+            Ok((certificate, disks)) => (certificate.ok().map(|facts| facts.not_after), disks),
+            Err(_) => (None, Vec::new()),
+        };
         let seen = Seen {
             report: self.reports.borrow().clone(),
             connected: self.server.borrow().is_some(),
-            certificate_expires: expires.ok().and_then(Result::ok).map(|facts| facts.not_after),
+            certificate_expires: expires,
+            disks,
+            unwritten: self.disks.unwritten().is_some(),
         };
         self.metrics.encode(&seen)
     }
@@ -46,7 +56,9 @@ impl Vitals {
         let session = if self.server.borrow().is_some() { "connected" } else { "no session with the server" };
         match self.pulse.check() {
             Ok(()) => {
-                let text = format!("ok: {session}, {} instances\n", self.reports.borrow().instances.len());
+                let instances = self.reports.borrow().instances.len();
+                let unwritten = self.disks.unwritten().map(|unwritten| format!("; {}", unwritten.what));
+                let text = format!("ok: {session}, {instances} instances{}\n", unwritten.unwrap_or_default());
                 Health { healthy: true, text }
             }
             Err(still) => Health { healthy: false, text: format!("{still}; {session}\n") },

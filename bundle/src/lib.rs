@@ -33,7 +33,7 @@ pub use limits::Limits;
 pub use pack::{Size, measure, pack, pack_within, verify_tree};
 pub use scan::verify;
 pub use staging::sweep_temporary;
-pub use unpack::{unpack, unpack_within};
+pub use unpack::{room_for, unpack, unpack_within};
 
 #[cfg(test)]
 mod tests;

@@ -109,9 +109,15 @@ fn open_releases(path: &Path) -> Result<OwnedFd, BundleError> {
     beneath::open_root(path, true).map_err(|error| BundleError::io("open directory", path, error))
 }
 
+/// Bytes that a bundle takes on a disk once it is unpacked, at most.
+#[must_use]
+pub fn room_for(bundle: &BundleDescriptor) -> u64 {
+    bundle.unpacked.saturating_add(bundle.entries.saturating_mul(OVERHEAD))
+}
+
 fn check_space(releases: &OwnedFd, bundle: &BundleDescriptor, path: &Path) -> Result<(), BundleError> {
     let space = rustix::fs::fstatvfs(releases).map_err(|error| BundleError::io("look at", path, error))?;
-    let needed = bundle.unpacked.saturating_add(bundle.entries.saturating_mul(OVERHEAD));
+    let needed = room_for(bundle);
     let available = space.f_bavail.saturating_mul(space.f_frsize);
     // Some file systems count nothing and say that they have 0 blocks.
     match space.f_blocks > 0 && available < needed {

@@ -40,7 +40,9 @@ pub use key::{KeyError, KeyPair};
 pub use name::{FleetName, IdentityNameError, OperatorName};
 pub use renewal::{Renewal, renew_at};
 pub use tls::{ClientTls, PinMismatch, ServerTls, TlsError, install_crypto_provider, pinned_client_config};
-pub use token::{JoinToken, TokenClaim, TokenClaimError, TokenError, TokenId, TokenSecret, secret_matches};
+pub use token::{
+    JoinToken, TokenClaim, TokenClaimError, TokenError, TokenId, TokenIdError, TokenSecret, secret_matches,
+};
 
 /// The name that every server certificate carries and every client asks for. The server's address is no part of
 /// its identity, so it may move and be reached by any name.

@@ -93,6 +93,11 @@ pub enum TokenError {
 #[error("what was presented is no join token's secret: expected 16 hexadecimal digits, a dot and 64 more")]
 pub struct TokenClaimError;
 
+/// A text that is no token's identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no token's id: expected 16 hexadecimal digits, as `handover token list` shows them")]
+pub struct TokenIdError(String);
+
 /// Whether `secret` is the one whose digest was stored; the time it takes tells nothing about the digest.
 #[must_use]
 pub fn secret_matches(stored: &Digest, secret: &TokenSecret) -> bool {
@@ -253,17 +258,18 @@ impl fmt::Debug for TokenId {
 }
 
 impl FromStr for TokenId {
-    type Err = TokenClaimError;
+    type Err = TokenIdError;
 
-    fn from_str(text: &str) -> Result<Self, TokenClaimError> {
-        unhex(text).map(Self)
+    fn from_str(text: &str) -> Result<Self, TokenIdError> {
+        // Longer than any identifier: not worth repeating.
+        unhex(text).map(Self).map_err(|TokenClaimError| TokenIdError(text.chars().take(40).collect()))
     }
 }
 
 impl TryFrom<String> for TokenId {
-    type Error = TokenClaimError;
+    type Error = TokenIdError;
 
-    fn try_from(text: String) -> Result<Self, TokenClaimError> {
+    fn try_from(text: String) -> Result<Self, TokenIdError> {
         text.parse()
     }
 }

@@ -1,6 +1,6 @@
 //! What a host says of itself besides what it runs.
 
-use crate::Timestamp;
+use crate::{Disk, Timestamp, Unwritten};
 
 /// What matters to an operator who asks whether a host is fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,4 +17,8 @@ pub struct HostFacts {
     pub journald: bool,
     /// `net.ipv4.tcp_migrate_req`; `None` where the kernel has no such setting.
     pub tcp_migrate_req: Option<u32>,
+    /// The file systems of the agent's folders, that of its state first; none from an agent that does not tell.
+    pub disks: Vec<Disk>,
+    /// Set while the agent cannot write down what it does.
+    pub unwritten: Option<Unwritten>,
 }

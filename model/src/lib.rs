@@ -5,6 +5,7 @@
 
 mod chain;
 mod digest;
+mod disk;
 mod facts;
 pub mod language;
 mod manifest;
@@ -19,6 +20,7 @@ mod time;
 
 pub use chain::chain;
 pub use digest::{Digest, DigestError};
+pub use disk::{Disk, Room, Unwritten, in_bytes};
 pub use facts::HostFacts;
 pub use name::{
     DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version,

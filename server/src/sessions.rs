@@ -259,10 +259,9 @@ impl Session {
             }
             Some(FromAgent::Facts(facts)) => {
                 let (host, number) = (self.host.clone(), self.number);
-                let noted = self.fleet.ask(move |desk| {
-                    desk.state.facts(&host, number, facts.into(), desk.now, desk.effects);
-                    Ok(())
-                });
+                let noted = self
+                    .fleet
+                    .ask(move |desk| desk.state.facts(&host, number, facts.into(), desk.now, desk.effects));
                 noted.await?;
             }
             Some(FromAgent::Hello(_)) => {

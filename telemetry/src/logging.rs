@@ -1,5 +1,7 @@
 //! How a daemon's own log lines look: text for people, JSON for collectors, or journald with every field of its own.
 //!
+//! A line that cannot be written (standard error is a file on a full disk) is lost, and nothing else is.
+//!
 //! In all three a line carries the fields of the spans that it was written in: `deployment`, `host`, `service`,
 //! `instance`. In JSON they stand in `span` (the innermost) and `spans` (all, the outermost first), in journald as
 //! `F_DEPLOYMENT`, `F_HOST` and so on.
@@ -115,6 +117,7 @@ pub fn init(format: LogFormat, identifier: &str) -> Result<(), LogError> {
         (None, Way::Json) => registry.with(json(io::stderr)).try_init(),
         (None, Way::Text | Way::Journald) => {
             let text = tracing_subscriber::fmt::layer()
+                .log_internal_errors(false)
                 .with_writer(io::stderr)
                 .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
             registry.with(text).try_init()
@@ -129,7 +132,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + 'static,
 {
-    tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(writer)
+    tracing_subscriber::fmt::layer().log_internal_errors(false).json().flatten_event(true).with_writer(writer)
 }
 
 /// Whether what is written to `stream` goes to journald: `JOURNAL_STREAM` names its device and inode, see

@@ -1,7 +1,8 @@
 //! What Handover's tests and benchmarks stand on: a load generator that counts each failure by its kind, processes
 //! that end with the test that started them, and a fleet made of both.
 //!
-//! The programs `sample-service`, `load` and `crowd` are binaries of this crate.
+//! The programs `sample-service`, `load` and `crowd` are binaries of this crate; `record` is what writes the recorded
+//! session of the quick start.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,7 +12,13 @@
 pub mod duration;
 pub mod exposition;
 pub mod fleet;
+pub mod help;
 pub mod http;
 pub mod load;
 pub mod manager;
+pub mod markdown;
 pub mod process;
+pub mod repository;
+pub mod session;
+pub mod shell;
+pub mod small_disk;

@@ -2,18 +2,20 @@
 
 use super::Check;
 use crate::{
+    disks::{Disks, nearest},
     facts,
     instance::{Containment, logs::journald_is_there},
 };
-use handover_model::chain;
+use handover_model::{Disk, Room, chain, in_bytes};
 use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
     sys::resource::{Resource, getrlimit},
 };
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use std::{
     fs::{self, File},
+    os::fd::AsRawFd as _,
     path::Path,
 };
 
@@ -21,24 +23,29 @@ use std::{
 const ENOUGH_DESCRIPTORS: u64 = 65_536;
 const TOO_FEW_DESCRIPTORS: u64 = 1024;
 const SHORT_QUEUE: u64 = 1024;
-const MIB: u64 = 1 << 20;
-/// Free space below which a release or two fit at most.
-const LITTLE_DISK: u64 = 1024 * MIB;
-/// Free space below which hardly any release fits.
-const NO_DISK: u64 = 100 * MIB;
+/// CAP_SYS_PTRACE, capabilities(7).
+const SYS_PTRACE: u64 = 1 << 19;
 
-pub(super) fn checks(state: &Path) -> Vec<Check> {
-    vec![
+pub(super) fn checks(state: &Path, disks: &Disks) -> Vec<Check> {
+    let mut checks = vec![
         gate(),
         pidfd(),
+        pidfd_getfd_works(),
+        taking_sockets_back(number("/proc/sys/kernel/yama/ptrace_scope"), capabilities()),
         cgroups(),
         journald(),
         migration(facts::tcp_migrate_req()),
         descriptors(getrlimit(Resource::RLIMIT_NOFILE)),
         queues(number("/proc/sys/net/core/somaxconn")),
-        disk(state),
         other_agent(state),
-    ]
+    ];
+    let found = disks.now();
+    if !found.iter().any(|disk| disk.folders.iter().any(|folder| folder == "state")) {
+        let there = nearest(state).display().to_string();
+        checks.push(Check::fail("disk", format!("{there} cannot be looked at"), DISK_COSTS, DISK_ADVICE));
+    }
+    checks.extend(found.iter().map(disk));
+    checks
 }
 
 fn gate() -> Check {
@@ -63,6 +70,54 @@ fn pidfd() -> Check {
             "Linux 5.3 or later; in a container, a seccomp profile that allows pidfd_open",
         ),
     }
+}
+
+const SOCKETS_COST: &str = "an agent that is started again cannot take back the listening sockets of instances: it does not see their queues, and a crash of one refuses clients until it runs again";
+
+/// Takes a descriptor of this process out of it: what seccomp forbids, it forbids here too.
+fn pidfd_getfd_works() -> Check {
+    let taken = pidfd_open(getpid(), PidfdFlags::empty()).and_then(|pidfd| {
+        let own = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?.0;
+        pidfd_getfd(&pidfd, own.as_raw_fd(), PidfdGetfdFlags::empty())
+    });
+    match taken {
+        Ok(_) => Check::pass("pidfd_getfd", "descriptors can be taken out of a process"),
+        Err(error) => Check::warn(
+            "pidfd_getfd",
+            error.to_string(),
+            SOCKETS_COST,
+            "Linux 5.6 or later; in a container, a seccomp profile that allows pidfd_getfd",
+        ),
+    }
+}
+
+/// Instances are no children of an agent that was started again: Yama (ptrace_scope 1 and more) asks for a capability.
+fn taking_sockets_back(scope: Option<u64>, capabilities: Option<u64>) -> Check {
+    let may = capabilities.is_some_and(|effective| effective & SYS_PTRACE != 0);
+    match scope {
+        // No Yama in this kernel.
+        None | Some(0) => Check::pass("ptrace", "processes of the agent's user can be looked into"),
+        Some(1 | 2) if may => Check::pass("ptrace", "CAP_SYS_PTRACE is there"),
+        Some(scope @ (1 | 2)) => Check::warn(
+            "ptrace",
+            format!("kernel.yama.ptrace_scope is {scope}, and CAP_SYS_PTRACE is missing"),
+            SOCKETS_COST,
+            "run the agent (and this command) as root, in a container with CAP_SYS_PTRACE, or `sysctl kernel.yama.ptrace_scope=0`",
+        ),
+        Some(scope) => Check::warn(
+            "ptrace",
+            format!("kernel.yama.ptrace_scope is {scope}: nobody may look into a process"),
+            SOCKETS_COST,
+            "another value of kernel.yama.ptrace_scope, which this one forbids until the next boot",
+        ),
+    }
+}
+
+/// The effective capabilities of this process, proc_pid_status(5).
+fn capabilities() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(effective.trim(), 16).ok()
 }
 
 fn cgroups() -> Check {
@@ -140,24 +195,35 @@ fn queues(somaxconn: Option<u64>) -> Check {
     }
 }
 
-fn disk(state: &Path) -> Check {
-    // Before the first join the folder is not there: its nearest parent has the same file system.
-    let there = state.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-    const COSTS: &str =
-        "releases are unpacked there, some at once: a deployment to this host fails for want of space";
-    const ADVICE: &str = "make room, or give the agent another --state";
-    match facts::disk(there) {
-        Ok((free, _)) => {
-            let found = format!("{} MiB free at {}", free / MIB, there.display());
-            if free >= LITTLE_DISK {
-                Check::pass("disk", found)
-            } else if free >= NO_DISK {
-                Check::warn("disk", found, COSTS, ADVICE)
-            } else {
-                Check::fail("disk", found, COSTS, ADVICE)
-            }
+const DISK_COSTS: &str =
+    "releases are unpacked there, some at once: a deployment to this host fails for want of room";
+const DISK_ADVICE: &str = "make room, or give the agent another --state";
+
+/// The folders' names and what their disks' fullness costs.
+fn disk(disk: &Disk) -> Check {
+    let first = disk.folders.first().map(String::as_str);
+    let (name, costs, advice) = match first {
+        Some("logs") => {
+            let costs = "what services write to log files is lost once it is full";
+            ("disk of logs", costs, "make room, or give the agent another --logs")
         }
-        Err(error) => Check::fail("disk", format!("{}: {error}", there.display()), COSTS, ADVICE),
+        Some("runtime") => {
+            let costs = "services that say READY=1 may not start once it is full";
+            ("disk of runtime", costs, "make room, or give the agent another --runtime")
+        }
+        Some(_) | None => ("disk", DISK_COSTS, DISK_ADVICE),
+    };
+    let found = format!(
+        "{} free of {} at {} ({})",
+        in_bytes(disk.free),
+        in_bytes(disk.total),
+        disk.path,
+        disk.folders.join(", ")
+    );
+    match disk.room() {
+        Room::Enough => Check::pass(name, found),
+        Room::Low => Check::warn(name, found, costs, advice),
+        Room::Full => Check::fail(name, found, costs, advice),
     }
 }
 
@@ -184,6 +250,10 @@ fn number(path: &str) -> Option<u64> {
 mod tests {
     use super::{super::Outcome, *};
 
+    fn of(folder: &str, free: u64) -> Disk {
+        Disk { folders: vec![folder.to_owned()], path: "/x".into(), free, total: 1000 }
+    }
+
     #[test]
     fn what_lacks_is_told_with_its_cost_and_what_to_do() {
         let lacking = [
@@ -193,12 +263,27 @@ mod tests {
             (descriptors(Ok((1024, 4096))), Outcome::Warn),
             (queues(Some(128)), Outcome::Warn),
             (queues(None), Outcome::Warn),
+            (taking_sockets_back(Some(1), Some(0)), Outcome::Warn),
+            (taking_sockets_back(Some(2), None), Outcome::Warn),
+            (taking_sockets_back(Some(3), Some(u64::MAX)), Outcome::Warn),
+            (disk(&of("state", 90)), Outcome::Warn),
+            (disk(&of("state", 10)), Outcome::Fail),
+            (disk(&of("logs", 10)), Outcome::Fail),
+            (disk(&of("runtime", 10)), Outcome::Fail),
         ];
         for (check, outcome) in lacking {
             assert_eq!(check.outcome, outcome, "{check:?}");
             assert!(!check.costs.is_empty() && !check.advice.is_empty(), "{check:?}");
         }
-        for check in [migration(Some(1)), descriptors(Ok((65_536, 65_536))), queues(Some(4096))] {
+        let good = [
+            migration(Some(1)),
+            descriptors(Ok((65_536, 65_536))),
+            queues(Some(4096)),
+            taking_sockets_back(None, None),
+            taking_sockets_back(Some(1), Some(SYS_PTRACE)),
+            disk(&of("state", 1000)),
+        ];
+        for check in good {
             assert_eq!(check.outcome, Outcome::Pass, "{check:?}");
         }
     }

@@ -3,6 +3,7 @@
 mod host;
 mod server;
 
+use crate::disks::Disks;
 use handover_identity::{JoinToken, ServerAddress};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 pub struct Examination {
     /// Where the agent keeps its state, or will.
     pub state: PathBuf,
+    /// The file systems of its folders.
+    pub disks: Disks,
     /// The server to reach; `None`: not asked.
     pub server: Option<ServerAddress>,
     /// A join token: pins the server, and is not used up.
@@ -61,7 +64,7 @@ impl Check {
 
 /// Looks at everything.
 pub async fn examine(examination: &Examination) -> Vec<Check> {
-    let mut checks = host::checks(&examination.state);
+    let mut checks = host::checks(&examination.state, &examination.disks);
     if let Some(address) = &examination.server {
         checks.push(
             server::reach(address, examination.token.as_ref(), &examination.state.join("identity")).await,

@@ -7,6 +7,9 @@
 //!
 //! Elsewhere (tmpfs, btrfs, nfs) the file is copied and truncated. Not guaranteed there: what the program writes
 //! between the last read of the copy and the truncation, normally some microseconds, is lost.
+//!
+//! On a full disk there is no room for the copy. Then the oldest files make way, one after the other, and where there
+//! are none the head is given up: a log must not keep the disk full that it filled.
 
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use std::{
@@ -75,14 +78,19 @@ fn rotate_with(path: &Path, rotation: Rotation, collapse: Collapse) -> io::Resul
             return Ok(done);
         }
         let mut older =
-            if rotation.keep > 0 { Some(set_aside(path, &mut log, head, rotation.keep)?) } else { None };
+            if rotation.keep > 0 { keep_head(path, &mut log, head, rotation.keep)? } else { None };
         if collapse(&log, head)? {
             done = Rotated::Collapsed;
             continue;
         }
         // The head is set aside already; the rest follows it. The window is between the last read and set_len.
         if let Some(older) = &mut older {
-            io::copy(&mut log, older)?;
+            match io::copy(&mut log, older) {
+                Err(error) if is_full(&error) => {
+                    tracing::warn!(file = %path.display(), "the disk is full: the end of the log is given up");
+                }
+                copied => drop(copied?),
+            }
         }
         log.set_len(0)?;
         return Ok(Rotated::Truncated);
@@ -98,21 +106,40 @@ fn head_of(size: u64, max_size: u64, block: u64) -> u64 {
     wanted.min(size.saturating_sub(1) / block * block)
 }
 
+/// Sets the head aside, for as long as there is something older that can make way for it; else it is given up.
+fn keep_head(path: &Path, log: &mut File, head: u64, keep: u32) -> io::Result<Option<File>> {
+    loop {
+        match set_aside(path, log, head, keep) {
+            Ok(older) => return Ok(Some(older)),
+            Err(error) if is_full(&error) => {
+                let oldest =
+                    (1..=keep).rev().map(|number| generation(path, number)).find(|file| file.exists());
+                let Some(oldest) = oldest else {
+                    tracing::warn!(file = %path.display(), bytes = head, "the disk is full: the head of the log is given up");
+                    return Ok(None);
+                };
+                tracing::warn!(file = %oldest.display(), "the disk is full: the oldest part of a log is removed");
+                fs::remove_file(oldest)?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Copies the first `head` bytes into a new `FILE.1`, with the older ones moved on; leaves `log` behind them.
 fn set_aside(path: &Path, log: &mut File, head: u64, keep: u32) -> io::Result<File> {
     let unfinished = generation(path, 0);
     let mut copy =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&unfinished)?;
-    log.seek(SeekFrom::Start(0))?;
-    let copied = io::copy(&mut log.by_ref().take(head), &mut copy)?;
-    if copied != head {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the log became shorter while it was rotated",
-        ));
+    if let Err(error) = copy_head(log, head, &mut copy) {
+        // It takes the room that is missing. An earlier one is written over, so one that stays does no other harm.
+        let _ = fs::remove_file(&unfinished);
+        return Err(error);
     }
-    // On disk before the original goes.
-    copy.sync_data()?;
     // The first free number, or the last, whose file goes: those below it move up by one.
     let free = (1..keep).find(|&number| !generation(path, number).exists()).unwrap_or(keep);
     for number in (1..free).rev() {
@@ -120,6 +147,19 @@ fn set_aside(path: &Path, log: &mut File, head: u64, keep: u32) -> io::Result<Fi
     }
     fs::rename(&unfinished, generation(path, 1))?;
     Ok(copy)
+}
+
+fn copy_head(log: &mut File, head: u64, copy: &mut File) -> io::Result<()> {
+    log.seek(SeekFrom::Start(0))?;
+    let copied = io::copy(&mut log.by_ref().take(head), copy)?;
+    if copied != head {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the log became shorter while it was rotated",
+        ));
+    }
+    // On disk before the original goes.
+    copy.sync_data()
 }
 
 fn collapse(log: &File, head: u64) -> io::Result<bool> {
@@ -230,5 +270,45 @@ mod tests {
         assert!(!generation(&path, 3).exists());
         assert_eq!(rotate(&path, Rotation { max_size: 1 << 20, keep: 2 }).unwrap(), Rotated::NotNeeded);
         assert_eq!(rotate(&dir.path().join("none.log"), rotation).unwrap(), Rotated::NotNeeded);
+    }
+
+    /// A file system of one MiB, seen by this thread alone.
+    fn small_disk(at: &Path) -> bool {
+        use nix::{
+            mount::{MsFlags, mount},
+            sched::{CloneFlags, unshare},
+        };
+        if let Err(error) = unshare(CloneFlags::CLONE_NEWNS) {
+            println!("SKIPPED: no mount namespace can be made here ({error})");
+            return false;
+        }
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
+        mount(Some("small"), at, Some("tmpfs"), MsFlags::empty(), Some("size=1m")).unwrap();
+        true
+    }
+
+    #[test]
+    fn a_log_that_filled_its_disk_makes_room_again() {
+        let dir = tempfile::tempdir().unwrap();
+        if !small_disk(dir.path()) {
+            return;
+        }
+        let path = dir.path().join("a.log");
+        for number in [1, 2] {
+            fs::write(generation(&path, number), "old\n".repeat(25_000)).unwrap();
+        }
+        let mut log = OpenOptions::new().append(true).create(true).open(&path).unwrap();
+        while log.write_all(&[b'x'; 4096]).is_ok() {}
+        assert!(log.write_all(b"lost").is_err_and(|error| is_full(&error)));
+        let free = || rustix::fs::statvfs(dir.path()).unwrap().f_bavail;
+        assert_eq!(free(), 0);
+        // 800 KiB of log beside two files of 100 KiB: first they make way, then the head is given up.
+        let rotation = Rotation { max_size: 64 * BLOCK, keep: 2 };
+        assert_eq!(rotate_with(&path, rotation, |_, _| Ok(false)).unwrap(), Rotated::Truncated);
+        assert!(!generation(&path, 2).exists() && !generation(&path, 0).exists());
+        assert!(free() > 0, "there is no more room than before");
+        log.write_all(b"again\n").unwrap();
+        assert!(fs::read_to_string(&path).unwrap().ends_with("again\n"));
     }
 }

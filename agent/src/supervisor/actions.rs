@@ -19,9 +19,6 @@ use std::{
 
 /// How long killed processes may take to be gone.
 const KILL_WAIT: Duration = Duration::from_secs(10);
-/// After a failure that no state tells of (a disk that is full): before it is tried again.
-const HOLD: Duration = Duration::from_secs(1);
-
 pub(super) type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
 impl Supervisor {
@@ -57,7 +54,10 @@ impl Supervisor {
     /// pause; a start that failed is a failure of the instance.
     pub(super) fn hold_back(&mut self, action: &Action, error: &(dyn Error + Send + Sync + 'static)) {
         let gates = error.downcast_ref::<GatesError>();
-        let unwritten = error.is::<NotWritten>() || matches!(gates, Some(GatesError::Journal(_)));
+        let unwritten = super::unwritten::is_that(error);
+        if unwritten {
+            self.tell_what_waits(action, &handover_model::chain(error));
+        }
         match action {
             Action::Start(id) if matches!(gates, Some(GatesError::Taken { .. })) => {
                 self.give_up(id, handover_model::chain(error));
@@ -76,11 +76,11 @@ impl Supervisor {
 
     /// Lets an action wait for a while.
     pub(super) fn hold(&mut self, action: &Action) {
-        self.held.insert(super::held(action), now() + HOLD);
+        self.held.insert(super::held(action), now() + self.pause_of_held());
     }
 
     pub(super) fn hold_instance(&mut self, id: &InstanceId) {
-        self.held.insert(Held::Instance(id.clone()), now() + HOLD);
+        self.held.insert(Held::Instance(id.clone()), now() + self.pause_of_held());
     }
 
     /// Whether an action waits after a failure. Behind a flip that failed nothing is taken out.
@@ -334,6 +334,7 @@ impl Instance {
         self.queues_empty = false;
         self.connections = None;
         self.notify = None;
+        self.held_up = false;
         self.waits.clear();
     }
 

@@ -5,6 +5,7 @@ use crate::{
     bundles::Bundles,
     clock::{TimeOfDay, now},
     config::AgentConfig,
+    disks::Disks,
     gates::Gates,
     instance::{Containment, Group, Launcher, Process, notify::NotifySocket, process},
     journal::{GateRecord, Journal, Journaled, Unreadable},
@@ -12,7 +13,7 @@ use crate::{
 };
 use handover_model::{DrainLedger, HostReport, InstanceId, Share, Timestamp, config::ReadinessCheck};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     error::Error,
     ffi::OsStr,
     io,
@@ -30,10 +31,11 @@ impl Supervisor {
     /// When the journal's folder, /proc or a process that runs cannot be looked at. Nothing was touched then.
     pub async fn adopt(
         config: Arc<AgentConfig>,
+        disks: Disks,
         bundles: Bundles,
         reports: watch::Sender<HostReport>,
     ) -> io::Result<Self> {
-        let journal = Journal::new(config.journal());
+        let journal = Journal::new(config.journal(), disks);
         let Journaled { target, instances, gates, unreadable } = journal.read()?;
         for file in &unreadable {
             tracing::error!(error = file as &dyn Error, "the journal is damaged");
@@ -58,6 +60,8 @@ impl Supervisor {
             happened,
             lives: 0,
             held: BTreeMap::new(),
+            unnoted: BTreeSet::new(),
+            put_off: None,
             time_of_day,
             rotating: super::Rotating::default(),
             metrics: Arc::default(),

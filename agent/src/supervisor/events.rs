@@ -95,10 +95,15 @@ impl Supervisor {
         }
     }
 
-    /// Writes down; a failure is told, and the next change writes again.
-    pub(super) fn note(&self, id: &InstanceId) {
-        if let Err(error) = self.write_down(id) {
-            tracing::error!(instance = %id, error = &error as &dyn Error, "cannot write down");
+    /// Writes down what has happened already. Where that fails it is written once it can be: an agent that is started
+    /// again before then finds it out from the processes.
+    pub(super) fn note(&mut self, id: &InstanceId) {
+        match self.write_down(id) {
+            Ok(()) => drop(self.unnoted.remove(id)),
+            Err(error) => {
+                tracing::debug!(instance = %id, error = &error as &dyn Error, "is written down later");
+                self.unnoted.insert(id.clone());
+            }
         }
     }
 
@@ -106,6 +111,7 @@ impl Supervisor {
     pub(super) fn look_after(&mut self) {
         self.gates.sweep();
         self.time_of_day.follow();
+        self.look_at_disks();
         let draining: Vec<InstanceId> =
             self.instances.iter().filter(|(_, i)| i.drains()).map(|(id, _)| id.clone()).collect();
         for id in draining {

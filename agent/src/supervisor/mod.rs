@@ -9,6 +9,7 @@ mod adopt;
 mod events;
 mod probing;
 mod starting;
+mod unwritten;
 
 pub(crate) use handover_model::chain;
 
@@ -93,6 +94,8 @@ struct Instance {
     life: u64,
     /// What it waits for, in an operator's words.
     waits: String,
+    /// Whether it waits for room, and says so there.
+    held_up: bool,
     queues: Option<QueueWatch>,
     queues_empty: bool,
     connections: Option<u64>,
@@ -134,6 +137,10 @@ pub struct Supervisor {
     lives: u64,
     /// Whose actions wait after a failure that no instance's state tells of, and until when.
     held: BTreeMap<Held, Timestamp>,
+    /// Instances that are further than what is written down of them.
+    unnoted: BTreeSet<InstanceId>,
+    /// A target that could not be written down.
+    put_off: Option<unwritten::PutOff>,
     time_of_day: TimeOfDay,
     rotating: Rotating,
     metrics: Arc<Metrics>,
@@ -237,7 +244,12 @@ impl Supervisor {
                     continue;
                 }
                 if let Err(error) = self.act(&action) {
-                    tracing::error!(?action, error = error.as_ref() as &dyn Error, "failed");
+                    // That something cannot be written down is told once, and not by each action that waits for it.
+                    if unwritten::is_that(error.as_ref()) {
+                        tracing::debug!(?action, error = error.as_ref() as &dyn Error, "waits");
+                    } else {
+                        tracing::error!(?action, error = error.as_ref() as &dyn Error, "failed");
+                    }
                     self.hold_back(&action, error.as_ref());
                 } else if round == ROUNDS {
                     // Each round should change a state for good. A mistake of ours must not take a processor.
@@ -311,7 +323,11 @@ impl Supervisor {
                     target.revision, held.revision
                 ));
             }
-            Some(held) if target == *held => return Ok(()),
+            Some(held) if target == *held => {
+                // The one that was put off came before it.
+                self.put_off = None;
+                return Ok(());
+            }
             Some(held) if target.revision == held.revision => {
                 // What to keep is a hint and no order.
                 let same = Target { keep: held.keep.clone(), ..target.clone() } == *held;
@@ -321,10 +337,13 @@ impl Supervisor {
             }
             Some(_) | None => {}
         }
-        self.journal
-            .target(&target)
-            .map_err(|error| format!("the target cannot be written down: {error}"))?;
+        if let Err(error) = self.journal.target(&target) {
+            let why = chain(&error);
+            self.put_off(target, &why);
+            return Err(why);
+        }
         tracing::info!(revision = target.revision, "target");
+        self.put_off = None;
         self.target = Some(target);
         self.tell_needed();
         self.resolve_missing();
@@ -378,6 +397,9 @@ impl Supervisor {
         let mut instances: BTreeMap<InstanceId, InstanceReport> = self.departed.iter().cloned().collect();
         for (id, instance) in &self.instances {
             instances.insert(id.clone(), instance.report());
+        }
+        for (id, report) in self.put_off_instances() {
+            instances.entry(id).or_insert(report);
         }
         let instances = instances.into_iter().map(|(id, report)| (id, self.time_of_day.of(report))).collect();
         HostReport { revision, instances }
@@ -439,6 +461,7 @@ impl Instance {
             entered: now(),
             life,
             waits: String::new(),
+            held_up: false,
             queues: None,
             queues_empty: false,
             connections: None,

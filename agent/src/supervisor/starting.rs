@@ -35,8 +35,7 @@ impl Supervisor {
         let Some(release) = self.release_of(id) else { return Ok(()) };
         self.lives += 1;
         let life = self.lives;
-        let is_new = !self.instances.contains_key(id);
-        if is_new {
+        if !self.instances.contains_key(id) {
             let taken: BTreeSet<u8> = self.instances.values().map(|instance| instance.pin).collect();
             let pin = self.gates.free_pin(&taken)?.number();
             let mut instance = Instance::new(release.clone(), pin, life);
@@ -54,13 +53,11 @@ impl Supervisor {
             }
             Err(reason) => (State::GaveUp { reason, since: now() }, false),
         };
-        let before = std::mem::replace(&mut instance.state, next);
+        instance.state = next;
         if let Err(error) = self.write_down(id) {
-            match self.instances.get_mut(id) {
-                Some(instance) if !is_new => instance.state = before,
-                Some(_) | None => drop(self.instances.remove(id)),
-            }
-            return Err(error.into());
+            // Nothing was begun for it, and it has no process: it says on the host why it waits.
+            self.wait_for_room(id, handover_model::chain(&error));
+            return Ok(());
         }
         if ok {
             self.bring(id);
@@ -94,6 +91,7 @@ impl Supervisor {
                 instance.enter(State::Fetched);
                 self.note(id);
             }
+            Err(error) if error.wants_room() => self.wait_for_room(id, handover_model::chain(error)),
             Err(error) if error.is_permanent() => self.give_up(id, handover_model::chain(error)),
             Err(error) => self.failed(id, handover_model::chain(error), false),
         }

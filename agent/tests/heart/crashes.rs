@@ -68,23 +68,28 @@ async fn what_cannot_be_written_down_is_not_done_and_is_tried_again() {
     let mut host = Host::start();
     let (one, two) = (host.web("1", "ignore_term=1"), host.web("2", ""));
     let first = host.serve("web-1", &one).await.pid.unwrap();
-    // A folder in the way of the record's next version: as good as a full disk.
-    let way = |instance: &str| host.journal().join(format!("instances/{instance}.json.new"));
+    // A folder in the place of the record's spare: as good as a full disk.
+    let way = |instance: &str| host.journal().join(format!("spare/instances/{instance}.json"));
     let (second_blocked, first_blocked) = (way("web-2"), way("web-1"));
     std::fs::create_dir(&second_blocked).unwrap();
     host.order(&[("web-2", &two, 10_000)]);
-    until("the agent says so", || host.log().contains("cannot write down instance web-2")).await;
+    until("the agent says so", || host.log().contains("instance web-2 cannot be written down")).await;
     let before = cpu_ticks(host.agent_pid());
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     assert!(cpu_ticks(host.agent_pid()) - before < 30, "the agent is busy although it has to wait");
-    assert!(find(&host.driver.report(), "web-2").is_none());
+    let waiting = host.phase("web-2", InstancePhase::BackingOff).await;
+    assert!(waiting.detail.contains("cannot be written down"), "{}", waiting.detail);
     std::fs::remove_dir(&second_blocked).unwrap();
     assert_eq!(host.serves("web-2").await.restarts, 0);
 
     until("web-1 drains", || host.output("web-1").contains("SIGTERM")).await;
-    // A record may just be written under that name.
-    until("its record is blocked", || std::fs::create_dir(&first_blocked).is_ok()).await;
-    until("the agent says so", || host.log().contains("failed action=Kill")).await;
+    // From then on until the deadline nothing of it is written.
+    let record = host.journal().join("instances/web-1.json");
+    let signalled = || std::fs::read_to_string(&record).is_ok_and(|text| text.contains("\"signalled\":true"));
+    until("its drain is written down", signalled).await;
+    std::fs::remove_file(&first_blocked).unwrap();
+    std::fs::create_dir(&first_blocked).unwrap();
+    until("the agent says so", || host.log().contains("waits action=Kill")).await;
     assert!(Host::alive(first), "killed without a record of it");
     std::fs::remove_dir(&first_blocked).unwrap();
     assert!(host.gone("web-1").await.ledger.unwrap().killed);

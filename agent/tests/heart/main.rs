@@ -9,3 +9,4 @@ mod flips;
 mod host;
 mod program;
 mod targets;
+mod unwritten;

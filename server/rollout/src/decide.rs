@@ -164,27 +164,10 @@ impl Deployment {
         }
     }
 
+    /// A host leaves the fleet: somebody wanted that, so it is no failure, and the others go on without it.
     fn part_with(&mut self, draft: &mut Draft, host: &HostName, now: Timestamp) {
-        let Some(track) = self.facts.tracks.get(host) else { return };
-        let failed = track.failure.is_none()
-            && match track.state.kind() {
-                Kind::Starting | Kind::Shifting | Kind::Baking | Kind::Retiring => true,
-                Kind::Pending
-                | Kind::Offline
-                | Kind::Done
-                | Kind::Skipped
-                | Kind::Removed
-                | Kind::Returning
-                | Kind::Returned
-                | Kind::Stuck => false,
-            };
         let removed = HostState::Removed { at: now };
-        let leaves = track.state.can_become(&removed);
-        if failed {
-            let reason = format!("{host}: removed from the fleet while it was being changed");
-            self.push(draft, Record::HostFailed { host: host.clone(), reason, at: now });
-        }
-        if leaves {
+        if self.facts.tracks.get(host).is_some_and(|track| track.state.can_become(&removed)) {
             self.move_to(draft, host, removed, now);
         }
         self.observed.forget(host);

@@ -3,7 +3,7 @@
 use super::exit::{self, Exit};
 use handover_daemon::FileError;
 use handover_model::config::WrongFile;
-use handover_proto::status::{Reason, Refusal};
+use handover_proto::status::{Reason, Refusal, Violation};
 use std::{error::Error, io, path::PathBuf};
 use tonic::Code;
 
@@ -103,7 +103,9 @@ impl CliError {
             eprintln!("{mistakes}");
         }
         if let Self::Refused { refusal } = self {
-            for violation in &refusal.violations {
+            // A single one is the message already.
+            let told = |violation: &&Violation| !refusal.message.ends_with(&violation.description);
+            for violation in refusal.violations.iter().filter(told) {
                 eprintln!("  {}: {}", violation.field, violation.description.replace('\n', "; "));
             }
             if !refusal.hint.is_empty() {

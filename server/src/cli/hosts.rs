@@ -182,6 +182,7 @@ fn notes(host: &Host) -> impl Iterator<Item = String> {
     ]
     .into_iter()
     .flatten()
+    .chain(host.facts.as_ref().map(facts::wants_room).unwrap_or_default())
 }
 
 fn show(host: &Host, as_json: bool) {

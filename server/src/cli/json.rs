@@ -29,10 +29,19 @@ pub(super) fn instance(report: &v1::InstanceReport) -> Value {
     })
 }
 
+fn disk(disk: &handover_model::Disk) -> Value {
+    json!({"folders": disk.folders, "path": disk.path, "free": disk.free, "total": disk.total,
+           "room": super::facts::room(disk.room())})
+}
+
 fn facts(facts: &v1::HostFacts) -> Value {
     json!({
         "disk_free": facts.disk_free, "disk_total": facts.disk_total, "containment": facts.containment,
         "journald": facts.journald, "tcp_migrate_req": opt(facts.tcp_migrate_req),
+        "disks": super::facts::disks(facts).iter().map(disk).collect::<Vec<_>>(),
+        "unwritten": opt(facts.unwritten.as_ref().map(|unwritten| json!({
+            "what": unwritten.what, "since": unwritten.since_unix_millis,
+        }))),
     })
 }
 

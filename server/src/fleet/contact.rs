@@ -9,7 +9,10 @@ use crate::{
     events::{self, Event, EventKind},
     store::Keyspace,
 };
-use handover_model::{HostFacts, HostName, HostReport, Timestamp};
+use handover_model::{HostFacts, HostName, HostReport, Room, Timestamp};
+
+/// A host whose disk is full now and then is not brought up to date for it more often than that.
+const ROOM_RETRY: std::time::Duration = std::time::Duration::from_secs(600);
 
 /// What an agent says of itself first.
 #[derive(Clone, Debug, Default)]
@@ -150,7 +153,10 @@ impl State {
         self.host_reported(name, now, effects)
     }
 
-    /// A host says what it is like.
+    /// A host says what it is like. One that has room again is brought up to date: that may have failed for want of it.
+    ///
+    /// # Errors
+    /// When the deployment that brings it up to date cannot be written.
     pub fn facts(
         &mut self,
         name: &HostName,
@@ -158,14 +164,22 @@ impl State {
         facts: HostFacts,
         now: Timestamp,
         effects: &mut Effects,
-    ) {
-        if let Some(host) = self.hosts.get_mut(name)
-            && host.online.as_ref().is_some_and(|online| online.session == session)
-        {
-            host.last_contact = now;
-            host.facts = Some(ahead(facts, now));
-            effects.changed = true;
+    ) -> Result<(), Refusal> {
+        let Some(host) = self.hosts.get_mut(name) else { return Ok(()) };
+        if host.online.as_ref().is_none_or(|online| online.session != session) {
+            return Ok(());
         }
+        host.last_contact = now;
+        let wanted_room = host.facts.as_ref().is_some_and(|(before, _)| wants_room(before));
+        let has_room = wanted_room && !wants_room(&facts);
+        host.facts = Some(ahead(facts, now));
+        effects.changed = true;
+        if has_room && now.since(host.room_again) >= ROOM_RETRY {
+            host.room_again = now;
+            host.tried.clear();
+            self.catch_up_host(name, now, effects)?;
+        }
+        Ok(())
     }
 
     /// A host was heard of without anything new.
@@ -196,6 +210,11 @@ impl State {
             effects.events.push(event.host(name).text(&host.target_refused));
         }
     }
+}
+
+/// Whether a release may have failed on the host for want of room.
+fn wants_room(facts: &HostFacts) -> bool {
+    facts.unwritten.is_some() || facts.disks.first().is_some_and(|state| state.room() != Room::Enough)
 }
 
 /// The facts, and by how many milliseconds the host's clock is ahead.

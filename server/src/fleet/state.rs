@@ -73,6 +73,8 @@ pub struct Host {
     /// Services that it was to be brought up to date in since its last session began, or that a deployment
     /// failed in on it: not tried again before the next session or the next deployment.
     pub tried: BTreeSet<ServiceName>,
+    /// When it was tried again last because there was room again.
+    pub room_again: Timestamp,
 }
 
 /// A host's session.
@@ -104,6 +106,7 @@ impl Host {
             target_refused: String::new(),
             facts: None,
             tried: BTreeSet::new(),
+            room_again: Timestamp::default(),
         }
     }
 }

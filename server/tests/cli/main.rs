@@ -4,7 +4,6 @@
 
 mod check;
 mod contexts;
-mod help;
 mod init;
 mod program;
 mod schema;

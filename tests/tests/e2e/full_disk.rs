@@ -7,37 +7,12 @@ use handover_proto::{
 use handover_tests::{
     fleet::{Fleet, Sample, Traffic, UP, without_settings},
     process::{binary, wait_until},
+    small_disk::SmallDisk,
 };
-use nix::{
-    mount::{MsFlags, mount},
-    sched::{CloneFlags, unshare},
-};
-use std::{collections::BTreeSet, fs, io::Write as _, path::Path, process::Command};
+use std::{collections::BTreeSet, process::Command};
 
 /// The disk's size, in bytes: room for the store, a bundle, and little more.
 const SIZE: u64 = 48 * 1024 * 1024;
-
-/// Mounts a small disk in a mount namespace of this thread and its children; says so where that is not permitted.
-fn small_disk(at: &Path) -> bool {
-    if let Err(error) = unshare(CloneFlags::CLONE_NEWNS) {
-        eprintln!("SKIPPED: no mount namespace can be made here ({error})");
-        return false;
-    }
-    // What is mounted here stays here.
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
-    fs::create_dir_all(at).unwrap();
-    mount(Some("small"), at, Some("tmpfs"), MsFlags::empty(), Some(format!("size={SIZE}").as_str())).unwrap();
-    true
-}
-
-/// Takes every byte that is left.
-fn fill(disk: &Path) {
-    let mut file = fs::OpenOptions::new().create(true).append(true).open(disk.join("filler")).unwrap();
-    for size in [1024 * 1024, 4096, 1] {
-        let piece = vec![1; size];
-        while file.write_all(&piece).is_ok() {}
-    }
-}
 
 /// Asks for tokens until one is refused; says which were made, and what the refusal was.
 fn refused_by_command_line(fleet: &Fleet) -> (Vec<String>, String) {
@@ -90,10 +65,8 @@ fn tokens(fleet: &Fleet) -> BTreeSet<String> {
 #[test]
 fn a_full_disk_refuses_changes_and_loses_nothing_and_no_instance_notices() {
     let folder = tempfile::Builder::new().prefix("handover-").tempdir().unwrap();
-    let disk = folder.path().join("server");
-    if !small_disk(&disk) {
-        return;
-    }
+    let data = folder.path().join("server");
+    let Some(disk) = SmallDisk::mount(&data, SIZE) else { return };
     let mut fleet = Fleet::in_folder(folder);
     fleet.add_host();
     fleet.online(1);
@@ -103,7 +76,7 @@ fn a_full_disk_refuses_changes_and_loses_nothing_and_no_instance_notices() {
     let traffic = Traffic::on(&fleet);
     let (mut confirmed, mut labelled) = (tokens(&fleet), None);
     for round in 0..2 {
-        fill(&disk);
+        disk.fill();
         if round == 0 {
             // No room for a copy of the store: the backup is refused, and nothing else is.
             let file = fleet.path("fleet.backup");
@@ -126,7 +99,7 @@ fn a_full_disk_refuses_changes_and_loses_nothing_and_no_instance_notices() {
         let start = Command::new("timeout")
             .args(["--signal=KILL", "5"])
             .arg(binary("handover"))
-            .args(["server", "--listen", "127.0.0.1:0", "--data", disk.to_str().unwrap(), "--unix"])
+            .args(["server", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap(), "--unix"])
             .arg(fleet.path("other.sock"))
             .arg("--config")
             .arg(without_settings(fleet.folder.path()))
@@ -135,7 +108,7 @@ fn a_full_disk_refuses_changes_and_loses_nothing_and_no_instance_notices() {
         let said = String::from_utf8_lossy(&start.stderr);
         assert!(said.contains("the disk of the store") && said.contains("is full"), "{said}");
         assert_eq!(start.status.code(), Some(1));
-        fs::remove_file(disk.join("filler")).unwrap();
+        disk.empty();
         fleet.server.restart();
         let found = tokens(&fleet);
         assert!(found.is_superset(&confirmed), "round {round}: {:?} are lost", confirmed.difference(&found));

@@ -198,8 +198,119 @@ fn a_host_that_returns_after_two_releases_catches_up_by_itself() {
     fleet.until_versions(&["v3", "v3"]);
 }
 
+/// A host that was removed in the middle of its own change: the deployment goes on with the next one.
 #[test]
-fn a_host_that_is_removed_while_it_is_deployed_to_keeps_serving_and_the_deployment_ends() {
+fn a_host_that_returns_when_the_releases_between_are_pruned_and_its_target_is_many_revisions_old_catches_up()
+{
+    let mut fleet = Fleet::of(2);
+    let release = |version: &str| Sample::new(version).rollout("bake = \"100ms\"\noffline = \"skip\"");
+    fleet.push(&release("v1"));
+    fleet.deploy("v1").expect(0);
+    let away = fleet.agents[1].host.clone();
+    let held = shown(&fleet, &away)["target_revision"].as_u64().unwrap();
+    fleet.agents[1].kill();
+    fleet.offline(1);
+    for number in 2..=8 {
+        let version = format!("v{number}");
+        fleet.push(&release(&version));
+        fleet.deploy(&version).expect(0);
+        fleet.cli().run(["hosts", "label", &away, &format!("week={number}")]).expect(0);
+    }
+    // A server forgets bundles that nothing needs when it starts. What the absent host runs, it needs.
+    fleet.server.restart();
+    fleet.online(1);
+    let refused = fleet.deploy("v2");
+    assert_ne!(refused.code, 0, "{refused:?}");
+    assert!(refused.stderr.contains("push"), "v2 is not pruned: {refused:?}");
+    assert!(shown(&fleet, &away)["target_revision"].as_u64().unwrap() >= held + 7);
+    assert_eq!(fleet.versions(), ["v8", "v1"], "it goes on with what it has");
+    let traffic = Traffic::on(&fleet);
+    fleet.agents[1].start();
+    fleet.until_versions(&["v8", "v8"]);
+    wait_until(UP, "the old instance to be gone", || {
+        shown(&fleet, &away)["instances"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|instance| instance["version"] == "v8" || instance["phase"] == "exited")
+    });
+    traffic.stop().assert_no_failures();
+    assert_eq!(shown(&fleet, &away)["assignments"][0]["outdated"], "");
+}
+
+/// An operator's own CA, made with a tool of its own: its certificate and key, PEM.
+fn own_ca(folder: &std::path::Path) -> (std::path::PathBuf, std::path::PathBuf) {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+    params.distinguished_name.push(rcgen::DnType::CommonName, "Example Ltd fleet CA");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let paths = (folder.join("own-ca.pem"), folder.join("own-ca.key"));
+    fs::write(&paths.0, certificate.pem()).unwrap();
+    fs::write(&paths.1, key.serialize_pem()).unwrap();
+    fs::set_permissions(&paths.1, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    paths
+}
+
+#[test]
+fn under_a_ca_of_the_operators_own_certificates_of_agent_and_server_renew_too() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (certificate, key) = own_ca(elsewhere.path());
+    let mut fleet = Fleet::with_server_and(&[
+        "--ca-certificate",
+        certificate.to_str().unwrap(),
+        "--ca-key",
+        key.to_str().unwrap(),
+        "--agent-certificate-life",
+        "15s",
+        "--server-certificate-life",
+        "15s",
+    ]);
+    fleet.add_host();
+    fleet.online(1);
+    fleet.push(&Sample::new("v1"));
+    fleet.deploy("v1").expect(0);
+    assert!(!fleet.path("server/ca").exists(), "the server made a CA of its own");
+    let began = fleet.server.log().matches("session begins").count();
+    let traffic = Traffic::one_connection_each(&fleet);
+    renewals(&fleet, 'a', 2);
+    wait_until(UP, "two renewals of the server", || {
+        fleet.server.log().matches("the server's certificate is renewed").count() >= 2
+    });
+    fleet.push(&Sample::new("v2"));
+    fleet.deploy("v2").expect(0);
+    assert_eq!(fleet.server.log().matches("session begins").count(), began, "the session was lost");
+    // What was renewed is good for a new connection, of a new process, too.
+    fleet.agents[0].start();
+    wait_until(UP, "a session", || fleet.server.log().matches("session begins").count() > began);
+    traffic.stop().assert_no_failures();
+    assert_eq!(fleet.versions(), ["v2"]);
+}
+
+#[test]
+fn a_host_that_is_removed_in_the_middle_of_its_change_fails_no_deployment() {
+    let fleet = Fleet::of(2);
+    let release = |version: &str| Sample::new(version).rollout("batch = 1\nbake = \"1s\"");
+    fleet.push(&release("v1"));
+    fleet.deploy("v1").expect(0);
+    // Its candidate is not ready for so long that it is removed while it starts.
+    fleet.push(&release("v2").flag("--ready-after 5s"));
+    let traffic = Traffic::on(&fleet);
+    let deploying = fleet.begin("v2");
+    let host = fleet.agents[0].host.clone();
+    wait_until(UP, "the first host to start", || {
+        shown(&fleet, &host)["instances"].as_array().unwrap().len() == 2
+    });
+    fleet.cli().run(["hosts", "remove", &host, "--force"]).expect(0);
+    let done = deploying.end().expect(0).last();
+    traffic.stop().assert_no_failures();
+    assert_eq!((&done["hosts"][0]["state"], &done["hosts"][1]["state"]), (&"skipped".into(), &"done".into()));
+    assert_eq!(fleet.versions()[1], "v2");
+}
+
+#[test]
+fn a_host_that_is_removed_while_it_is_deployed_to_keeps_serving_and_the_others_get_the_release() {
     let fleet = Fleet::of(2);
     let release = |version: &str| Sample::new(version).rollout("batch = 1\nbake = \"2s\"");
     fleet.push(&release("v1"));
@@ -209,9 +320,16 @@ fn a_host_that_is_removed_while_it_is_deployed_to_keeps_serving_and_the_deployme
     let deploying = fleet.begin("v2");
     deploying.until_snapshots(4);
     fleet.cli().run(["hosts", "remove", &fleet.agents[1].host, "--force"]).expect(0);
-    let done = deploying.end();
+    let done = deploying.end().expect(0).last();
     traffic.stop().assert_no_failures();
-    assert_eq!(fleet.versions()[0], if done.code == 0 { "v2" } else { "v1" }, "{done:?}");
+    assert_eq!(done["state"], "succeeded", "{done}");
+    let removed = &done["hosts"][usize::from(done["hosts"][1]["state"] == "skipped")];
+    assert_eq!(
+        (&removed["state"], &removed["reason"]),
+        (&"skipped".into(), &"removed from the fleet".into()),
+        "{done}"
+    );
+    assert_eq!(fleet.versions()[0], "v2", "the host that stayed");
     assert_eq!(fleet.cli().run(["hosts", "--json"]).expect(0).json().len(), 1);
 }
 
@@ -277,6 +395,10 @@ fn the_doctor_reaches_the_server_with_a_token_that_stays_good_and_names_what_fai
     let good = doctor(&["--token", token.trim()]);
     assert_eq!(outcome(&good, "server")["outcome"], "pass");
     assert_eq!(outcome(&good, "gate")["outcome"], "pass");
+    for name in ["pidfd", "pidfd_getfd", "ptrace"] {
+        assert_eq!(outcome(&good, name)["outcome"], "pass", "{name}");
+    }
+    assert!(outcome(&good, "disk")["found"].as_str().unwrap().contains(" free of "));
     let unknown = doctor(&["--server", &address]);
     assert_eq!(outcome(&unknown, "server")["outcome"], "warn", "it was not asked who it is");
     let nobody = doctor(&["--server", "127.0.0.1:1"]);

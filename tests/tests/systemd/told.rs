@@ -129,7 +129,8 @@ fn an_agent_whose_loop_is_stuck_stops_beating_says_why_and_beats_again_once_it_t
     let _ = manager.until(UP, "READY=1", ready);
     fleet.online(1);
     // The supervisor writes the next target down itself: opening a FIFO that nobody reads is a disk that hangs.
-    let stuck = fleet.path("host-a/state/agent/target.json.new");
+    let stuck = fleet.path("host-a/state/agent/spare/target.json");
+    let _ = std::fs::remove_file(&stuck);
     nix::unistd::mkfifo(&stuck, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
     fleet.push(&Sample::new("v2"));
     let deploying = fleet.begin("v2");
@@ -144,12 +145,12 @@ fn an_agent_whose_loop_is_stuck_stops_beating_says_why_and_beats_again_once_it_t
     assert_eq!(fleet.versions(), ["v1"], "what runs goes on");
     // The session has a thread of its own: a disk that hangs is not taken for a host that is gone.
     fleet.online(1);
-    // A reader lets it go on. A FIFO cannot be synced, so the target is refused as one that cannot be written down.
+    // A reader lets it go on. A FIFO cannot be synced, so the target cannot be written down and is not worked on.
     let flags = nix::libc::O_NONBLOCK;
     let reader = OpenOptions::new().read(true).custom_flags(flags).open(&stuck).unwrap();
-    std::fs::remove_file(&stuck).unwrap();
+    let _ = std::fs::remove_file(&stuck);
     wait_until(UP, "a beat", || !manager.beats_since(stopped).is_empty());
     drop(reader);
+    deploying.end().expect(3);
     assert_eq!(fleet.versions(), ["v1"]);
-    drop(deploying);
 }

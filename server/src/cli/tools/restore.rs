@@ -27,6 +27,9 @@ pub(super) async fn run(args: Args, as_json: bool) -> Result<exit::Exit, CliErro
         BackupError::Open(OpenError::Locked { .. }) => {
             refused(&error, "stop the server first; agents and their services run on meanwhile")
         }
+        BackupError::NotABackup => {
+            refused(&error, &format!("look at {}; `handover server backup FILE` writes one", file.display()))
+        }
         _ => refused(&error, ""),
     })?;
     let Restored { header, summary, store_aside, ca_aside, problems } = restored;

@@ -20,7 +20,7 @@ use clap::Parser;
 use drain::{Drain, Phase};
 use flags::Flags;
 use sample::Sample;
-use std::{error::Error, pin::pin, process::ExitCode, sync::Arc, time::Duration};
+use std::{error::Error, io::Write as _, pin::pin, process::ExitCode, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{Signal, SignalKind, signal},
@@ -75,7 +75,8 @@ async fn run(flags: Flags) -> Result<(), Failed> {
     let sample = Arc::new(Sample::new(flags, drain)?);
     for (name, listener) in listeners {
         let listener = TcpListener::from_std(listener)?;
-        println!("listening on {} ({name})", listener.local_addr()?);
+        // Its log may be on a full disk: that is no reason to end.
+        let _ = writeln!(std::io::stdout(), "listening on {} ({name})", listener.local_addr()?);
         tokio::spawn(accept(listener, tls.clone(), Arc::clone(&sample)));
     }
     terminate.asked().await;
@@ -86,7 +87,8 @@ async fn run(flags: Flags) -> Result<(), Failed> {
     let first = if sample.flags().closes_idle_on_term { Phase::ClosingIdle } else { Phase::Draining };
     sample.drain().enter(first);
     gone.wait(sample.flags().grace, sample.drain()).await;
-    eprintln!("sample-service {}: drained, {} requests answered", sample.flags().version, sample.answered());
+    let (version, answered) = (&sample.flags().version, sample.answered());
+    let _ = writeln!(std::io::stderr(), "sample-service {version}: drained, {answered} requests answered");
     Ok(())
 }
 

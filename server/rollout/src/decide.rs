@@ -65,10 +65,7 @@ impl Deployment {
             Event::Pause { by, reason } => self.heed_pause(draft, &by, &reason, now),
             Event::Resume { by } => self.heed_resume(draft, &by, now),
             Event::Retry { by, hosts } => self.heed_retry(draft, &by, &hosts, now),
-            Event::Judged { stage, verdict } if stage == self.facts.stage => {
-                self.observed.verdict = Some(verdict);
-            }
-            Event::Judged { .. } => {}
+            Event::Judged { stage, verdict } => self.hear_judge(stage, verdict),
             Event::Promote { by } => self.heed_promote(draft, &by, now),
             Event::Abort { by, reason } => {
                 if !matches!(self.facts.state, DeploymentState::RollingBack { .. }) {
@@ -331,6 +328,12 @@ impl Deployment {
             let reason = self.silent_at_bake(&host);
             self.carry_out(draft, &host, Decision::Fail(reason), now)
         })
+    }
+
+    fn hear_judge(&mut self, stage: u32, verdict: Verdict) {
+        if stage == self.facts.stage {
+            self.observed.verdict = Some(verdict);
+        }
     }
 
     /// Whether a verdict counts in this phase: from the first share of the stage until it goes on.

@@ -73,7 +73,7 @@ async fn about(
             client.abort_deployment(abort(0, service)).await.map(drop),
             client.abort_deployment(abort(deployment_id, "")).await.map(drop),
         ],
-        "PauseDeployment" | "ResumeDeployment" | "RetryDeployment" => {
+        "PauseDeployment" | "PromoteDeployment" | "ResumeDeployment" | "RetryDeployment" => {
             let mut answers = Vec::new();
             for (id, service) in [(0, service), (deployment_id, "")] {
                 let request =

@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// The most metrics of one judge.
-pub const MAX_METRICS: usize = 8;
+pub const MAX_METRICS: usize = 6;
 /// The most tests of one judge: a share has one, a latency one for each threshold. It bounds the saved state.
-pub const MAX_TESTS: usize = 16;
+pub const MAX_TESTS: usize = 12;
 /// The most latency metrics of one judge; they keep a histogram each until the canary begins.
 pub const MAX_LATENCIES: usize = 2;
 /// The most plain limits of one judge.
-pub const MAX_LIMITS: usize = 8;
+pub const MAX_LIMITS: usize = 6;
 /// The longest name of a metric or limit, bytes.
-pub const MAX_NAME: usize = 48;
+pub const MAX_NAME: usize = 32;
 
 /// The settings of one deployment's judge; they do not change while it lasts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -272,8 +272,8 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         open("alpha", self.alpha)?;
         open("the alpha of promotion", self.alpha_promotion)?;
-        let above_0 = self.block_millis > 0 && self.cap != Some(0);
-        range("the length of a block or the cap", 0.0, "above 0", above_0)?;
+        range("the length of a block", 0.0, "above 0", self.block_millis > 0)?;
+        range("the cap", 0.0, "above 0", self.cap != Some(0))?;
         self.check_numbers()?;
         let mut names = BTreeSet::new();
         for name in self.metrics.iter().map(|m| &m.name).chain(self.limits.iter().map(|l| &l.name)) {

@@ -112,7 +112,7 @@ impl fmt::Display for MetricReport {
 pub struct Failure {
     /// The metric or limit.
     pub name: String,
-    /// The block, counted from 1, in which it failed.
+    /// The block in which it failed, counted from 1 at the canary's begin.
     pub block: u64,
     /// The numbers, in one line.
     pub line: String,
@@ -188,7 +188,7 @@ impl fmt::Display for Verdict {
         f.write_str(self.name())?;
         match self {
             Self::Pass => Ok(()),
-            Self::Fail(Failure { block, line, .. }) => write!(f, " since block {block}: {line}"),
+            Self::Fail(Failure { line, .. }) => write!(f, ": {line}"),
             Self::NeedsMore(outlook) => write!(f, ": {outlook}"),
             Self::Inconclusive(why) => write!(f, ": {why}"),
         }

@@ -2,6 +2,7 @@
 
 use crate::simulation::{Arms, Canary, Until, generator, share};
 use handover_judge::{Config, Counts, HostBlock, Metric, Reading, Tolerance};
+use rand::Rng as _;
 
 const SEED: u64 = 20_261;
 
@@ -29,8 +30,8 @@ fn of_10000_deployments_against_itself_without_any_margin_at_most_5_percent_fail
     canary.config.metrics = vec![metric];
     canary.watched = 0;
     let share = alarms("A/A, r = 1, d = 0", &canary, 10_000, &Arms::new((50, 0.02), (50, 0.02)));
-    // Not a test of a judge that never fails anything: the bound is nearly used.
-    assert!((0.005..=0.05).contains(&share));
+    // Some do: it is no judge that fails nothing.
+    assert!(share > 0.0 && share <= 0.05);
 }
 
 #[test]
@@ -53,32 +54,32 @@ fn an_incident_that_hits_both_is_no_failure() {
     assert!(failed <= 6);
 }
 
-/// Every three minutes one client sends ten bad requests; each reaches the canary with a chance of 5 %.
+/// Every three minutes one client sends ten bad requests, all to the arm that its connection reaches: the canary with a
+/// chance of 5 %, as it has 5 of 100 requests.
 fn bursts(cap: Option<u32>, over_dispersion: bool) -> f64 {
+    const DEPLOYMENTS: u64 = 1_000;
     let canary = Canary::usual();
     let canary = Canary { config: Config { cap, over_dispersion, ..canary.config }, ..canary };
     let calm = Arms::new((5, 0.01), (95, 0.01));
-    let routed = crate::simulation::Binomial::new(10, 0.05);
-    let more = |reading: &Reading<Counts>, bad: u64| match reading {
+    let more = |reading: &Reading<Counts>| match reading {
         Reading::Counted(counts) => {
-            Reading::Counted(Counts::new(counts.requests() + bad, counts.bad() + bad).unwrap())
+            Reading::Counted(Counts::new(counts.requests() + 10, counts.bad() + 10).unwrap())
         }
         Reading::Absent | Reading::Reset => panic!("always counted"),
     };
-    let failed = (0..3_000).filter(|deployment| {
+    let failed = (0..DEPLOYMENTS).filter(|deployment| {
         let mut random = generator(SEED, *deployment);
         let end = canary.run(Until::Failed, &mut random, &calm, |block, random| {
             let drawn = calm.draw(random);
-            if block % 18 != 9 {
-                return drawn;
+            match (block % 18, random.random_bool(0.05)) {
+                (9, true) => HostBlock { canary: more(&drawn.canary), ..drawn },
+                (9, false) => HostBlock { baseline: more(&drawn.baseline), ..drawn },
+                _ => drawn,
             }
-            let to_canary = routed.draw(random).bad();
-            let HostBlock { canary, baseline } = &drawn;
-            HostBlock { canary: more(canary, to_canary), baseline: more(baseline, 10 - to_canary) }
         });
         end.is_some()
     });
-    let share = failed.count() as f64 / 3_000.0;
+    let share = failed.count() as f64 / DEPLOYMENTS as f64;
     println!(
         "bursts, cap {cap:?}, over-dispersion {over_dispersion}: {:.2} % failed (seed {SEED})",
         share * 100.0
@@ -88,11 +89,11 @@ fn bursts(cap: Option<u32>, over_dispersion: bool) -> f64 {
 
 #[test]
 fn bursts_of_one_client_fail_canaries_without_a_cap_and_hardly_any_with_one() {
-    let (bare, divided) = (bursts(None, false), bursts(None, true));
-    let (capped, both) = (bursts(Some(1), false), bursts(Some(1), true));
-    assert!((0.02..0.2).contains(&bare), "without a cap the burst is taken for a bad canary: {bare}");
+    let (bare, divided, capped, both) =
+        (bursts(None, false), bursts(None, true), bursts(Some(1), false), bursts(Some(1), true));
+    assert!(bare > 0.05, "without a cap a burst is taken for a bad canary: {bare}");
     assert!(divided < bare, "the over-dispersion of the baseline is seen: {divided}");
-    assert!(capped <= 0.002 && both <= 0.001, "{capped} {both}");
+    assert!(capped <= 0.001 && both <= 0.001, "{capped} {both}");
 }
 
 #[test]

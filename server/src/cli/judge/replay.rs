@@ -27,9 +27,10 @@ const METRIC: &str = "errors";
 ///
 /// A line of FILE is a block, as CSV (block,canary_requests,canary_bad,baseline_requests,baseline_bad) or as JSON with these
 /// fields. Two empty fields of an arm: no data. Blocks before the canary's first request teach the baseline's rate.
+///
 /// Exit code 0: it was replayed, whatever the verdict. 1: a line is no block, or the file cannot be read.
 #[derive(Debug, clap::Args)]
-pub(super) struct ReplayArgs {
+pub(in super::super) struct ReplayArgs {
     /// The file with the blocks, at most 16 MiB; - is standard input.
     file: PathBuf,
     /// The chance of ever failing a canary that is as good as tolerated.
@@ -94,7 +95,7 @@ pub(super) fn run(args: &ReplayArgs, as_json: bool) -> Result<Exit, CliError> {
         return Err(refused("holds no block".to_owned()));
     }
     let mut table = Table::new(&["block", "canary", "baseline", "E", "promotion", "verdict"]);
-    let mut began = false;
+    let (mut began, mut failed) = (false, None);
     for row in &rows {
         began |= matches!(row.host.canary, Reading::Counted(counts) if counts.requests() > 0);
         let hosts = [row.host.clone()];
@@ -106,6 +107,9 @@ pub(super) fn run(args: &ReplayArgs, as_json: bool) -> Result<Exit, CliError> {
             judge.watch(&block)
         }
         let judgement = judge.judgement();
+        if judge.failure().is_some() {
+            failed.get_or_insert(row.block);
+        }
         let note = match (began, self::skipped(&judgement) > skipped) {
             (false, _) => "watched",
             (true, true) => "skipped",
@@ -120,7 +124,7 @@ pub(super) fn run(args: &ReplayArgs, as_json: bool) -> Result<Exit, CliError> {
     if !as_json {
         table.print();
         println!();
-        summary(&judge).iter().for_each(|line| println!("{line}"));
+        summary(&judge, failed).iter().for_each(|line| println!("{line}"));
     }
     Ok(exit::DONE)
 }
@@ -180,9 +184,10 @@ fn cells(row: &Row, note: &str, judgement: &Judgement) -> Vec<String> {
 }
 
 /// The verdict of all, and what it would be at a deadline now.
-fn summary(judge: &Judge) -> Vec<String> {
+fn summary(judge: &Judge, failed: Option<u64>) -> Vec<String> {
     let judgement = judge.judgement();
     let mut lines = vec![judgement.verdict.to_string()];
+    lines.extend(failed.map(|block| format!("it failed in block {block}; as it stands at the end:")));
     if let Verdict::NeedsMore(_) = judgement.verdict {
         lines.push(format!("if this was the deadline: {}", judge.at_deadline().verdict));
     }

@@ -162,7 +162,7 @@ mod tests {
             ),
             (
                 r#"{"block": 1, "canary_requests": 5.5}"#,
-                "line 1: column 39: invalid type: floating point `5.5`, expected u64",
+                "line 1: column 35: invalid type: floating point `5.5`, expected u64",
             ),
             (r#"{"canary_requests": 5}"#, "line 1: column 22: missing field `block`"),
             (r#"{"block": 1"#, "line 1: column 11: EOF while parsing an object"),

@@ -11,7 +11,7 @@ pub const MAX_TESTS: usize = 12;
 /// The most latency metrics of one judge; they keep a histogram each until the canary begins.
 pub const MAX_LATENCIES: usize = 2;
 /// The most plain limits of one judge.
-pub const MAX_LIMITS: usize = 6;
+pub const MAX_LIMITS: usize = 4;
 /// The longest name of a metric or limit, bytes.
 pub const MAX_NAME: usize = 32;
 
@@ -21,6 +21,9 @@ pub struct Config {
     /// The chance of ever failing a canary that is as good as tolerated, over the whole deployment and all metrics.
     #[serde(with = "decimal")]
     pub alpha: f64,
+    /// The part of `alpha` for canaries that turn bad after their first blocks; from 0 (not looked for), below 1.
+    #[serde(with = "decimal")]
+    pub late: f64,
     /// The chance of passing, in one step, a canary of which a metric is intolerable (`d_max`).
     #[serde(with = "decimal")]
     pub alpha_promotion: f64,
@@ -215,10 +218,11 @@ impl Metric {
 }
 
 impl Default for Config {
-    /// alpha 0.01, promotion at 0.05, blocks of 10 s, within hosts, no cap, over-dispersion estimated, errors alone.
+    /// alpha 0.01, a twentieth of it for canaries that turn bad late, promotion at 0.05, blocks of 10 s, within hosts, no cap, over-dispersion estimated, errors alone.
     fn default() -> Self {
         Self {
             alpha: 0.01,
+            late: 0.05,
             alpha_promotion: 0.05,
             block_millis: 10_000,
             comparison: Comparison::WithinHosts,
@@ -271,6 +275,12 @@ impl Config {
     /// The first setting that does not.
     pub fn check(&self) -> Result<(), ConfigError> {
         open("alpha", self.alpha)?;
+        range(
+            "the part of alpha for late",
+            self.late,
+            "at least 0, below 1",
+            (0.0..1.0).contains(&self.late),
+        )?;
         open("the alpha of promotion", self.alpha_promotion)?;
         range("the length of a block", 0.0, "above 0", self.block_millis > 0)?;
         range("the cap", 0.0, "above 0", self.cap != Some(0))?;

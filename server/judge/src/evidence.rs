@@ -41,3 +41,9 @@ pub(crate) fn log_mean(logs: impl Iterator<Item = f64> + Clone) -> f64 {
     let (sum, count) = logs.fold((0.0, 0.0), |(sum, count), log| (sum + (log - most).exp(), count + 1.0));
     most + f64::ln(sum / count)
 }
+
+/// ln(a + b) of numbers that are given by their logarithms.
+pub(crate) fn log_sum(a: f64, b: f64) -> f64 {
+    let (least, most) = (a.min(b), a.max(b));
+    if least == f64::NEG_INFINITY { most } else { most + (least - most).exp().ln_1p() }
+}

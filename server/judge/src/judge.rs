@@ -5,7 +5,7 @@ use crate::{
     Outlook, Verdict,
     limit::{Breach, LimitState},
     metric::{Edge, Ground, MetricState},
-    proportion::Distance,
+    proportion::{Bounds, Distance},
 };
 use serde::{Deserialize, Serialize};
 
@@ -130,7 +130,11 @@ impl Judge {
     /// A metric that is worse than tolerated.
     fn worse(&self) -> Option<Failure> {
         let mut states = self.config.metrics.iter().zip(&self.metrics);
-        states.find(|(metric, state)| state.log_e() >= self.fails_at(metric)).map(|(metric, state)| {
+        let worse = states.find(|(metric, state)| {
+            let Bounds { whole, late } = self.fails_at(metric);
+            state.log_e() >= whole || state.log_late() >= late
+        });
+        worse.map(|(metric, state)| {
             let line = self.report(metric, state).to_string();
             Failure { name: metric.name.clone(), block: self.blocks, line }
         })
@@ -151,9 +155,11 @@ impl Judge {
         self.config.metrics.iter().zip(&self.metrics).filter(|(metric, _)| metric.promotes())
     }
 
-    /// ln of 1 / (alpha times weight).
-    fn fails_at(&self, metric: &Metric) -> f64 {
-        -(self.config.alpha * metric.weight).ln()
+    /// ln of 1 / (alpha times weight), for each process by its part.
+    fn fails_at(&self, metric: &Metric) -> Bounds {
+        let Config { alpha, late, .. } = self.config;
+        let bound = |part: f64| -(alpha * metric.weight * part).ln();
+        Bounds { whole: bound(1.0 - late), late: bound(late) }
     }
 
     /// ln of 1 / alpha of promotion.
@@ -208,7 +214,9 @@ impl Judge {
             canary: [n_c, e_c],
             baseline: [n_b, e_b],
             e: Evidence::of_ln(state.log_e()),
-            fails_at: Evidence::of_ln(self.fails_at(metric)),
+            fails_at: Evidence::of_ln(self.fails_at(metric).whole),
+            late: (self.config.late > 0.0).then(|| Evidence::of_ln(state.log_late())),
+            late_fails_at: Evidence::of_ln(self.fails_at(metric).late),
             promotion: state.log_promotion(metric).map(Evidence::of_ln),
             passes_at: Evidence::of_ln(self.passes_at()),
             over_dispersion: state.over_dispersion(&Ground::of(&self.config, metric)),

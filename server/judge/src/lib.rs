@@ -26,6 +26,7 @@ mod evidence;
 mod gathered;
 mod histogram;
 mod judge;
+mod late;
 mod limit;
 mod metric;
 mod packed;

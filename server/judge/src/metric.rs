@@ -4,7 +4,7 @@ use crate::{
     Comparison, Config, Counts, Histogram, HostBlock, Kind, Metric, Observed, Skip, Tolerance, decimal,
     evidence::log_mean,
     packed::{self, Packed},
-    proportion::{Distance, Proportion, Rules},
+    proportion::{Bounds, Distance, Proportion, Rules},
     watched::Watched,
 };
 use serde::{Deserialize, Serialize};
@@ -45,7 +45,8 @@ impl Skipped {
 pub(crate) struct Test {
     /// Of a latency: what is slower, seconds, is bad.
     pub(crate) edge: Option<Edge>,
-    pub(crate) tolerance: Tolerance,
+    /// Which of the metric's tolerances is its own.
+    threshold: usize,
     #[serde(with = "packed")]
     pub(crate) proportion: Proportion,
 }
@@ -104,7 +105,8 @@ impl<'a> Ground<'a> {
         Self { metric, comparison, cap, over_dispersion }
     }
 
-    fn rules(&self, tolerance: Tolerance) -> Rules {
+    fn rules(&self, threshold: usize) -> Rules {
+        let tolerance = self.metric.tolerance(threshold);
         let fixed = match &self.metric.kind {
             Kind::Share { fixed, .. } => fixed.map(Into::into),
             Kind::Latency { .. } => None,
@@ -117,11 +119,9 @@ impl<'a> Ground<'a> {
 impl MetricState {
     pub(crate) fn new(metric: &Metric) -> Self {
         let phase = match &metric.kind {
-            Kind::Share { tolerance, .. } => Phase::Testing(vec![Test {
-                edge: None,
-                tolerance: *tolerance,
-                proportion: Proportion::default(),
-            }]),
+            Kind::Share { .. } => {
+                Phase::Testing(vec![Test { edge: None, threshold: 0, proportion: Proportion::default() }])
+            }
             Kind::Latency { .. } => Phase::Watching(Watched::default()),
         };
         Self { phase, skipped: Skipped::default() }
@@ -131,10 +131,10 @@ impl MetricState {
     pub(crate) fn fits(&self, metric: &Metric) -> bool {
         match (&self.phase, &metric.kind) {
             (Phase::Testing(tests), Kind::Share { .. }) => {
-                tests.len() == 1 && tests.iter().all(|test| test.edge.is_none())
+                tests.len() == 1 && tests.iter().all(|test| test.edge.is_none() && test.threshold == 0)
             }
             (Phase::Testing(tests), Kind::Latency { thresholds }) => {
-                let edges = tests.iter().all(|test| test.edge.is_some());
+                let edges = tests.iter().all(|test| test.edge.is_some() && test.threshold < thresholds.len());
                 edges && !tests.is_empty() && tests.len() <= thresholds.len()
             }
             (Phase::Watching(_), kind) => matches!(kind, Kind::Latency { .. }),
@@ -145,8 +145,8 @@ impl MetricState {
     pub(crate) fn watch(&mut self, observed: Option<&Observed<'_>>, ground: &Ground<'_>) {
         match (&mut self.phase, observed) {
             (Phase::Testing(tests), Some(observed)) => {
-                for Test { edge, tolerance, proportion } in tests {
-                    proportion.watch(&counts(observed, *edge), &ground.rules(*tolerance));
+                for Test { edge, threshold, proportion } in tests {
+                    proportion.watch(&counts(observed, *edge), &ground.rules(*threshold));
                 }
             }
             (Phase::Watching(watched), Some(Observed::Histograms(hosts))) => {
@@ -164,9 +164,9 @@ impl MetricState {
             return self.skipped.count(Skip::NoThresholds);
         };
         let mut outcomes = Vec::with_capacity(tests.len());
-        for Test { edge, tolerance, proportion } in tests {
+        for Test { edge, threshold, proportion } in tests {
             let hosts = observed.map_or_else(Vec::new, |observed| counts(observed, *edge));
-            outcomes.push(proportion.observe(&hosts, &ground.rules(*tolerance)));
+            outcomes.push(proportion.observe(&hosts, &ground.rules(*threshold)));
         }
         if let Some(skip) = outcomes.into_iter().find_map(Result::err) {
             self.skipped.count(skip);
@@ -178,9 +178,9 @@ impl MetricState {
         if let (Phase::Watching(watched), Kind::Latency { thresholds }) = (&self.phase, &ground.metric.kind)
             && let Some(fixed) = watched.thresholds(thresholds)
         {
-            let tests = fixed.into_iter().map(|(edge, tolerance, seen)| Test {
+            let tests = fixed.into_iter().map(|(edge, threshold, seen)| Test {
                 edge: Some(Edge(edge)),
-                tolerance,
+                threshold,
                 proportion: Proportion::seeded(seen),
             });
             self.phase = Phase::Testing(tests.collect());
@@ -215,33 +215,40 @@ impl MetricState {
         if self.tests().is_empty() { 0.0 } else { log_mean(logs) }
     }
 
+    /// ln E of the late process: of the mean over the tests; 0 before there are any.
+    pub(crate) fn log_late(&self) -> f64 {
+        let logs = self.tests().iter().map(|test| test.proportion.log_late());
+        if self.tests().is_empty() { 0.0 } else { log_mean(logs) }
+    }
+
     /// The least of what its tests have for promotion; `None` where the metric is not needed to pass, 0 before it is tested.
     pub(crate) fn log_promotion(&self, metric: &Metric) -> Option<f64> {
         if !metric.promotes() {
             return None;
         }
-        let needed = self.tests().iter().filter(|test| test.tolerance.d_max.is_some());
+        let needed = self.tests().iter().filter(|test| metric.tolerance(test.threshold).d_max.is_some());
         Some(needed.map(|test| test.proportion.log_promotion()).reduce(f64::min).unwrap_or(0.0))
     }
 
     /// How far it is until it fails.
-    pub(crate) fn distance_to_fail(&self, bound: f64, ground: &Ground<'_>) -> Option<Distance> {
+    pub(crate) fn distance_to_fail(&self, bounds: Bounds, ground: &Ground<'_>) -> Option<Distance> {
         #[expect(clippy::cast_precision_loss, reason = "at most MAX_TESTS")]
-        let bound = bound + (self.tests().len() as f64).ln();
+        let more = (self.tests().len() as f64).ln();
+        let bounds = Bounds { whole: bounds.whole + more, late: bounds.late + more };
         let distances = self
             .tests()
             .iter()
-            .filter_map(|test| test.proportion.distance_to_fail(bound, &ground.rules(test.tolerance)));
+            .filter_map(|test| test.proportion.distance_to_fail(bounds, &ground.rules(test.threshold)));
         distances.reduce(|a, b| if b.blocks < a.blocks { b } else { a })
     }
 
     /// How far it is until all that is needed of it is proven; `None` where it is not to be expected.
     pub(crate) fn distance_to_pass(&self, bound: f64, ground: &Ground<'_>) -> Option<Distance> {
         let mut farthest: Option<Distance> = None;
-        for Test { tolerance, proportion, .. } in
-            self.tests().iter().filter(|test| test.tolerance.d_max.is_some())
-        {
-            let distance = proportion.distance_to_pass(bound, &ground.rules(*tolerance))?;
+        let needed =
+            self.tests().iter().filter(|test| ground.metric.tolerance(test.threshold).d_max.is_some());
+        for Test { threshold, proportion, .. } in needed {
+            let distance = proportion.distance_to_pass(bound, &ground.rules(*threshold))?;
             if farthest.is_none_or(|far| far.blocks < distance.blocks) {
                 farthest = Some(distance);
             }
@@ -250,12 +257,22 @@ impl MetricState {
     }
 
     pub(crate) fn over_dispersion(&self, ground: &Ground<'_>) -> f64 {
-        let factors = self.tests().iter().map(|t| t.proportion.over_dispersion(&ground.rules(t.tolerance)));
+        let factors = self.tests().iter().map(|t| t.proportion.over_dispersion(&ground.rules(t.threshold)));
         factors.fold(1.0, f64::max)
     }
 }
 
 impl Metric {
+    /// The tolerance of one of its tests. Beyond them there is none that is wider: what does not fit fails to load.
+    fn tolerance(&self, threshold: usize) -> Tolerance {
+        match &self.kind {
+            Kind::Share { tolerance, .. } => *tolerance,
+            Kind::Latency { thresholds } => {
+                thresholds.get(threshold).map_or_else(Tolerance::of_errors, |threshold| threshold.tolerance)
+            }
+        }
+    }
+
     /// Whether a canary needs it to pass.
     pub(crate) fn promotes(&self) -> bool {
         match &self.kind {

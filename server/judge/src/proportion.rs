@@ -5,6 +5,7 @@ use crate::{
     dispersion::Dispersion,
     evidence::{log_mean, log_value},
     gathered::{Cap, Compared, Gathered, Pair, gather},
+    late::Late,
 };
 use std::array;
 
@@ -19,7 +20,7 @@ const ADAPTIVE_LEAST: f64 = 1.2;
 /// For the outlook alone: the canary's rate is taken as if it had had so many requests more at the baseline's.
 const PRIOR_REQUESTS: f64 = 10.0;
 /// One of the fixed multiples each, then the adaptive one.
-const ALTERNATIVES: usize = MULTIPLES.len() + 1;
+pub(crate) const ALTERNATIVES: usize = MULTIPLES.len() + 1;
 
 /// How a test is done; from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,7 @@ pub(crate) struct Rules {
 pub(crate) struct Proportion {
     /// The logarithm of each alternative's product. With a fixed alternative all are the same.
     products: [f64; ALTERNATIVES],
+    late: Late,
     /// The logarithm of the mirror process.
     promotion: f64,
     /// The baseline's requests and bad ones, decayed.
@@ -53,6 +55,7 @@ pub(crate) struct Proportion {
 struct Pace {
     blocks: f64,
     canary_requests: f64,
+    /// Of these the requests alone.
     compared: Pair,
 }
 
@@ -61,6 +64,15 @@ struct Pace {
 pub(crate) struct Distance {
     pub(crate) blocks: f64,
     pub(crate) canary_requests: f64,
+}
+
+/// The logarithms at which a canary fails.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Of the products over all blocks.
+    pub(crate) whole: f64,
+    /// Of the process that may have begun in any block; infinite where it has no part of alpha.
+    pub(crate) late: f64,
 }
 
 impl Proportion {
@@ -94,6 +106,11 @@ impl Proportion {
     /// ln E.
     pub(crate) fn log_e(&self) -> f64 {
         log_mean(self.products.iter().copied())
+    }
+
+    /// ln E of the process that may have begun in any block.
+    pub(crate) fn log_late(&self) -> f64 {
+        self.late.log_e()
     }
 
     /// The logarithm of the mirror process.
@@ -143,9 +160,11 @@ impl Proportion {
         let weight = 1.0 / self.over_dispersion(rules);
         let Pair { canary, baseline } = compared.against.scaled(weight);
         let alternatives = self.alternatives(rules);
-        for (product, alternative) in self.products.iter_mut().zip(alternatives) {
-            *product += log_value(canary, baseline, alternative, rules.tolerance.margin, Claim::Worse);
-        }
+        let margin = rules.tolerance.margin;
+        let values =
+            alternatives.map(|alternative| log_value(canary, baseline, alternative, margin, Claim::Worse));
+        self.products.iter_mut().zip(values).for_each(|(product, value)| *product += value);
+        self.late.observe(values);
         if let Some((alternative, margin)) = self.mirror(rules) {
             let Pair { canary, baseline } = compared.for_it.scaled(weight);
             self.promotion += log_value(canary, baseline, alternative, margin, Claim::NotWorse);
@@ -157,8 +176,8 @@ impl Proportion {
         let Pace { blocks, canary_requests, compared } = self.pace;
         let block = gathered.compared.as_ref().map_or_else(|_| Pair::default(), |compared| compared.against);
         let mut sizes = compared.scaled(DECAY);
-        sizes.canary.add(block.canary, 1.0);
-        sizes.baseline.add(block.baseline, 1.0);
+        sizes.canary.requests += block.canary.requests;
+        sizes.baseline.requests += block.baseline.requests;
         let canary_requests = DECAY * canary_requests + gathered.canary_requests;
         self.pace = Pace { blocks: DECAY * blocks + 1.0, canary_requests, compared: sizes };
         self.canary.add(block.canary, 1.0);
@@ -182,16 +201,19 @@ impl Proportion {
 
 /// The outlook: nothing of it enters a decision.
 impl Proportion {
-    /// How far it is until the mean of the products has this logarithm; `None` where they do not grow at the present rates.
-    pub(crate) fn distance_to_fail(&self, bound: f64, rules: &Rules) -> Option<Distance> {
+    /// How far it is until the mean of the products, or the late process, has this logarithm; `None` where they do not
+    /// grow at the present rates.
+    pub(crate) fn distance_to_fail(&self, bounds: Bounds, rules: &Rules) -> Option<Distance> {
         let expected = self.expected_block(rules)?;
         let margin = rules.tolerance.margin;
         #[expect(clippy::cast_precision_loss, reason = "a handful")]
         let products = if rules.fixed.is_some() { 1.0 } else { ALTERNATIVES as f64 };
+        let logs = self.products.iter().zip(self.late.sums());
         let blocks =
-            self.alternatives(rules).into_iter().zip(self.products).filter_map(|(alternative, log)| {
+            self.alternatives(rules).into_iter().zip(logs).filter_map(|(alternative, (whole, late))| {
                 let growth = log_value(expected.canary, expected.baseline, alternative, margin, Claim::Worse);
-                blocks(bound + products.ln() - log, growth)
+                let missing = (bounds.whole - whole).min(bounds.late - late);
+                blocks(missing + products.ln(), growth)
             });
         self.distance(blocks.reduce(f64::min)?)
     }
@@ -235,34 +257,36 @@ fn blocks(missing: f64, growth: f64) -> Option<f64> {
 /// Its numbers, for the saved state.
 impl Proportion {
     pub(crate) fn numbers(&self) -> Vec<u64> {
-        let Self { products, promotion, baseline, canary, dispersion, pace, raw } = self;
+        let Self { products, late, promotion, baseline, canary, dispersion, pace, raw } = self;
         let Pace { blocks, canary_requests, compared } = pace;
         let rest = [*promotion, baseline.requests, baseline.bad, canary.requests, canary.bad];
-        let paced = [*blocks, *canary_requests, compared.canary.requests, compared.canary.bad];
-        let more = [compared.baseline.requests, compared.baseline.bad];
-        let dispersion = dispersion.numbers();
-        let floats = products.iter().chain(&rest).chain(&paced).chain(&more).chain(&dispersion);
-        floats.map(|float| float.to_bits()).chain(raw.iter().copied()).collect()
+        let paced = [*blocks, *canary_requests, compared.canary.requests, compared.baseline.requests];
+        let rest = rest.iter().chain(&paced).copied().chain(dispersion.numbers()).chain([late.blocks()]);
+        let floats = products.iter().chain(late.sums()).copied().chain(rest);
+        floats.map(f64::to_bits).chain(raw.iter().copied()).collect()
     }
 
     /// `None` where there are too few or too many, or one is no number.
     pub(crate) fn of_numbers(numbers: &[u64]) -> Option<Self> {
         let (floats, raw) = numbers.split_last_chunk::<4>()?;
         let floats: Vec<f64> = floats.iter().map(|bits| f64::from_bits(*bits)).collect();
-        if floats.iter().any(|float| !float.is_finite()) {
+        let (products, rest) = floats.split_first_chunk::<ALTERNATIVES>()?;
+        let (late, rest) = rest.split_first_chunk::<ALTERNATIVES>()?;
+        if products.iter().chain(rest).any(|float| !float.is_finite()) {
             return None;
         }
-        let (products, rest) = floats.split_first_chunk::<ALTERNATIVES>()?;
         let (&[promotion, b_requests, b_bad, c_requests, c_bad], rest) = rest.split_first_chunk::<5>()?;
-        let (&[blocks, canary_requests, pc, pc_bad, pb, pb_bad], rest) = rest.split_first_chunk::<6>()?;
+        let (&[blocks, canary_requests, of_canary, of_baseline], rest) = rest.split_first_chunk::<4>()?;
+        let (&late_blocks, dispersion) = rest.split_last()?;
         let tally = |requests, bad| Tally { requests, bad };
-        let compared = Pair { canary: tally(pc, pc_bad), baseline: tally(pb, pb_bad) };
+        let compared = Pair { canary: tally(of_canary, 0.0), baseline: tally(of_baseline, 0.0) };
         Some(Self {
             products: *products,
+            late: Late::of(*late, late_blocks)?,
             promotion,
             baseline: tally(b_requests, b_bad),
             canary: tally(c_requests, c_bad),
-            dispersion: Dispersion::of_numbers(rest.try_into().ok()?),
+            dispersion: Dispersion::of_numbers(dispersion.try_into().ok()?),
             pace: Pace { blocks, canary_requests, compared },
             raw: *raw,
         })

@@ -68,8 +68,12 @@ pub struct MetricReport {
     pub baseline: [u64; 2],
     /// E.
     pub e: Evidence,
-    /// The canary fails when E reaches this: 1 / (alpha times the metric's weight).
+    /// The canary fails when E reaches this: 1 / (alpha times the metric's weight, without the part for late ones).
     pub fails_at: Evidence,
+    /// E of a canary that turned bad in some block; `None` where it is not looked for.
+    pub late: Option<Evidence>,
+    /// The canary fails when `late` reaches this; infinite where it is not looked for.
+    pub late_fails_at: Evidence,
     /// The promotion process; `None` where the metric is not needed to pass.
     pub promotion: Option<Evidence>,
     /// The canary passes when all metrics' promotion processes have reached this: 1 / alpha of promotion.
@@ -89,6 +93,9 @@ impl fmt::Display for MetricReport {
             None => write!(f, "bad")?,
         }
         write!(f, " against baseline {e_b}/{n_b}; E {e}, fails at {fails_at}")?;
+        if let Some(late) = self.late.filter(|late| late > e && late.ln() > 0.0) {
+            write!(f, "; since a later block {late}, fails at {}", self.late_fails_at)?;
+        }
         if let Some(promotion) = self.promotion {
             write!(f, "; promotion {promotion}, passes at {passes_at}")?;
         }

@@ -1,6 +1,6 @@
 //! The baseline's latency before the canary: what thresholds are taken from.
 
-use crate::{Histogram, Tally, Threshold, Tolerance, proportion::DECAY};
+use crate::{Histogram, Tally, Threshold, proportion::DECAY};
 
 /// Thresholds are fixed once the baseline was seen in so many requests.
 pub(crate) const LEAST_REQUESTS: f64 = 100.0;
@@ -33,15 +33,15 @@ impl Watched {
         self.buckets.iter().sum()
     }
 
-    /// The edge of each quantile with its tolerance, and what was slower than it; an edge of two quantiles once, with
-    /// the first's tolerance. `None` before [`LEAST_REQUESTS`].
-    pub(crate) fn thresholds(&self, wanted: &[Threshold]) -> Option<Vec<(f64, Tolerance, Tally)>> {
+    /// The edge of each threshold's quantile with the threshold's number, and what was slower than it; an edge of two
+    /// thresholds once, for the first. `None` before [`LEAST_REQUESTS`].
+    pub(crate) fn thresholds(&self, wanted: &[Threshold]) -> Option<Vec<(f64, usize, Tally)>> {
         let requests = self.requests();
         if requests < LEAST_REQUESTS {
             return None;
         }
-        let mut thresholds: Vec<(f64, Tolerance, Tally)> = Vec::with_capacity(wanted.len());
-        for Threshold { quantile, tolerance } in wanted {
+        let mut thresholds: Vec<(f64, usize, Tally)> = Vec::with_capacity(wanted.len());
+        for (number, Threshold { quantile, .. }) in wanted.iter().enumerate() {
             let mut fast = 0.0;
             let at = self.buckets.iter().position(|bucket| {
                 fast += bucket;
@@ -52,7 +52,7 @@ impl Watched {
             let slower = self.buckets[at + 1..].iter().sum();
             let edge = self.edges[at];
             if thresholds.iter().all(|(known, ..)| known.total_cmp(&edge).is_ne()) {
-                thresholds.push((edge, *tolerance, Tally { requests, bad: slower }));
+                thresholds.push((edge, number, Tally { requests, bad: slower }));
             }
         }
         Some(thresholds)

@@ -4,6 +4,7 @@ use super::counted;
 use crate::{
     Claim, Comparison, Counts, HostBlock, Margin, Rates, Tally,
     gathered::{Cap, gather},
+    late::Late,
     log_value,
 };
 
@@ -122,5 +123,38 @@ fn weights_caps_and_over_dispersion_keep_the_expectation_where_hosts_differ() {
             let mean = over_two_hosts(null, cap, weight, Claim::NotWorse, margin, same);
             assert!(mean <= 1.0 + 1e-9, "not worse: {slow} {fast} {cap:?} {weight}: {mean}");
         }
+    }
+}
+
+/// The expectation of the late process after these blocks, by all of their outcomes, at a point of the boundary.
+fn late_after(blocks: u32, late: &Late, canary: Tally) -> f64 {
+    if blocks == 0 {
+        return late.log_e().exp();
+    }
+    let (margin, p_b) = (Margin { ratio: 1.25, difference: 0.002 }, 0.2);
+    let p_c = margin.tolerated(p_b);
+    let mut sum = 0.0;
+    for (e_c, e_b) in (0..=2u64).flat_map(|e_c| (0..=2u64).map(move |e_b| (e_c, e_b))) {
+        let tally = |bad: u64| Tally { requests: 2.0, bad: bad as f64 };
+        // Alternatives that follow the canary, as a judge's do.
+        let values = std::array::from_fn(|index| {
+            let multiple = (1.3 + index as f64 / 4.0) * p_c;
+            let alternative = Rates { canary: canary.share().max(multiple).min(0.97), baseline: 0.15 };
+            log_value(tally(e_c), tally(e_b), alternative, margin, Claim::Worse)
+        });
+        let mut next = late.clone();
+        next.observe(values);
+        let mut learnt = canary;
+        learnt.add(tally(e_c), 1.0);
+        sum += chance(2, e_c, p_c) * chance(2, e_b, p_b) * late_after(blocks - 1, &next, learnt);
+    }
+    sum
+}
+
+#[test]
+fn the_late_process_has_an_expectation_of_at_most_1_after_any_number_of_blocks() {
+    for blocks in 0..=4 {
+        let mean = late_after(blocks, &Late::default(), Tally::default());
+        assert!(mean <= 1.0 + 1e-9 && mean > 0.5, "{blocks}: {mean}");
     }
 }

@@ -99,7 +99,7 @@ fn bursts_in_the_baseline_are_seen_as_over_dispersion() {
 
 #[test]
 fn what_all_hosts_do_together_is_no_over_dispersion() {
-    let swings = |block: u32| if block % 2 == 0 { 10.0 } else { 100.0 };
+    let swings = |block: u32| if block.is_multiple_of(2) { 10.0 } else { 100.0 };
     let together = |block: u32| [tally(1000.0, swings(block)), tally(1000.0, 2.0 * swings(block))];
     assert!(after((0..100).map(|block| [tally(1000.0, swings(block)), tally(0.0, 0.0)])) > 5.0, "one host");
     let both = after((0..100).map(|block| {

@@ -26,7 +26,7 @@ fn six_errors_in_60_against_none_in_540_fail_at_once_where_the_baseline_was_watc
     let Verdict::Fail(failure) = verdict(&judge) else { panic!("{:?}", verdict(&judge)) };
     assert_eq!(
         failure.line,
-        "errors: canary 6/60 bad against baseline 0/540; E 23571, fails at 100.00; promotion 2.0e-8, passes at 20.00"
+        "errors: canary 6/60 bad against baseline 0/540; E 23571, fails at 105.3; promotion 2.0e-8, passes at 20.00"
     );
 }
 
@@ -66,6 +66,21 @@ fn a_bad_canary_says_that_it_is_about_to_fail() {
         |outlook| matches!(outlook, Outlook::Toward { end: End::Fail, canary_requests: 1..150, .. });
     let Verdict::NeedsMore(outlook) = verdict(&judge) else { panic!("{:?}", verdict(&judge)) };
     assert!(toward_fail(outlook), "{outlook:?}");
+}
+
+#[test]
+fn a_canary_that_turns_bad_after_a_long_healthy_time_is_found_without_making_up_for_it() {
+    let mut blocks = vec![(500, 5, 9_500, 95); 120];
+    blocks.extend([(500, 15, 9_500, 95); 60]);
+    let judge = judged(&[(9_500, 95); 30], &blocks);
+    let failure = judge.failure().unwrap();
+    assert!((121..=128).contains(&failure.block), "{failure:?}");
+    assert!(failure.line.contains("; since a later block "), "{}", failure.line);
+    let mut without = Judge::new(Config { late: 0.0, ..Config::default() }).unwrap();
+    for (n_c, e_c, n_b, e_b) in blocks {
+        without.observe(&errors(&[host(n_c, e_c, n_b, e_b)]));
+    }
+    assert!(without.failure().is_none_or(|failure| failure.block > 140), "{:?}", without.failure());
 }
 
 #[test]
@@ -133,7 +148,7 @@ fn several_metrics_share_alpha_by_their_weights() {
     let metrics = vec![Metric::errors("errors", 0.9), Metric::errors("timeouts", 0.1)];
     let mut judge = Judge::new(Config { metrics, ..Config::default() }).unwrap();
     let bound = |index: usize| judge.judgement().metrics[index].fails_at.value();
-    assert!((bound(0) - 1.0 / 0.009).abs() < 1e-9 && (bound(1) - 1000.0).abs() < 1e-9);
+    assert!((bound(0) - 1.0 / 0.008_55).abs() < 1e-9 && (bound(1) - 1.0 / 0.000_95).abs() < 1e-9);
     let (good, bad) = ([host(5, 0, 95, 0)], [host(5, 5, 95, 0)]);
     for _ in 0..30 {
         judge.watch(&errors(&[HostBlock { canary: Reading::Absent, baseline: counted(95, 0) }]));

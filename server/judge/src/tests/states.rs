@@ -7,7 +7,7 @@ use crate::{
 };
 use proptest::prelude::*;
 
-/// As much as a judge may have: 12 tests, 6 limits, the longest names, the most edges.
+/// As much as a judge may have: 12 tests, 4 limits, the longest names, the most edges.
 fn largest() -> Config {
     let name = |index: usize| format!("{index:-<32}");
     let mut metrics = vec![Metric::histogram("shape", 0.125), Metric::latency("latency", 0.125)];
@@ -25,7 +25,7 @@ fn largest() -> Config {
         alpha: 0.012_345_678_901_234_567,
         cap: Some(3),
         metrics,
-        limits: (0..6).map(limit).collect(),
+        limits: (0..4).map(limit).collect(),
         ..Config::default()
     }
 }

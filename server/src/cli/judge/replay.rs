@@ -11,8 +11,8 @@ use super::{
     rows::{self, MAX_BYTES, Row},
 };
 use handover_judge::{
-    Alternative, Block, Config, Counts, End, HostBlock, Judge, Judgement, Kind, Metric, Observed, Outlook,
-    Reading, Tolerance, Verdict,
+    Alternative, Block, Config, Counts, End, Evidence, HostBlock, Judge, Judgement, Kind, Metric, Observed,
+    Outlook, Reading, Tolerance, Verdict,
 };
 use serde_json::{Value, json};
 use std::{
@@ -76,6 +76,8 @@ impl ReplayArgs {
         let kind = Kind::Share { tolerance, fixed: self.alternatives };
         Config {
             alpha: self.alpha,
+            // One alternative is for checking figures: E has all of alpha then.
+            late: if self.alternatives.is_some() { 0.0 } else { Config::default().late },
             alpha_promotion: self.alpha_promotion,
             block_millis: self.block.saturating_mul(1000),
             cap: self.cap,
@@ -102,9 +104,9 @@ pub(super) fn run(args: &ReplayArgs, as_json: bool) -> Result<Exit, CliError> {
         let block = Block::from([(METRIC, Observed::Counts(&hosts))]);
         let skipped = skipped(&judge.judgement());
         if began {
-            judge.observe(&block)
+            judge.observe(&block);
         } else {
-            judge.watch(&block)
+            judge.watch(&block);
         }
         let judgement = judge.judgement();
         if judge.failure().is_some() {
@@ -224,7 +226,9 @@ fn line(row: &Row, note: &str, judgement: &Judgement) -> Value {
         "baseline_requests": baseline_requests, "baseline_bad": baseline_bad, "was": note,
         "e": metric.map(|metric| metric.e.value()), "ln_e": metric.map(|metric| metric.e.ln()),
         "fails_at": metric.map(|metric| metric.fails_at.value()),
-        "promotion": promotion.map(|value| value.value()), "ln_promotion": promotion.map(|value| value.ln()),
+        "late": metric.and_then(|metric| metric.late).map(Evidence::value),
+        "late_fails_at": metric.filter(|metric| metric.late.is_some()).map(|metric| metric.late_fails_at.value()),
+        "promotion": promotion.map(Evidence::value), "ln_promotion": promotion.map(Evidence::ln),
         "passes_at": metric.map(|metric| metric.passes_at.value()),
         "verdict": judgement.verdict.name(), "detail": judgement.verdict.to_string(),
         "toward": end, "more_canary_requests": more_requests, "more_millis": more_millis,

@@ -13,6 +13,7 @@
 #[path = "../../tests/validation/simulation.rs"]
 mod simulation;
 
+use handover_judge::Config;
 use simulation::{Arms, Canary, Until, generator, quantile, share};
 
 const SEED: u64 = 20_263;
@@ -30,6 +31,8 @@ struct Case {
     times: f64,
     /// Blocks for which the canary is as good as the baseline.
     healthy: u64,
+    /// The part of alpha for canaries that turn bad late.
+    late: f64,
 }
 
 struct Measured {
@@ -42,12 +45,13 @@ struct Measured {
 }
 
 fn measure(case: &Case) -> Measured {
-    let Case { requests_a_second, baseline, times, healthy } = *case;
+    let Case { requests_a_second, baseline, times, healthy, late } = *case;
     let all = requests_a_second * BLOCK_SECONDS;
     let n_c = all / 20;
     let equal = Arms::new((n_c, baseline), (all - n_c, baseline));
     let worse = Arms::new((n_c, times * baseline), (all - n_c, baseline));
-    let canary = Canary { blocks: healthy + MOST_BLOCKS, ..Canary::usual() };
+    let mut canary = Canary { blocks: healthy + MOST_BLOCKS, ..Canary::usual() };
+    canary.config.late = late;
     let one = |deployment| {
         let mut random = generator(SEED, deployment);
         let end = canary.run(Until::Failed, &mut random, &equal, |block, random| {
@@ -56,11 +60,12 @@ fn measure(case: &Case) -> Measured {
         end.map(|block| block.saturating_sub(healthy).max(1))
     };
     let ends: Vec<Option<u64>> = (0..DEPLOYMENTS).map(one).collect();
-    let late =
+    let since =
         if healthy > 0 { format!(", after {} min", healthy * BLOCK_SECONDS / 60) } else { String::new() };
+    let without = if late > 0.0 { "" } else { ", late = 0" };
     let [p10, median, p90] = [0.1, 0.5, 0.9].map(|part| quantile(&ends, part));
     Measured {
-        name: format!("{requests_a_second}/s, {} % x {times}{late}", baseline * 100.0),
+        name: format!("{requests_a_second}/s, {} % x {times}{since}{without}", baseline * 100.0),
         found: share(&ends),
         p10,
         median,
@@ -90,19 +95,22 @@ fn plot(measured: &Measured) -> String {
     if let Some(median) = measured.median {
         line[column(median)] = 'O';
     }
-    format!("{:<28}|{}", measured.name, line.into_iter().collect::<String>().trim_end())
+    format!("{:<40}|{}", measured.name, line.into_iter().collect::<String>().trim_end())
 }
 
 fn main() {
-    let case =
-        |requests_a_second, baseline, times, healthy| Case { requests_a_second, baseline, times, healthy };
+    let late = Config::default().late;
     let mut cases = Vec::new();
     for requests_a_second in [10, 100, 10_000] {
         for (baseline, times) in [(0.01, 2.0), (0.01, 5.0), (0.001, 5.0)] {
-            cases.push(case(requests_a_second, baseline, times, 0));
+            cases.push(Case { requests_a_second, baseline, times, healthy: 0, late });
         }
     }
-    cases.extend([case(100, 0.01, 5.0, 60), case(10_000, 0.01, 2.0, 60), case(10_000, 0.01, 5.0, 60)]);
+    for (requests_a_second, times) in [(100, 5.0), (10_000, 2.0), (10_000, 5.0)] {
+        for late in [late, 0.0] {
+            cases.push(Case { requests_a_second, baseline: 0.01, times, healthy: 60, late });
+        }
+    }
     let measured: Vec<Measured> = cases.iter().map(measure).collect();
     println!(
         "{DEPLOYMENTS} deployments each, seed {SEED}, at most a day each; a canary with 5 % of the requests\n"
@@ -122,5 +130,5 @@ fn main() {
         let at = (part * (COLUMNS - 1) as f64).round() as usize;
         label.chars().enumerate().for_each(|(index, char)| axis[(at + index).min(COLUMNS + 3)] = char);
     }
-    println!("{:<28}|{}", "", axis.into_iter().collect::<String>().trim_end());
+    println!("{:<40}|{}", "", axis.into_iter().collect::<String>().trim_end());
 }

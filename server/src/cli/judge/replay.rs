@@ -4,12 +4,12 @@ use super::{
     super::{
         error::CliError,
         exit::{self, Exit},
-        manifest_file::read_bounded,
         table::Table,
         token,
     },
     rows::{self, MAX_BYTES, Row},
 };
+use handover_daemon::read_bounded;
 use handover_judge::{
     Alternative, Block, Config, Counts, End, Evidence, HostBlock, Judge, Judgement, Kind, Metric, Observed,
     Outlook, Reading, Tolerance, Verdict,

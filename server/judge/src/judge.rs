@@ -119,7 +119,7 @@ impl Judge {
             if let Some(Breach { requests, bad }) = breach {
                 let what =
                     limit.slower_than.map_or("bad".into(), |seconds| format!("slower than {seconds} s"));
-                let (name, over) = (&limit.name, limit.over * 100.0);
+                let (name, over) = (&limit.name, (limit.over * 1e6).round() / 1e4);
                 let line = format!("limit {name}: canary {bad}/{requests} {what}, more than {over} %");
                 failure.get_or_insert(Failure { name: name.clone(), block: self.blocks, line });
             }

@@ -18,6 +18,7 @@
 //!
 //! `docs/judge.md` has the method with its proofs, sources, error bounds and what it cannot see.
 
+mod check;
 mod config;
 mod counts;
 mod decimal;
@@ -40,9 +41,10 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
+pub use check::ConfigError;
 pub use config::{
-    Alternative, Comparison, Config, ConfigError, Kind, Limit, MAX_LATENCIES, MAX_LIMITS, MAX_METRICS,
-    MAX_NAME, MAX_TESTS, Margin, Metric, Threshold, Tolerance,
+    Alternative, Comparison, Config, Kind, Limit, MAX_LATENCIES, MAX_LIMITS, MAX_METRICS, MAX_NAME,
+    MAX_TESTS, Margin, Metric, Threshold, Tolerance,
 };
 pub use counts::{Counts, CountsError, MAX_REQUESTS, Tally};
 pub use evidence::log_value;

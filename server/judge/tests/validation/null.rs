@@ -97,7 +97,7 @@ fn bursts_of_one_client_fail_canaries_without_a_cap_and_hardly_any_with_one() {
 }
 
 #[test]
-#[ignore = "a minute: make soak"]
+#[ignore = "some minutes: make soak"]
 fn of_100000_nulls_less_than_alpha_fail() {
     let cases = [
         ("equal, 5 and 95", Arms::new((5, 0.01), (95, 0.01))),

@@ -5,7 +5,6 @@ use super::{
         error::CliError,
         exit::{self, Exit},
         table::Table,
-        token,
     },
     rows::{self, MAX_BYTES, Row},
 };
@@ -14,6 +13,7 @@ use handover_judge::{
     Alternative, Block, Config, Counts, End, Evidence, HostBlock, Judge, Judgement, Kind, Metric, Observed,
     Outlook, Reading, Tolerance, Verdict,
 };
+use handover_model::language::seconds;
 use serde_json::{Value, json};
 use std::{
     io::Read as _,
@@ -58,7 +58,7 @@ pub(in super::super) struct ReplayArgs {
     #[arg(long)]
     no_over_dispersion: bool,
     /// How long a block is; only for saying how long something takes.
-    #[arg(long, value_name = "DURATION", value_parser = token::duration, default_value = "10s")]
+    #[arg(long, value_name = "DURATION", value_parser = seconds, default_value = "10s")]
     block: u64,
 }
 

@@ -258,7 +258,7 @@ fn a_latency_limit_counts_what_is_slower_than_the_next_edge() {
         name: "slow".into(),
         metric: "latency".into(),
         slower_than: Some(0.3),
-        over: 0.2,
+        over: 0.07,
         at_least: 10,
     };
     let mut judge = Judge::new(Config { limits: vec![limit], ..Config::default() }).unwrap();

@@ -21,6 +21,7 @@ mod history;
 mod hosts;
 mod init;
 mod json;
+mod judge;
 mod live;
 mod lock;
 mod logs;

@@ -5,6 +5,7 @@
 mod check;
 mod contexts;
 mod init;
+mod judge;
 mod program;
 mod schema;
 mod settings;

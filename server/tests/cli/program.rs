@@ -1,6 +1,7 @@
 //! The program, run in a folder of its own and with nothing of this process's environment.
 
 use std::{
+    fs::File,
     io::Read as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -55,13 +56,24 @@ impl Here {
     /// Runs the program to its end; one that does not end in time fails the test.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> Ended {
+        self.run_with(args, Stdio::null())
+    }
+
+    /// The same with this file as standard input.
+    #[track_caller]
+    pub(crate) fn run_fed(&self, args: &[&str], name: &str) -> Ended {
+        self.run_with(args, File::open(self.path(name)).unwrap().into())
+    }
+
+    #[track_caller]
+    fn run_with(&self, args: &[&str], stdin: Stdio) -> Ended {
         let mut child = Command::new(env!("CARGO_BIN_EXE_handover"))
             .args(args)
             .current_dir(self.folder.path())
             .env_clear()
             .env("HOME", self.folder.path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -1,0 +1,18 @@
+//! `handover judge`: the canary judge on its own.
+
+mod replay;
+mod rows;
+
+use super::{Global, error::CliError, exit::Exit};
+
+/// The canary judge: what it would have said.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    Replay(replay::ReplayArgs),
+}
+
+pub(super) fn run(command: &Command, global: &Global) -> Result<Exit, CliError> {
+    match command {
+        Command::Replay(args) => replay::run(args, global.json),
+    }
+}

@@ -58,7 +58,7 @@ fn nobody_sees_a_release_that_does_not_get_ready_on_one_of_the_hosts() {
     fleet.push(&broken);
     let done = fleet.deploy("v2").expect(3);
     let reason = done.last()["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains(&fleet.agents[1].host) && reason.contains("was not ready"), "{reason}");
+    assert!(reason.contains(&fleet.agents[1].host) && reason.contains("not ready within"), "{reason}");
     let seen = traffic.stop();
     seen.assert_no_failures();
     assert!(seen.first_answer_of("v2").is_none(), "somebody saw the release");

@@ -198,7 +198,6 @@ fn a_host_that_returns_after_two_releases_catches_up_by_itself() {
     fleet.until_versions(&["v3", "v3"]);
 }
 
-/// A host that was removed in the middle of its own change: the deployment goes on with the next one.
 #[test]
 fn a_host_that_returns_when_the_releases_between_are_pruned_and_its_target_is_many_revisions_old_catches_up()
 {

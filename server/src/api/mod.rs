@@ -16,6 +16,7 @@ mod held;
 mod hosts;
 mod logs;
 mod operators;
+mod outlet;
 mod permissions;
 mod permit;
 mod releases;

@@ -1,6 +1,7 @@
 //! Limits on what agents, operators and strangers may use, on the real server. What was measured is printed.
 
 mod floods;
+mod readers;
 mod tokens;
 mod uploads;
 mod watchers;

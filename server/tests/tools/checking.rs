@@ -56,15 +56,41 @@ impl Trees {
 
 /// What fsck says once the store was changed; `None` where this process is the one that changes it.
 fn problems_after(test: &str, how: impl FnOnce(&Trees)) -> Option<String> {
+    problems_of(place, test, how).map(|(_, said)| said)
+}
+
+/// The same with a store that `make` makes, which is given back as it was changed.
+fn problems_of(make: fn() -> Place, test: &str, how: impl FnOnce(&Trees)) -> Option<(Place, String)> {
     // The child needs no store of its own.
-    let place = if std::env::var_os("HANDOVER_TEST_STORE").is_some() { Place::new() } else { place() };
+    let place = if std::env::var_os("HANDOVER_TEST_STORE").is_some() { Place::new() } else { make() };
     if change(&place, test, how) {
         return None;
     }
     let before = contents(&place.data());
     let done = place.run(&["server", "fsck"]).expect(1);
     assert_eq!(contents(&place.data()), before, "fsck changed something");
-    Some(done.stdout)
+    Some((place, done.stdout))
+}
+
+/// A store in whose audit somebody made tokens.
+fn audited() -> Place {
+    let place = Place::new();
+    let server = place.serve();
+    (0..4).for_each(|_| drop(place.token()));
+    server.kill();
+    place.run(&["server", "fsck"]).expect(0);
+    place
+}
+
+/// Expects that a server on this store says so, too, however the audit grows behind the place.
+#[track_caller]
+fn verify_fails(place: &Place, sequence: u64, what: &str) {
+    let _server = place.serve();
+    place.token();
+    let done = place.run(&["audit", "verify"]).expect(1);
+    assert!(done.stdout.contains(&format!("broken at entry {sequence}: {what}")), "{}", done.stdout);
+    let broken = place.run(&["audit", "verify", "--json"]).expect(1).last();
+    assert_eq!((&broken["whole"], &broken["broken"]["sequence"]), (&false.into(), &sequence.into()));
 }
 
 #[test]
@@ -159,6 +185,30 @@ fn damaged_and_unreadable_records_are_all_found() {
     if let Some(said) = problems_after("checking::damaged_and_unreadable_records_are_all_found", damage) {
         assert_eq!(said.matches("checksum does not match").count(), 2, "{said}");
         assert!(said.contains("hosts \"old-1\": it cannot be read"), "{said}");
+    }
+}
+
+#[test]
+fn an_entry_of_the_audit_that_was_changed_is_found_with_and_without_a_server() {
+    let edit = |trees: &Trees| trees.edit("audit", &2_u64.to_be_bytes(), "CreateToken", "ListTokens");
+    const TEST: &str =
+        "checking::an_entry_of_the_audit_that_was_changed_is_found_with_and_without_a_server";
+    if let Some((place, said)) = problems_of(audited, TEST, edit) {
+        assert!(said.contains("audit entry 2: entry 2 was changed: its hash is another one"), "{said}");
+        assert!(said.contains(": 1 problem"), "{said}");
+        verify_fails(&place, 2, "entry 2 was changed");
+    }
+}
+
+#[test]
+fn an_entry_that_was_removed_from_the_audit_is_found_with_and_without_a_server() {
+    let remove = |trees: &Trees| trees.remove("audit", &2_u64.to_be_bytes());
+    const TEST: &str =
+        "checking::an_entry_that_was_removed_from_the_audit_is_found_with_and_without_a_server";
+    if let Some((place, said)) = problems_of(audited, TEST, remove) {
+        assert!(said.contains("audit entry 2: entry 2 is missing, the next one is 3"), "{said}");
+        assert!(said.contains(": 1 problem"), "{said}");
+        verify_fails(&place, 2, "entry 2 is missing");
     }
 }
 

@@ -123,13 +123,7 @@ impl Deployment {
         }
     }
 
-    pub(crate) fn move_to(
-        &mut self,
-        draft: &mut Draft,
-        host: &HostName,
-        to: HostState,
-        now: Timestamp,
-    ) -> bool {
+    fn move_to(&mut self, draft: &mut Draft, host: &HostName, to: HostState, now: Timestamp) -> bool {
         self.push(draft, Record::HostMoved { host: host.clone(), to, at: now })
     }
 

@@ -20,8 +20,9 @@ pub(crate) enum Health {
     Failed,
 }
 
-/// One look is enough for a failure: an instance that was started again may look well now.
-pub(crate) fn health(report: &InstanceReport) -> Health {
+/// One look is enough for a failure: an instance that was started again may look well now. But not one that stood by:
+/// what it went through before does not count against going back to it.
+pub(crate) fn health(report: &InstanceReport, stood_by: bool) -> Health {
     match report.phase {
         InstancePhase::Unhealthy
         | InstancePhase::BackingOff
@@ -32,7 +33,7 @@ pub(crate) fn health(report: &InstanceReport) -> Health {
         | InstancePhase::Ready
         | InstancePhase::Draining
         | InstancePhase::Stopping
-            if report.restarts > 0 =>
+            if report.restarts > 0 && !stood_by =>
         {
             Health::Failed
         }
@@ -122,7 +123,7 @@ impl Deployment {
         };
         let others = ordered.0.iter().filter(|placed| placed.instance != *new);
         seen.serves(new, share)
-            && seen.now(new).is_some_and(|report| health(report) == Health::Ready)
+            && seen.now(new).is_some_and(|report| health(report, track.standby.is_some()) == Health::Ready)
             && others.into_iter().all(|placed| seen.has_at_most(&placed.instance, placed.share))
     }
 }
@@ -156,7 +157,9 @@ impl Deployment {
         let new = self.new_of(track);
         let policy = &self.facts.plan.policy;
         let failed = || {
-            let report = seen.instances.get(new).filter(|report| health(report) == Health::Failed)?;
+            let stood_by = track.standby.is_some();
+            let report =
+                seen.instances.get(new).filter(|report| health(report, stood_by) == Health::Failed)?;
             Some(Decision::Fail(format!("{host}: {}", failure_of(new, report))))
         };
         match &track.state {
@@ -224,7 +227,8 @@ impl Deployment {
 
     /// The new instance is ready: it gets its share, but not while a person is asked.
     fn after_start(&self, track: &Track, seen: &Seen, now: Timestamp) -> Option<Decision> {
-        let ready = seen.now(self.new_of(track)).is_some_and(|report| health(report) == Health::Ready);
+        let well = |report: &InstanceReport| health(report, track.standby.is_some()) == Health::Ready;
+        let ready = seen.now(self.new_of(track)).is_some_and(well);
         let share = match &self.facts.state {
             DeploymentState::Running { .. } => wanted_share(track, &self.facts.plan),
             DeploymentState::Planning

@@ -3,7 +3,7 @@
 use super::{
     effects::Effects,
     refusal::Refusal,
-    state::{Online, State},
+    state::{Host, Online, State},
 };
 use crate::{
     events::{self, Event, EventKind},
@@ -110,10 +110,7 @@ impl State {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let Some(host) = self.hosts.get_mut(name) else { return Ok(()) };
-        if host.online.as_ref().is_none_or(|online| online.session != session) {
-            return Ok(());
-        }
+        let Some(host) = self.in_session(name, session) else { return Ok(()) };
         host.online = None;
         host.last_contact = now;
         host.record.last_contact = now;
@@ -135,10 +132,7 @@ impl State {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let Some(host) = self.hosts.get_mut(name) else { return Ok(()) };
-        if host.online.as_ref().is_none_or(|online| online.session != session) {
-            return Ok(());
-        }
+        let Some(host) = self.in_session(name, session) else { return Ok(()) };
         host.last_contact = now;
         if host.report.as_ref() != Some(&report) {
             effects.changed = true;
@@ -165,10 +159,7 @@ impl State {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let Some(host) = self.hosts.get_mut(name) else { return Ok(()) };
-        if host.online.as_ref().is_none_or(|online| online.session != session) {
-            return Ok(());
-        }
+        let Some(host) = self.in_session(name, session) else { return Ok(()) };
         host.last_contact = now;
         let wanted_room = host.facts.as_ref().is_some_and(|(before, _)| wants_room(before));
         let has_room = wanted_room && !wants_room(&facts);
@@ -180,6 +171,12 @@ impl State {
             self.catch_up_host(name, now, effects)?;
         }
         Ok(())
+    }
+
+    /// The host, while that is its session: one that was replaced says nothing any more.
+    fn in_session(&mut self, name: &HostName, session: u64) -> Option<&mut Host> {
+        let host = self.hosts.get_mut(name)?;
+        host.online.as_ref().is_some_and(|online| online.session == session).then_some(host)
     }
 
     /// A host was heard of without anything new.

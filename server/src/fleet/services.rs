@@ -10,12 +10,12 @@ use super::{
 };
 use crate::store::Keyspace;
 use handover_model::{
-    Duration, HostName, Labels, ReleaseRef, ServiceName, Share, Timestamp, Version,
+    Duration, HostName, InstancePhase, Labels, ReleaseRef, ServiceName, Share, Timestamp, Version,
     config::{Approve, Batch, Manifest, Offline, OnFailure as Failure, RolloutConfig, Strategy},
 };
 use handover_rollout::{
-    Assignment, BatchSize, BlueGreen, Deployment, FleetHost, HostState, OfflinePolicy, OnFailure, Plan,
-    PlanError, PlanRequest, Rolling, blue_green, flip_back, rolling,
+    Assignment, BatchSize, BlueGreen, Deployment, FleetHost, HostState, OfflinePolicy, OnFailure, Placement,
+    Plan, PlanError, PlanRequest, Rolling, blue_green, flip_back, rolling,
 };
 use std::collections::BTreeSet;
 
@@ -156,7 +156,10 @@ impl State {
                 cordoned: host.record.cordoned,
                 online: self.reachable(host, now),
                 runs: assignment.and_then(Assignment::main).cloned(),
-                standby: assignment.and_then(Assignment::standby).cloned(),
+                standby: assignment
+                    .and_then(Assignment::standby)
+                    .filter(|standby| is_ready(host, standby))
+                    .cloned(),
             }
         };
         PlanRequest {
@@ -315,6 +318,12 @@ impl State {
             }
         }
     }
+}
+
+/// Whether an instance is ready, as its host said last: one that crashed meanwhile is nothing to go back to.
+fn is_ready(host: &Host, placement: &Placement) -> bool {
+    let report = host.report.as_ref().and_then(|report| report.instances.get(&placement.instance));
+    report.is_some_and(|report| report.phase == InstancePhase::Ready)
 }
 
 /// The plan of the manifest's strategy.

@@ -105,6 +105,27 @@ fn what_stands_by_ends_when_its_time_is_over_and_a_rollback_starts_it_again() {
 }
 
 #[test]
+fn a_former_release_that_crashed_while_it_served_is_gone_back_to_all_the_same() {
+    let fleet = Fleet::of(1);
+    fleet.push(&green("v1", ""));
+    fleet.deploy("v1").expect(0);
+    let before = pids(&fleet);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(before[0][0]), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
+    wait_until(UP, "it to be started again", || {
+        let now = pids(&fleet);
+        now[0].len() == 1 && now != before && fleet.versions() == ["v1"]
+    });
+    let restarted = pids(&fleet);
+    fleet.push(&green("v2", "keep_warm = \"10m\""));
+    fleet.deploy("v2").expect(0);
+    let traffic = Traffic::on(&fleet);
+    fleet.cli().run(["rollback", "web", "--yes", "--json"]).expect(0);
+    assert_eq!((fleet.versions(), pids(&fleet)), (vec!["v1".to_owned()], restarted));
+    traffic.stop().assert_no_failures();
+}
+
+#[test]
 fn agents_and_server_killed_while_old_instances_stand_by_lose_neither_of_both() {
     let mut fleet = Fleet::of(2);
     fleet.push(&green("v1", "keep_warm = \"10m\""));

@@ -66,6 +66,7 @@ struct Instance {
     phase: InstancePhase,
     share: Share,
     draining_since: Option<Timestamp>,
+    restarts: u32,
 }
 
 /// An agent: make before break, no share before readiness, the last one with a share stays until another can.
@@ -104,6 +105,7 @@ impl Agent {
                 phase: InstancePhase::Starting,
                 share: Share::HIDDEN,
                 draining_since: None,
+                restarts: 0,
             });
         }
         for instance in self.instances.values_mut() {
@@ -128,6 +130,11 @@ impl Agent {
                 }
             }
         }
+    }
+
+    /// An instance ended by itself some time ago, and was started again.
+    pub(crate) fn was_restarted(&mut self, name: &str) {
+        self.instances.get_mut(&instance(name)).unwrap().restarts = 1;
     }
 
     /// The new release's instance ends by itself now.
@@ -171,7 +178,7 @@ impl Instance {
             phase: self.phase,
             share: self.share,
             pid: Some(7),
-            restarts: 0,
+            restarts: self.restarts,
             connections: None,
             since: self.started,
             until: None,
@@ -283,6 +290,7 @@ impl Fleet {
                         phase: InstancePhase::Ready,
                         share: Share::ALL,
                         draining_since: None,
+                        restarts: 0,
                     },
                 );
                 agent.order = Assignment(vec![placed]);

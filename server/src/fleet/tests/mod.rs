@@ -7,6 +7,7 @@ mod durable;
 mod hosts;
 mod operators;
 mod renewal;
+mod standby;
 
 use super::{DeploymentRequest, Effects, Enrolment, Introduction, Refusal, State, persist};
 use crate::store::{MemoryStore, Store};

@@ -252,7 +252,6 @@ fn what_stands_by_after_a_deployment_is_gone_back_to_with_one_order() {
         host.standby = Some(old_placement().with(Share::HIDDEN));
     }
     // What it went through while it served is no reason not to go back to it.
-    let mut world = world;
     world.agents.get_mut(&host(2)).unwrap().was_restarted("web-d1");
     let mut world = world.next(&flip_back(&PlanRequest { keep_warm: Duration::ZERO, ..request }).unwrap());
     let flipped = [("web-d2".to_owned(), 0), ("web-d1".to_owned(), 10_000)];

@@ -63,7 +63,7 @@ impl Supervisor {
             unnoted: BTreeSet::new(),
             put_off: None,
             time_of_day,
-            rotating: super::Rotating::default(),
+            rotating: super::rotating::Rotating::default(),
             metrics: Arc::default(),
             config,
             journal,

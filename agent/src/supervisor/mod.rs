@@ -8,6 +8,7 @@ mod actions;
 mod adopt;
 mod events;
 mod probing;
+mod rotating;
 mod starting;
 mod unwritten;
 
@@ -34,7 +35,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     error::Error,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -142,32 +143,8 @@ pub struct Supervisor {
     /// A target that could not be written down.
     put_off: Option<unwritten::PutOff>,
     time_of_day: TimeOfDay,
-    rotating: Rotating,
+    rotating: rotating::Rotating,
     metrics: Arc<Metrics>,
-}
-
-/// Instances whose log file is just being rotated.
-#[derive(Clone, Debug, Default)]
-struct Rotating(Arc<Mutex<BTreeSet<InstanceId>>>);
-
-/// Ends the rotation of one instance's log when it is dropped.
-#[derive(Debug)]
-struct RotationDone(Rotating, InstanceId);
-
-impl Rotating {
-    fn insert(&self, id: &InstanceId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone())
-    }
-
-    fn done(&self, id: &InstanceId) -> RotationDone {
-        RotationDone(self.clone(), id.clone())
-    }
-}
-
-impl Drop for RotationDone {
-    fn drop(&mut self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
-    }
 }
 
 /// Whose actions wait after a failure.

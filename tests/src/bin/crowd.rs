@@ -110,7 +110,8 @@ async fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
     for tick in 0_u64.. {
         ticks.tick().await;
         let counted = crowd.counted.get();
-        let rate = if counted.open < flags.connections { flags.fill_rate } else { flags.rate };
+        let filled = usize::try_from(counted.opened)? >= flags.connections;
+        let rate = if filled { flags.rate } else { flags.fill_rate };
         let permits = rate * usize::try_from(TICK.as_millis())? / 1000;
         crowd.permits.add_permits(permits.saturating_sub(crowd.permits.available_permits()));
         if tick % TICKS_PER_LINE == 0 {
@@ -123,22 +124,20 @@ async fn run(flags: &Flags) -> Result<(), Box<dyn Error>> {
 }
 
 impl Crowd {
-    /// One connection for ever. Its socket stays open when the other end has closed, until its turn comes.
+    /// One connection for ever. Its socket stays open when the other end has closed, until another one stands in its place.
     async fn keep(self: Rc<Self>, source: Ipv4Addr, kind: Kind) {
         let mut kept: Option<TcpStream> = None;
         loop {
             if let Ok(permit) = self.permits.acquire().await {
                 permit.forget();
             }
-            if kept.take().is_some() {
-                self.count(|counted| counted.open -= 1);
-            }
             let Ok(mut stream) = self.connect(source, kind).await else {
                 self.count(|counted| counted.failed += 1);
                 continue;
             };
+            let another = kept.take().is_none();
             self.count(|counted| {
-                counted.open += 1;
+                counted.open += usize::from(another);
                 counted.opened += 1;
             });
             let mut buffer = [0; 4096];

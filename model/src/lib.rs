@@ -9,6 +9,7 @@ mod disk;
 mod facts;
 pub mod language;
 mod manifest;
+mod measurement;
 mod name;
 mod nearest;
 mod release;
@@ -22,6 +23,7 @@ pub use chain::chain;
 pub use digest::{Digest, DigestError};
 pub use disk::{Disk, Room, Unwritten, in_bytes};
 pub use facts::HostFacts;
+pub use measurement::{Latency, LatencyError, MAX_LATENCY_EDGES, Measurement, Sample, Traffic, Usage};
 pub use name::{
     DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version,
     VersionError,

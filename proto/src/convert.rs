@@ -4,6 +4,7 @@
 //! here. What is refused is named by its path in the message. Sizes are bounded before anything is built.
 
 mod facts;
+mod measurement;
 mod release;
 mod report;
 mod target;

@@ -8,7 +8,7 @@ use crate::{
     limits::{Bucket, LimitCounters, MESSAGE_WEIGHT, MESSAGES},
 };
 use handover_identity::wall_clock;
-use handover_model::{HostName, HostReport};
+use handover_model::{HostName, HostReport, Measurement};
 use handover_proto::{
     status::{self, Reason, refuse},
     v1::{
@@ -263,6 +263,9 @@ impl Session {
                     .fleet
                     .ask(move |desk| desk.state.facts(&host, number, facts.into(), desk.now, desk.effects));
                 noted.await?;
+            }
+            Some(FromAgent::Measurement(measured)) => {
+                self.fleet.measured(&self.host, self.number, Measurement::try_from(measured)?);
             }
             Some(FromAgent::Hello(_)) => {
                 return Err(refuse(Reason::Protocol, "a session has one hello, at its beginning", ""));

@@ -11,7 +11,7 @@ use crate::{
     metrics::Metrics,
     store::{Keyspace, Store},
 };
-use handover_model::{DeploymentId, HostName, HostReport, Timestamp};
+use handover_model::{DeploymentId, HostName, HostReport, Measurement, Timestamp};
 use handover_proto::v1;
 use handover_rollout::Deployment;
 use std::{
@@ -164,6 +164,11 @@ impl Fleet {
         self.reports.report(host, session, report);
     }
 
+    /// A host says what one of its services did. Never waits.
+    pub fn measured(&self, host: &HostName, session: u64, measurement: Measurement) {
+        self.reports.measured(host, session, measurement);
+    }
+
     /// A host says that it is there. Never waits.
     pub fn alive(&self, host: &HostName, session: u64) {
         self.reports.alive(host, session);
@@ -305,11 +310,14 @@ impl Actor {
         let heard = self.reports.take();
         let decided = heard
             .into_iter()
-            .try_for_each(|(host, heard)| match heard.report {
-                Some(report) => self.state.report(&host, heard.session, report, now, &mut effects),
-                None => {
-                    self.state.heard(&host, heard.session, now);
-                    Ok(())
+            .try_for_each(|(host, heard)| {
+                self.state.measured(&host, heard.session, heard.measured, now);
+                match heard.report {
+                    Some(report) => self.state.report(&host, heard.session, report, now, &mut effects),
+                    None => {
+                        self.state.heard(&host, heard.session, now);
+                        Ok(())
+                    }
                 }
             })
             .and_then(|()| self.state.tick(now, &mut effects))

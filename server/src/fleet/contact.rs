@@ -9,7 +9,8 @@ use crate::{
     events::{self, Event, EventKind},
     store::Keyspace,
 };
-use handover_model::{HostFacts, HostName, HostReport, Room, Timestamp};
+use handover_model::{HostFacts, HostName, HostReport, Measurement, Room, ServiceName, Timestamp};
+use std::collections::BTreeMap;
 
 /// A host whose disk is full now and then is not brought up to date for it more often than that.
 const ROOM_RETRY: std::time::Duration = std::time::Duration::from_secs(600);
@@ -171,6 +172,22 @@ impl State {
             self.catch_up_host(name, now, effects)?;
         }
         Ok(())
+    }
+
+    /// A host says what its services did. What it should not run is not looked at, so that there is a bound.
+    pub fn measured(
+        &mut self,
+        name: &HostName,
+        session: u64,
+        measured: BTreeMap<ServiceName, Measurement>,
+        now: Timestamp,
+    ) {
+        let Some(host) = self.in_session(name, session) else { return };
+        for (service, measurement) in measured {
+            if host.assignments.contains_key(&service) {
+                host.measured.insert(service, (now, measurement));
+            }
+        }
     }
 
     /// The host, while that is its session: one that was replaced says nothing any more.

@@ -1,12 +1,15 @@
-//! The tray between sessions and the fleet: of each host only the latest report lies in it. An agent that floods
-//! replaces its own.
+//! The tray between sessions and the fleet: of each host only the latest report lies in it, and of each of its services
+//! the latest measurement. An agent that floods replaces its own.
 
-use handover_model::{HostName, HostReport};
+use handover_model::{HostName, HostReport, Measurement, ServiceName};
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 use tokio::sync::Notify;
+
+/// Most services of a host whose measurements lie in the tray.
+const MAX_MEASURED: usize = 256;
 
 /// What was heard of hosts since the fleet last looked: at most one entry for each.
 #[derive(Debug, Default)]
@@ -16,26 +19,48 @@ pub(super) struct Reports {
 }
 
 /// What one session said.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Heard {
     /// The session's number.
     pub(super) session: u64,
-    /// `None`: only that it is there.
+    /// What it runs; `None`: nothing new.
     pub(super) report: Option<HostReport>,
+    /// What its services did.
+    pub(super) measured: BTreeMap<ServiceName, Measurement>,
 }
 
 impl Reports {
     /// Lays a report down, over the one before it.
     pub(super) fn report(&self, host: &HostName, session: u64, report: HostReport) {
-        let heard = Heard { session, report: Some(report) };
-        self.tray.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), heard);
+        self.heard(host, session, |heard| heard.report = Some(report));
         self.wake.notify_one();
+    }
+
+    /// Lays a measurement down, over the one of the same service. Wakes nobody: what is made of it has its own clock.
+    pub(super) fn measured(&self, host: &HostName, session: u64, measurement: Measurement) {
+        self.heard(host, session, |heard| {
+            let service = measurement.service.clone();
+            if heard.measured.len() < MAX_MEASURED || heard.measured.contains_key(&service) {
+                heard.measured.insert(service, measurement);
+            }
+        });
     }
 
     /// Says that a host is there. Wakes nobody: the fleet looks often enough.
     pub(super) fn alive(&self, host: &HostName, session: u64) {
+        self.heard(host, session, |_| {});
+    }
+
+    /// Notes what a session said; a later session's word drops those of the one before.
+    fn heard(&self, host: &HostName, session: u64, note: impl FnOnce(&mut Heard)) {
         let mut tray = self.tray.lock().unwrap_or_else(PoisonError::into_inner);
-        tray.entry(host.clone()).or_insert(Heard { session, report: None });
+        let heard = tray.entry(host.clone()).or_default();
+        if heard.session < session {
+            *heard = Heard { session, ..Heard::default() };
+        }
+        if heard.session == session {
+            note(heard);
+        }
     }
 
     /// Takes everything out.

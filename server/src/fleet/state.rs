@@ -11,7 +11,8 @@ use super::{
 };
 use handover_identity::TokenId;
 use handover_model::{
-    DeploymentId, HostFacts, HostName, HostReport, Labels, Release, ReleaseRef, ServiceName, Timestamp,
+    DeploymentId, HostFacts, HostName, HostReport, Labels, Measurement, Release, ReleaseRef, ServiceName,
+    Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,6 +71,8 @@ pub struct Host {
     pub target_refused: String,
     /// What it said of itself, and by how many milliseconds its clock was ahead then; behind where that is negative.
     pub facts: Option<(HostFacts, i64)>,
+    /// What its services did, as measured last, and when that was heard.
+    pub measured: BTreeMap<ServiceName, (Timestamp, Measurement)>,
     /// Services that it was to be brought up to date in since its last session began, or that a deployment
     /// failed in on it: not tried again before the next session or the next deployment.
     pub tried: BTreeSet<ServiceName>,
@@ -105,6 +108,7 @@ impl Host {
             report: None,
             target_refused: String::new(),
             facts: None,
+            measured: BTreeMap::new(),
             tried: BTreeSet::new(),
             room_again: Timestamp::default(),
         }

@@ -111,6 +111,14 @@ impl Latency {
         &self.buckets
     }
 
+    /// Both together; `None` where the edges are others.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Option<Self> {
+        let pairs = self.buckets.iter().zip(&other.buckets);
+        let buckets = pairs.map(|(a, b)| a.saturating_add(*b)).collect();
+        (self.edges == other.edges).then(|| Self { edges: self.edges.clone(), buckets })
+    }
+
     /// What came since `earlier`; `None` where the edges are others, or a bucket went back.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Option<Self> {

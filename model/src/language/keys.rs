@@ -3,7 +3,7 @@
 //! Each kind of file has one such table. Its reader takes names, ranges and words from it, and refuses what does not
 //! stand in it; schema and reference are made from it.
 
-use super::quantity::written;
+use super::quantity::{fraction_written as fraction, written};
 use std::{fmt, time::Duration};
 
 /// A table of a file with the keys that it knows.
@@ -87,10 +87,14 @@ pub enum Shape {
     Size(u64, u64),
     /// A string of a whole number and `%`.
     Percent(u32, u32),
+    /// A string of a number with at most four decimals and `%`: from and to in millionths.
+    Fraction(u32, u32),
     /// One of these words, each with its meaning.
     Words(Vec<(&'static str, &'static str)>),
     /// A list of texts.
     Texts(Text, usize),
+    /// A list of 1 to so many of these.
+    List(Box<Shape>, usize),
     /// Two whole numbers, the first not greater than the second.
     Range(u64, u64),
     /// A table with keys of its own.
@@ -105,13 +109,14 @@ impl Shape {
     fn tables(&self, tables: &mut Vec<&'static Table>) {
         match self {
             Self::Table(table) => tables.extend(table.all()),
-            Self::Members(_, member, _) => member.tables(tables),
+            Self::Members(_, member, _) | Self::List(member, _) => member.tables(tables),
             Self::Either(shapes) => shapes.iter().for_each(|shape| shape.tables(tables)),
             Self::Text(_)
             | Self::Duration(..)
             | Self::Integer(..)
             | Self::Size(..)
             | Self::Percent(..)
+            | Self::Fraction(..)
             | Self::Words(_)
             | Self::Texts(..)
             | Self::Range(..) => {}
@@ -190,6 +195,12 @@ pub(crate) struct Sizes(pub(crate) u64, pub(crate) u64);
 /// Percentages from the first to the second.
 #[derive(Clone, Copy)]
 pub(crate) struct Percents(pub(crate) u32, pub(crate) u32);
+/// Percentages with at most four decimals, from the first to the second, in millionths.
+#[derive(Clone, Copy)]
+pub(crate) struct Fractions(pub(crate) u32, pub(crate) u32);
+/// A list of at least one and at most so many values.
+#[derive(Clone, Copy)]
+pub(crate) struct Listed<V>(pub(crate) V, pub(crate) usize);
 /// One of some words: what is written, what it means to the program, what it means to a person.
 #[derive(Clone, Copy)]
 pub struct Words<T: 'static>(pub(crate) &'static [(&'static str, T, &'static str)]);
@@ -227,6 +238,18 @@ impl Shaped for Sizes {
 impl Shaped for Percents {
     fn shape(&self) -> Shape {
         Shape::Percent(self.0, self.1)
+    }
+}
+
+impl Shaped for Fractions {
+    fn shape(&self) -> Shape {
+        Shape::Fraction(self.0, self.1)
+    }
+}
+
+impl<V: Shaped> Shaped for Listed<V> {
+    fn shape(&self) -> Shape {
+        Shape::List(Box::new(self.0.shape()), self.1)
     }
 }
 
@@ -281,6 +304,10 @@ impl fmt::Display for Shape {
             Self::Integer(from, to) => write!(f, "whole number, {from} to {to}"),
             Self::Size(from, to) => write!(f, "size, {} to {}", size(*from), size(*to)),
             Self::Percent(from, to) => write!(f, "percentage, {from}% to {to}%"),
+            Self::Fraction(from, to) => {
+                write!(f, "percentage, {} to {}", fraction(*from), fraction(*to))
+            }
+            Self::List(member, most) => write!(f, "list of 1 to {most}: {member}"),
             Self::Words(words) => {
                 let words: Vec<_> = words.iter().map(|(word, _)| format!("`\"{word}\"`")).collect();
                 write!(f, "{}", words.join(", "))

@@ -19,7 +19,9 @@ pub use reading::{Reading, Stated};
 pub use shown::{WrongFile, end, printable, shown, source};
 pub use text::FileKind;
 
-pub(crate) use keys::{Durations, Either, FirstAndLast, Integers, Members, Percents, Sizes, Texts, key};
+pub(crate) use keys::{
+    Durations, Either, FirstAndLast, Fractions, Integers, Listed, Members, Percents, Sizes, Texts, key,
+};
 pub(crate) use mistake::{Place, Problems};
 pub(crate) use quantity::quoted;
 pub(crate) use table::{Section, Value};

@@ -86,6 +86,39 @@ pub(crate) fn percent(text: &str, range: &RangeInclusive<u32>) -> Result<u32, St
         .ok_or_else(|| format!("{} is outside {}% to {}%", quoted(text), range.start(), range.end()))
 }
 
+/// Reads a number with at most four decimals followed by `%`, in millionths, inside `range`.
+pub(crate) fn fraction(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
+    let wrong = || {
+        format!(
+            "{} is no percentage: expected a number with at most four decimals and %, like \"0.2%\"",
+            quoted(text)
+        )
+    };
+    let number = text.strip_suffix('%').ok_or_else(wrong)?;
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+    let digits =
+        |text: &str, most| (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole, 5) || !digits(decimals, 4) {
+        return Err(wrong());
+    }
+    let millionths = format!("{whole}{decimals:0<4}").parse::<u32>().map_err(|_| wrong())?;
+    if range.contains(&millionths) {
+        return Ok(millionths);
+    }
+    let (from, to) = (fraction_written(*range.start()), fraction_written(*range.end()));
+    Err(format!("{} is outside {from} to {to}", quoted(text)))
+}
+
+/// Millionths as a percentage.
+pub(crate) fn fraction_written(millionths: u32) -> String {
+    let (whole, rest) = (millionths / 10_000, millionths % 10_000);
+    let decimals = format!("{rest:04}");
+    match decimals.trim_end_matches('0') {
+        "" => format!("{whole}%"),
+        decimals => format!("{whole}.{decimals}%"),
+    }
+}
+
 /// Reads a whole number with one of the units s, m, h, d, as options of both daemons take it, into seconds.
 ///
 /// # Errors
@@ -216,6 +249,18 @@ mod tests {
         for bad in ["", "1", "s", "1w", "0s", "-1s", "5ms", "99999999999999999999s", "9999999999999999999d"] {
             assert!(seconds(bad).is_err(), "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn fractions_are_percentages_with_decimals() {
+        for (text, millionths) in [("1%", 10_000), ("0.2%", 2_000), ("0.0001%", 1), ("125%", 1_250_000)] {
+            assert_eq!(fraction(text, &(0..=100_000_000)), Ok(millionths));
+            assert_eq!(fraction_written(millionths), text);
+        }
+        for bad in ["", "%", "1", ".5%", "1.%", "0.00001%", "-1%", "1e3%", "123456%", "1.5.5%", " 1%"] {
+            assert!(fraction(bad, &(0..=u32::MAX)).is_err(), "{bad:?} was taken");
+        }
+        assert_eq!(fraction("60%", &(1..=500_000)).unwrap_err(), "\"60%\" is outside 0.0001% to 50%");
     }
 
     #[test]

@@ -138,6 +138,16 @@ impl<'a> Section<'a> {
         self.get(key).and_then(|value| value.duration(&(from..=to), problems)).unwrap_or(default)
     }
 
+    /// The duration under a key, where there is one.
+    pub(crate) fn present_duration(
+        &self,
+        key: &Key<Durations>,
+        problems: &mut Problems<'_>,
+    ) -> Option<Duration> {
+        let Durations(from, to) = key.value;
+        self.get(key)?.duration(&(from..=to), problems)
+    }
+
     /// The whole number under a key.
     pub(crate) fn integer<N>(&self, key: &Key<Integers<N>>, problems: &mut Problems<'_>) -> Option<N>
     where
@@ -369,6 +379,16 @@ impl<'a> Value<'a> {
             return None;
         }
         self.parsed(problems, |text| quantity::percent(text, range))
+    }
+
+    /// A string of a number with decimals and `%`, inside `range`, in millionths.
+    pub(crate) fn fraction(&self, range: &RangeInclusive<u32>, problems: &mut Problems<'_>) -> Option<u32> {
+        if !self.value.is_str() {
+            let expected = "a percentage as a string, like \"0.2%\"";
+            self.wrong_type_with_hint(expected, self.with_unit("%"), problems);
+            return None;
+        }
+        self.parsed(problems, |text| quantity::fraction(text, range))
     }
 
     pub(crate) fn choice<T: Copy>(&self, words: Words<T>, problems: &mut Problems<'_>) -> Option<T> {

@@ -7,6 +7,7 @@
 //! first mistake. Names, ranges and words of the keys stand in one table, [`LANGUAGE`], which the walk obeys and from
 //! which the JSON Schema and the reference are made.
 
+mod canary;
 mod host;
 mod keys;
 mod listener;
@@ -19,6 +20,7 @@ mod template;
 pub use crate::language::{
     Absent, Entry, Mistake, Mistakes, Shape, Table, Text, WrongFile, end, printable, shown, source,
 };
+pub use canary::{Inconclusive, JudgeConfig, MAX_STEPS, Millionths, StepConfig};
 pub use host::HostManifest;
 pub use keys::LANGUAGE;
 pub use listener::{Handoff, Listener, ListenerName, ListenerNameError};
@@ -78,6 +80,8 @@ pub struct Manifest {
     pub logs: Logs,
     /// How a new release is carried to the hosts where the operator says nothing else.
     pub rollout: RolloutConfig,
+    /// How a canary is judged.
+    pub judge: JudgeConfig,
 }
 
 impl Manifest {

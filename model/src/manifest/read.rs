@@ -1,5 +1,6 @@
 //! From text to manifest, with every mistake on the way.
 
+mod canary;
 mod check;
 mod sections;
 
@@ -54,6 +55,7 @@ impl Reader<'_, '_> {
         let limits = root.section(&keys::LIMITS, self.problems);
         let logs = root.section(&keys::LOGS, self.problems);
         let rollout = root.section(&keys::ROLLOUT, self.problems);
+        let judge = root.section(&keys::JUDGE, self.problems);
         root.refuse_unknown(self.problems);
 
         let hosts = self.hosts(&hosts);
@@ -62,7 +64,7 @@ impl Reader<'_, '_> {
         let liveness = self.liveness(&liveness, &listeners);
         let (drain, restart) = (self.drain(&drain), self.restart(&restart));
         let (limits, logs) = (self.limits(&limits), self.logs(&logs));
-        let rollout = self.rollout(&rollout);
+        let (rollout, judge) = (self.rollout(&rollout), self.judge(&judge));
         Some(Manifest {
             service: service?,
             command: command?,
@@ -79,6 +81,7 @@ impl Reader<'_, '_> {
             limits,
             logs,
             rollout,
+            judge,
         })
     }
 

@@ -1,5 +1,7 @@
 //! How a new release is carried to the hosts.
 
+use super::StepConfig;
+use crate::Share;
 use std::time::Duration;
 
 /// How a new release is carried to the hosts, where the operator says nothing else at the deployment.
@@ -9,6 +11,8 @@ pub struct RolloutConfig {
     pub strategy: Strategy,
     /// Hosts of one batch, with [`Strategy::Rolling`].
     pub batch: Batch,
+    /// The steps, with [`Strategy::Canary`]; at least one.
+    pub steps: Vec<StepConfig>,
     /// A label's key: batches go through its values one after the other and never mix two.
     pub order_by: Option<String>,
     /// Hosts being changed at once inside a batch, at least 1; `None`: all that the strategy changes together.
@@ -36,6 +40,11 @@ impl Default for RolloutConfig {
         Self {
             strategy: Strategy::Rolling,
             batch: Batch::Hosts(1),
+            steps: [500, 2_500, 5_000, 10_000]
+                .into_iter()
+                .filter_map(|part| Share::new(part).ok())
+                .map(StepConfig::of)
+                .collect(),
             order_by: None,
             max_in_flight: None,
             failures_allowed: 0,
@@ -57,6 +66,8 @@ pub enum Strategy {
     Rolling,
     /// Hidden on every host, then all flip in one step.
     BlueGreen,
+    /// A part of the connections, and more of them step by step.
+    Canary,
 }
 
 /// Who lets a release flip that is ready everywhere.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::HostValues;
+use crate::Share;
 use proptest::prelude::*;
 use std::net::SocketAddr;
 
@@ -74,6 +75,17 @@ fn the_whole_language_is_read() {
     assert_eq!(manifest.logs, Logs::default());
     let rollout = RolloutConfig {
         batch: Batch::Percent(25),
+        steps: vec![
+            StepConfig::of(Share::new(500).unwrap()),
+            StepConfig {
+                hosts: Batch::Percent(50),
+                bake: Some(Duration::from_secs(300)),
+                within: Some(Duration::from_secs(600)),
+                approve: Approve::Manual,
+                ..StepConfig::of(Share::new(2_500).unwrap())
+            },
+            StepConfig::of(Share::ALL),
+        ],
         order_by: Some("zone".to_owned()),
         max_in_flight: Some(1),
         offline: Offline::Wait,
@@ -81,6 +93,8 @@ fn the_whole_language_is_read() {
         ..RolloutConfig::default()
     };
     assert_eq!(manifest.rollout, rollout);
+    let judge = JudgeConfig { cap: 10, max_errors: Some(Millionths::new(50_000)), ..JudgeConfig::default() };
+    assert_eq!(manifest.judge, judge);
 }
 
 #[test]

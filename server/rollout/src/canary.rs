@@ -19,22 +19,24 @@ pub struct CanaryStep {
 }
 
 /// Makes the plan of a canary deployment. After the last of the steps, which may be less than that, every host gets all.
+/// Hosts without a former release to compare with have their turn last; where no host has one, that is all there is.
 ///
 /// # Errors
 /// When there is no step, no host is chosen, when one asked for by name is not, or when every chosen host is left out.
 pub fn canary(request: &PlanRequest, steps: &[CanaryStep]) -> Result<Plan, PlanError> {
     let chosen = request.choose()?;
     let hosts: Vec<_> = chosen.hosts.iter().map(|host| host.planned()).collect();
+    let compared: Vec<_> = hosts.iter().filter(|host| host.from.is_some()).cloned().collect();
     let everything =
-        |step: &CanaryStep| step.share == Share::ALL && step.hosts.of(hosts.len()) == hosts.len();
+        |step: &CanaryStep| step.share == Share::ALL && step.hosts.of(compared.len()) == compared.len();
     let bake = steps.last().ok_or(PlanError::Empty { stage: 0 })?.bake;
-    let before = steps.iter().take_while(|step| !everything(step));
+    let before = steps.iter().take_while(|step| !everything(step) && !compared.is_empty());
     let mut most = 1;
     let mut stages: Vec<_> = before
         .map(|step| {
-            most = step.hosts.of(hosts.len()).max(most);
+            most = step.hosts.of(compared.len()).max(most);
             let stage =
-                Stage::plain(hosts.iter().take(most).cloned().collect(), step.share, step.bake, false);
+                Stage::plain(compared.iter().take(most).cloned().collect(), step.share, step.bake, false);
             Stage { judged: step.judged, approval: step.approval, ..stage }
         })
         .collect();

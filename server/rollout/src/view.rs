@@ -143,6 +143,14 @@ impl Deployment {
         self.facts.tracks.iter().map(|(host, track)| self.view(host, track))
     }
 
+    /// For every host of the plan, by name: the instance of the new release, and the one that it came from.
+    pub fn pairs(&self) -> impl Iterator<Item = (&HostName, &InstanceId, Option<&InstanceId>)> {
+        self.facts
+            .tracks
+            .iter()
+            .map(|(host, track)| (host, self.new_of(track), track.from.as_ref().map(|from| &from.instance)))
+    }
+
     /// One host of the plan; `None` where it is not in it.
     #[must_use]
     pub fn host(&self, host: &HostName) -> Option<HostView<'_>> {

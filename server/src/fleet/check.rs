@@ -5,6 +5,7 @@
 //! records without the journal, of which one deployment's records are kept at a time.
 
 use super::{
+    judging::JudgingRecord,
     operators::OperatorRecord,
     records::{
         AssignmentRecord, DeploymentRecord, Ending, HostRecord, LockRecord, ReleaseRecord, RequestRecord,
@@ -150,6 +151,15 @@ impl Checker {
                 }
             }
             Keyspace::Journal => self.record(&place, key, value),
+            Keyspace::Judges => {
+                let id = number_in_key(key, 0).filter(|_| key.len() == 8);
+                if let Some((_, record)) = self.named::<_, JudgingRecord>(&place, id, value)
+                    && let Err(error) = record.check()
+                {
+                    let means = "the deployment cannot be taken up; restore a backup";
+                    self.problem(&place, chain(&error), means);
+                }
+            }
             Keyspace::Locks => {
                 // The fleet's own lock has no service's name.
                 let scope = if key == b"*" { Some(()) } else { name::<ServiceName>(key).map(drop) };

@@ -183,10 +183,15 @@ impl State {
         now: Timestamp,
     ) {
         let Some(host) = self.in_session(name, session) else { return };
+        let mut services = Vec::new();
         for (service, measurement) in measured {
             if host.assignments.contains_key(&service) {
+                services.push(service.clone());
                 host.measured.insert(service, (now, measurement));
             }
+        }
+        for service in services {
+            self.is_measured(&service, now);
         }
     }
 

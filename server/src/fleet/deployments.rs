@@ -180,6 +180,7 @@ impl State {
         }
         self.end_locks(now, effects);
         self.end_standbys(now, effects)?;
+        self.close_blocks(now, effects)?;
         let due: Vec<DeploymentId> = self
             .live
             .iter()
@@ -199,7 +200,7 @@ impl State {
         let locks = self.locks.values().map(|lock| lock.until);
         let standbys = self.standbys().map(|(_, until)| until);
         let deadlines = self.live.values().filter_map(|live| live.engine.next_deadline());
-        deadlines.chain(grace).chain(locks).chain(standbys).min()
+        deadlines.chain(grace).chain(locks).chain(standbys).chain(self.next_block()).min()
     }
 
     pub(super) fn host_came(
@@ -363,6 +364,7 @@ impl State {
         self.settle(&release, purpose, ending, &live.engine, effects)?;
         self.keep_standbys(&live.engine, now, effects)?;
         self.finals.insert(id, live);
+        self.end_judging(id, effects);
         self.forget(&release, effects);
         self.prune(effects)?;
         self.catch_up(&release.service, now, effects)
@@ -398,6 +400,7 @@ impl State {
             .collect();
         for id in ended.iter().skip(FINALS_PER_SERVICE) {
             self.finals.remove(id);
+            self.judging.remove(id);
         }
         for id in ended.iter().skip(HISTORY_PER_SERVICE) {
             if let Some(record) = self.deployments.remove(id) {

@@ -4,6 +4,7 @@ use super::{
     auditing,
     deployments::Live,
     effects::Effects,
+    judging::JudgingRecord,
     locks::LockScope,
     operators::OperatorRecord,
     records::{
@@ -61,6 +62,15 @@ pub enum LoadError {
         #[source]
         source: ReplayError,
     },
+    /// The judge of a deployment makes no sense.
+    #[error("the judge of deployment {deployment} cannot be taken up again")]
+    Judge {
+        /// Whose.
+        deployment: DeploymentId,
+        /// What is wrong.
+        #[source]
+        source: handover_judge::StateError,
+    },
     /// What was loaded cannot go on.
     #[error("the fleet cannot be taken up again: {0}")]
     Refused(#[from] Refusal),
@@ -106,6 +116,7 @@ pub(super) fn load(store: &dyn Store, now: Timestamp) -> Result<(State, Effects)
     load_releases(store, &mut state)?;
     let mut effects = Effects::default();
     load_deployments(store, &mut state)?;
+    load_judges(store, &mut state)?;
     state.take_up(now, &mut effects)?;
     state.prune(&mut effects)?;
     Ok((state, effects))
@@ -164,6 +175,19 @@ fn load_deployments(store: &dyn Store, state: &mut State) -> Result<(), LoadErro
     // of: its number is used up, so that no other deployment's records come behind them.
     while !journal_of(store, state.last_deployment + 1)?.is_empty() {
         state.last_deployment += 1;
+    }
+    Ok(())
+}
+
+/// A judge goes on where it was; one of a deployment that is over is nobody's.
+fn load_judges(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
+    for entry in scan_json::<JudgingRecord>(store, Keyspace::Judges, &[]) {
+        let (key, record) = entry?;
+        let id = number_in_key(&key, 0).map(DeploymentId::new).ok_or_else(|| odd(Keyspace::Judges, &key))?;
+        if state.live.contains_key(&id) {
+            let judging = record.try_into().map_err(|source| LoadError::Judge { deployment: id, source })?;
+            state.judging.insert(id, judging);
+        }
     }
     Ok(())
 }

@@ -11,11 +11,15 @@ use super::{
 use crate::store::Keyspace;
 use handover_model::{
     Duration, HostName, InstancePhase, Labels, ReleaseRef, ServiceName, Share, Timestamp, Version,
-    config::{Approve, Batch, Manifest, Offline, OnFailure as Failure, RolloutConfig, Strategy},
+    config::{
+        Approve, Batch, Inconclusive as NoVerdict, Manifest, Offline, OnFailure as Failure, RolloutConfig,
+        StepConfig, Strategy,
+    },
 };
 use handover_rollout::{
-    Assignment, BatchSize, BlueGreen, Deployment, FleetHost, HostState, OfflinePolicy, OnFailure, Placement,
-    Plan, PlanError, PlanRequest, Rolling, blue_green, flip_back, rolling,
+    Assignment, BatchSize, BlueGreen, CanaryStep, Deployment, FleetHost, HostState, Inconclusive, Judged,
+    OfflinePolicy, OnFailure, Placement, Plan, PlanError, PlanRequest, Rolling, blue_green, canary,
+    flip_back, rolling,
 };
 use std::collections::BTreeSet;
 
@@ -65,7 +69,7 @@ impl State {
             PlanRequest { max_in_flight: None, order_by: None, keep_warm: Duration::ZERO, ..asked.clone() };
         let plan_of = |asked: &PlanRequest| match purpose {
             Purpose::Rollback => flip_back(&PlanRequest { force: asked.force, ..back.clone() }),
-            Purpose::Release | Purpose::NamedHosts | Purpose::CatchUp => plan_of(asked, &manifest.rollout),
+            Purpose::Release | Purpose::NamedHosts | Purpose::CatchUp => plan_of(asked, &manifest),
         };
         let plan = match plan_of(&asked) {
             // Every host has it already, but it is not the service's current release (hosts got it by name): made
@@ -91,7 +95,7 @@ impl State {
         }
         let manifest = releases::parse(&stored.release.manifest)?;
         let request = self.plan_request(release, &manifest, hosts.clone(), now);
-        plan_of(&request, &manifest.rollout).map_err(|error| Refusal::no_plan(&error))
+        plan_of(&request, &manifest).map_err(|error| Refusal::no_plan(&error))
     }
 
     fn rollback_version(
@@ -327,22 +331,45 @@ fn is_ready(host: &Host, placement: &Placement) -> bool {
 }
 
 /// The plan of the manifest's strategy.
-fn plan_of(request: &PlanRequest, rollout: &RolloutConfig) -> Result<Plan, PlanError> {
+fn plan_of(request: &PlanRequest, manifest: &Manifest) -> Result<Plan, PlanError> {
+    let rollout = &manifest.rollout;
     match rollout.strategy {
         Strategy::Rolling => rolling(request, batches(rollout)),
         Strategy::BlueGreen => {
             let approval = rollout.approve == Approve::Manual;
             blue_green(request, BlueGreen { bake: rollout.bake, approval })
         }
+        Strategy::Canary => canary(request, &steps(manifest)),
     }
 }
 
 fn batches(rollout: &RolloutConfig) -> Rolling {
-    let batch = match rollout.batch {
+    Rolling { batch: batch_size(rollout.batch), bake: rollout.bake }
+}
+
+const fn batch_size(batch: Batch) -> BatchSize {
+    match batch {
         Batch::Hosts(number) => BatchSize::Hosts(number),
         Batch::Percent(percent) => BatchSize::Percent(percent),
+    }
+}
+
+/// The steps of a canary, each judged.
+fn steps(manifest: &Manifest) -> Vec<CanaryStep> {
+    let (rollout, judge) = (&manifest.rollout, &manifest.judge);
+    let inconclusive = match judge.inconclusive {
+        NoVerdict::Hold => Inconclusive::Hold,
+        NoVerdict::Rollback => Inconclusive::RollBack,
+        NoVerdict::GoOn => Inconclusive::GoOn,
     };
-    Rolling { batch, bake: rollout.bake }
+    let step = |step: &StepConfig| CanaryStep {
+        hosts: batch_size(step.hosts),
+        share: step.share,
+        bake: step.bake.unwrap_or(rollout.bake),
+        judged: Some(Judged { within: step.within.unwrap_or(judge.within), inconclusive }),
+        approval: step.approve == Approve::Manual,
+    };
+    rollout.steps.iter().map(step).collect()
 }
 
 /// The service's current release is `version` now.

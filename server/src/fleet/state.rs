@@ -40,6 +40,10 @@ pub struct State {
     pub(super) last_session: u64,
     pub(super) operators: super::operators::Roster,
     pub(super) audit: crate::audit::Head,
+    /// Services whose instances are measured.
+    pub(super) measured: BTreeMap<ServiceName, super::judging::Measured>,
+    /// Judges, of deployments that go on and of some that ended.
+    pub(super) judging: BTreeMap<DeploymentId, super::judging::Judging>,
     pub(super) contests: BTreeMap<HostName, super::clones::Contest>,
 }
 

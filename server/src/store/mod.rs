@@ -86,6 +86,8 @@ keyspaces! {
     Deployments = "deployments";
     /// The engine's records, by deployment and sequence.
     Journal = "journal";
+    /// Judges of deployments that go on, by deployment.
+    Judges = "judges";
     /// Locks, by service; the fleet's under `*`.
     Locks = "locks";
     /// Requests that were answered, by the order in which they were.

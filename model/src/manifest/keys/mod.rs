@@ -3,14 +3,15 @@
 //! One table. The reader takes names, ranges and words from it, and refuses what does not stand in it; the JSON
 //! Schema and the reference in `docs/configuration.md` are made from it.
 
+pub(crate) mod canary;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod rollout;
 pub(crate) mod service;
 
 pub(crate) use crate::language::{
-    Absent, Durations, Either, FirstAndLast, Integers, Key, Members, Percents, Sizes, Table, Text, Texts,
-    Words, key,
+    Absent, Durations, Either, FirstAndLast, Fractions, Integers, Key, Listed, Members, Percents, Sizes,
+    Table, Text, Texts, Words, key,
 };
 
 /// The whole manifest as a table of keys.

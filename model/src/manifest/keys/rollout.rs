@@ -2,14 +2,14 @@
 
 use super::{
     Absent::{Default, Otherwise},
-    Durations, Either, Integers, Key, Percents, Table, Text, Words, key,
+    Durations, Either, Integers, Key, Percents, Table, Text, Words, canary, key,
     process::{HOUR, MOMENT},
 };
 use crate::manifest::{Approve, MAX_DEADLINE, Offline, OnFailure, Strategy};
 use std::time::Duration;
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
-const MOST_HOSTS: u32 = 1_000_000;
+pub(crate) const MOST_HOSTS: u32 = 1_000_000;
 const LABEL_KEY: Text =
     Text { what: "a label's key", pattern: r"^[A-Za-z0-9._-]{1,63}$", placeholders: false };
 
@@ -18,6 +18,11 @@ pub(crate) const STRATEGY: Key<Words<Strategy>> = key(
     Words(&[
         ("rolling", Strategy::Rolling, "batch after batch, each host fully"),
         ("blue-green", Strategy::BlueGreen, "hidden on every host, then all flip in one step"),
+        (
+            "canary",
+            Strategy::Canary,
+            "a small part of the connections first, then more of them step by step, judged against the old release",
+        ),
     ]),
     Default("\"rolling\""),
     "In which way the release comes to the hosts.",
@@ -52,16 +57,13 @@ pub(crate) const BAKE: Key<Durations> = key(
     Default("\"10s\""),
     "How long each batch must stay healthy before the next. Meanwhile the old instances still run.",
 );
+pub(crate) const APPROVAL: Words<Approve> = Words(&[
+    ("auto", Approve::Auto, "nobody has to: what is asked of it besides lets it go on"),
+    ("manual", Approve::Manual, "a person does, with `handover promote`; nothing changes meanwhile"),
+]);
 pub(crate) const APPROVE: Key<Words<Approve>> = key(
     "approve",
-    Words(&[
-        ("auto", Approve::Auto, "its readiness on every host lets it flip"),
-        (
-            "manual",
-            Approve::Manual,
-            "a person does, with `handover promote`; the old release serves meanwhile",
-        ),
-    ]),
+    APPROVAL,
     Default("\"auto\""),
     "Who lets a release flip that is ready on every host, with `strategy = \"blue-green\"`.",
 );
@@ -109,6 +111,7 @@ pub(crate) const ROLLOUT: Table = Table {
     keys: &[
         &STRATEGY,
         &BATCH,
+        &canary::STEPS,
         &ORDER_BY,
         &MAX_IN_FLIGHT,
         &FAILURES_ALLOWED,

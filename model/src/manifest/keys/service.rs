@@ -2,7 +2,7 @@
 
 use super::{
     Absent::{Default, Otherwise, Required},
-    Either, Integers, Key, Members, Table, Text, Texts, Words, key, probe, process, rollout,
+    Either, Integers, Key, Members, Table, Text, Texts, Words, canary, key, probe, process, rollout,
 };
 use crate::manifest::{Handoff, MAX_ARGUMENTS, MAX_ENVIRONMENT, MAX_HOST_LABELS, MAX_LISTENERS};
 
@@ -103,6 +103,8 @@ pub(crate) const LOGS: Key<&Table> =
     key("logs", &process::LOGS, Otherwise("the defaults of its keys"), process::LOGS.meaning);
 pub(crate) const ROLLOUT: Key<&Table> =
     key("rollout", &rollout::ROLLOUT, Otherwise("the defaults of its keys"), rollout::ROLLOUT.meaning);
+pub(crate) const JUDGE: Key<&Table> =
+    key("judge", &canary::JUDGE, Otherwise("the defaults of its keys"), canary::JUDGE.meaning);
 
 pub(crate) const ADDRESS: Key<Text> = key(
     "address",
@@ -154,6 +156,7 @@ pub(crate) const MANIFEST: Table = Table {
         &LIMITS,
         &LOGS,
         &ROLLOUT,
+        &JUDGE,
     ],
     kinds: Vec::new,
 };

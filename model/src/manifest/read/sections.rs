@@ -6,7 +6,7 @@ use crate::{
     language::{Section, Value},
     manifest::{
         Batch, CoreLimit, CpuLimit, Drain, Logs, ResourceLimits, Restart, RolloutConfig, Signal,
-        keys::{Durations, Either, Integers, Percents, Sizes, process as keys, rollout},
+        keys::{Durations, Either, Integers, Percents, Sizes, canary, process as keys, rollout},
     },
 };
 
@@ -79,6 +79,7 @@ impl Reader<'_, '_> {
         let default = RolloutConfig::default();
         let strategy = section.choice(&rollout::STRATEGY, self.problems).unwrap_or(default.strategy);
         let batch = section.get(&rollout::BATCH).and_then(|value| self.batch(&value));
+        let steps = section.get(&canary::STEPS).and_then(|value| self.steps(&value));
         let order_by = section.get(&rollout::ORDER_BY).and_then(|value| {
             value.parsed(self.problems, |text| Label::new(text, "").map(|label| label.key))
         });
@@ -98,6 +99,7 @@ impl Reader<'_, '_> {
             approve,
             keep_warm,
             batch: batch.unwrap_or(default.batch),
+            steps: steps.unwrap_or(default.steps),
             order_by,
             max_in_flight,
             failures_allowed,
@@ -109,7 +111,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn batch(&mut self, value: &Value<'_>) -> Option<Batch> {
+    pub(super) fn batch(&mut self, value: &Value<'_>) -> Option<Batch> {
         let Either(Integers(least, most), Percents(from, to)) = rollout::BATCH.value;
         if value.is_integer() {
             return value.integer(&(least..=most), self.problems).map(Batch::Hosts);

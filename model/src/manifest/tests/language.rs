@@ -23,6 +23,7 @@ fn before(table: &Table, key: &str) -> String {
             let check = if kind.contains("exec") && key != "command" { "command = [\"a\"]\n" } else { "" };
             top(&format!("{listeners}[{}]\n{kind}{check}", table.name))
         }
+        "rollout.steps" => top("[rollout]\nstrategy = \"canary\"\n[[rollout.steps]]\n"),
         name => top(&format!("[{name}]\n")),
     }
 }
@@ -34,6 +35,7 @@ fn with(table: &Table, key: &str, value: &str) -> String {
 fn path(table: &Table, key: &str) -> String {
     match table.name {
         "" => key.to_owned(),
+        "rollout.steps" => format!("rollout.steps[0].{key}"),
         name => format!("{}.{key}", name.replace("NAME", "main")),
     }
 }
@@ -144,6 +146,28 @@ fn both_ends_of_every_range_are_taken_and_nothing_beyond() {
                 is_taken(table, key, &format!("\"{to}%\""));
                 is_refused(table, key, &format!("\"{}%\"", from - 1));
                 is_refused(table, key, &format!("\"{}%\"", to + 1));
+            }
+            Shape::Fraction(from, to) => {
+                let percent =
+                    |millionths: u32| format!("\"{}.{:04}%\"", millionths / 10_000, millionths % 10_000);
+                // What is intolerable must be more than what is tolerated, 0.2 % here, or 2 %.
+                if key != "intolerable" {
+                    is_taken(table, key, &percent(*from));
+                }
+                if key != "difference" {
+                    is_taken(table, key, &percent(*to));
+                }
+                if let Some(below) = from.checked_sub(1) {
+                    is_refused(table, key, &percent(below));
+                }
+                is_refused(table, key, &percent(to + 1));
+            }
+            Shape::List(_, most) => {
+                let list = |length: usize| format!("[{}]", vec!["\"5%\""; length].join(", "));
+                is_taken(table, key, &list(1));
+                is_taken(table, key, &list(*most));
+                is_refused(table, key, "[]");
+                is_refused(table, key, &list(most + 1));
             }
             Shape::Range(from, to) => {
                 is_taken(table, key, &format!("[{from}, {to}]"));

@@ -233,6 +233,19 @@ fn a_canary_may_take_some_hosts_only_and_more_in_each_step() {
 }
 
 #[test]
+fn a_host_without_a_former_release_has_its_turn_last() {
+    let mut request = settings().request();
+    request.hosts[1].runs = None;
+    let plan = steps(&request, &[500, 5_000]);
+    let hosts: Vec<_> = plan.stages.iter().map(|stage| stage.hosts.len()).collect();
+    assert_eq!(hosts, [2, 2, 3]);
+    request.hosts.iter_mut().for_each(|host| host.runs = None);
+    let plan = steps(&request, &[500, 5_000]);
+    assert_eq!(plan.stages.len(), 1, "there is nothing to compare with anywhere");
+    assert_eq!((plan.stages[0].share, plan.stages[0].judged), (Share::ALL, None));
+}
+
+#[test]
 fn a_canary_without_steps_is_none() {
     assert_eq!(canary(&settings().request(), &[]), Err(PlanError::Empty { stage: 0 }));
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 const DURATION: &str = "^[0-9]+(ms|s|m|h)$";
 const SIZE: &str = "^[0-9]+(B|KiB|MiB|GiB|TiB)$";
 const PERCENT: &str = "^[0-9]+%$";
+const FRACTION: &str = r"^[0-9]{1,5}(\.[0-9]{1,4})?%$";
 
 /// The schema of a whole manifest.
 pub(super) fn schema() -> Value {
@@ -90,6 +91,10 @@ fn shape(shape_of: &Shape) -> Value {
             {"type": "string", "pattern": SIZE},
         ]}),
         Shape::Percent(..) => json!({"type": "string", "pattern": PERCENT}),
+        Shape::Fraction(..) => json!({"type": "string", "pattern": FRACTION}),
+        Shape::List(member, most) => {
+            json!({"type": "array", "items": shape(member), "minItems": 1, "maxItems": most})
+        }
         Shape::Words(words) => json!({"enum": words.iter().map(|(word, _)| *word).collect::<Vec<_>>()}),
         Shape::Texts(of, most) => {
             json!({"type": "array", "items": text(of), "minItems": 1, "maxItems": most})
@@ -138,7 +143,7 @@ mod tests {
 
     fn shape_agrees(name: &str, shape: &Shape, schema: &Value) {
         match shape {
-            Shape::Text(_) | Shape::Duration(..) | Shape::Percent(..) => {
+            Shape::Text(_) | Shape::Duration(..) | Shape::Percent(..) | Shape::Fraction(..) => {
                 assert_eq!(schema["type"], "string", "{name}");
             }
             Shape::Integer(from, to) => {
@@ -151,6 +156,7 @@ mod tests {
                 assert_eq!(schema["enum"], json!(words), "{name}");
             }
             Shape::Texts(..) | Shape::Range(..) => assert_eq!(schema["type"], "array", "{name}"),
+            Shape::List(member, _) => shape_agrees(name, member, &schema["items"]),
             Shape::Table(table) => agrees(table, schema),
             Shape::Members(_, member, _) => shape_agrees(name, member, &schema["additionalProperties"]),
             Shape::Either(shapes) => {

@@ -144,12 +144,13 @@ fn value(entry: &Entry) -> String {
 fn has_placeholders(shape: &Shape) -> bool {
     match shape {
         Shape::Text(text) | Shape::Texts(text, _) => text.placeholders,
-        Shape::Members(_, member, _) => has_placeholders(member),
+        Shape::Members(_, member, _) | Shape::List(member, _) => has_placeholders(member),
         Shape::Either(shapes) => shapes.iter().any(has_placeholders),
         Shape::Duration(..)
         | Shape::Integer(..)
         | Shape::Size(..)
         | Shape::Percent(..)
+        | Shape::Fraction(..)
         | Shape::Words(_)
         | Shape::Range(..)
         | Shape::Table(_) => false,

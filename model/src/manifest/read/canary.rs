@@ -1,0 +1,95 @@
+//! Reading of a canary's steps, and of how it is judged.
+
+use super::Reader;
+use crate::{
+    Share,
+    language::{Section, Value},
+    manifest::{
+        Approve, Batch, JudgeConfig, MAX_STEPS, Millionths, StepConfig,
+        keys::{Fractions, Key, Percents, canary as keys},
+    },
+};
+
+impl Reader<'_, '_> {
+    pub(super) fn steps(&mut self, value: &Value<'_>) -> Option<Vec<StepConfig>> {
+        let steps = value.list(self.problems)?;
+        if steps.is_empty() || steps.len() > MAX_STEPS {
+            let message = format!("has {} steps, expected 1 to {MAX_STEPS}", steps.len());
+            self.problems.add(value.span.clone(), &value.path, message);
+            return None;
+        }
+        let read: Vec<_> = steps.iter().filter_map(|step| self.step(step)).collect();
+        (read.len() == steps.len()).then_some(read)
+    }
+
+    fn step(&mut self, value: &Value<'_>) -> Option<StepConfig> {
+        let Percents(from, to) = keys::SHARE.value;
+        if !value.is_table() {
+            let percent = value.percent(&(from..=to), self.problems)?;
+            return Some(StepConfig::of(share(percent)?));
+        }
+        let section = value.section(Some(&keys::STEP), self.problems)?;
+        let share = match section.get(&keys::SHARE) {
+            Some(value) => value.percent(&(from..=to), self.problems).and_then(share),
+            None => Some(Share::ALL),
+        };
+        let hosts = match section.get(&keys::STEP_HOSTS) {
+            Some(value) => self.batch(&value),
+            None => Some(Batch::Percent(100)),
+        };
+        let bake = section.present_duration(&keys::STEP_BAKE, self.problems);
+        let within = section.present_duration(&keys::STEP_WITHIN, self.problems);
+        let approve = section.choice(&keys::STEP_APPROVE, self.problems).unwrap_or(Approve::Auto);
+        section.refuse_unknown(self.problems);
+        Some(StepConfig { share: share?, hosts: hosts?, bake, within, approve })
+    }
+
+    pub(super) fn judge(&mut self, section: &Section<'_>) -> JudgeConfig {
+        let default = JudgeConfig::default();
+        let judge = JudgeConfig {
+            block: section.duration(&keys::BLOCK, default.block, self.problems),
+            within: section.duration(&keys::WITHIN, default.within, self.problems),
+            inconclusive: section.choice(&keys::INCONCLUSIVE, self.problems).unwrap_or(default.inconclusive),
+            alpha: self.fraction(section, &keys::ALPHA).unwrap_or(default.alpha),
+            alpha_promotion: self
+                .fraction(section, &keys::ALPHA_PROMOTION)
+                .unwrap_or(default.alpha_promotion),
+            ratio: self.fraction(section, &keys::RATIO).unwrap_or(default.ratio),
+            difference: self.fraction(section, &keys::DIFFERENCE).unwrap_or(default.difference),
+            intolerable: self.fraction(section, &keys::INTOLERABLE).unwrap_or(default.intolerable),
+            cap: section.integer(&keys::CAP, self.problems).unwrap_or(default.cap),
+            latency: section.choice(&keys::LATENCY, self.problems).unwrap_or(default.latency),
+            max_errors: self.fraction(section, &keys::MAX_ERRORS),
+        };
+        if judge.intolerable <= judge.difference && !self.problems.doubtful() {
+            let value = section.get(&keys::INTOLERABLE).or_else(|| section.get(&keys::DIFFERENCE));
+            let (span, path) = value.map_or((section.span(), "judge"), |value| {
+                (
+                    value.span,
+                    if section.get(&keys::INTOLERABLE).is_some() {
+                        "judge.intolerable"
+                    } else {
+                        "judge.difference"
+                    },
+                )
+            });
+            self.problems.add(
+                span,
+                path,
+                "what is intolerable must be more than the difference that is tolerated",
+            );
+        }
+        section.refuse_unknown(self.problems);
+        judge
+    }
+
+    fn fraction(&mut self, section: &Section<'_>, key: &Key<Fractions>) -> Option<Millionths> {
+        let Fractions(from, to) = key.value;
+        section.get(key)?.fraction(&(from..=to), self.problems).map(Millionths::new)
+    }
+}
+
+/// Percents as a share.
+fn share(percent: u32) -> Option<Share> {
+    Share::new(percent * 100).ok()
+}

@@ -1,0 +1,200 @@
+//! Blocks: what the instances of a service did between two moments, as differences of what their hosts measured.
+
+use handover_judge::{Counts, Histogram, HostBlock, Reading};
+use handover_model::{HostName, InstanceId, Measurement, Sample, Timestamp, Traffic};
+use std::collections::BTreeMap;
+
+/// What each instance of a service did in one block of time, host by host.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ServiceBlock(BTreeMap<HostName, BTreeMap<InstanceId, Did>>);
+
+/// What one instance did in a block.
+#[derive(Clone, Debug)]
+pub(super) struct Did {
+    /// What its metrics count.
+    pub(super) traffic: Reading<Traffic>,
+    /// Why they say nothing; empty where they do, or where it did not measure at all.
+    pub(super) silent: String,
+    /// New connections that were seen.
+    pub(super) connections: u64,
+    /// Whether it had a share of the listeners' connections at one of the block's ends.
+    pub(super) shown: bool,
+}
+
+/// The measurements at the end of the last block: what the next one's are compared with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastEnds(BTreeMap<HostName, (Timestamp, Measurement)>);
+
+impl LastEnds {
+    /// Closes a block: the differences to what was measured at its end. A host that measured nothing since has no
+    /// part in it, and what it did comes into the next one.
+    pub(super) fn close<'a>(
+        &mut self,
+        measured: impl Iterator<Item = (&'a HostName, &'a (Timestamp, Measurement))>,
+    ) -> ServiceBlock {
+        let mut block = ServiceBlock::default();
+        let mut ends = BTreeMap::new();
+        for (host, (at, measurement)) in measured {
+            let before = self.0.get(host);
+            if before.is_some_and(|(before, _)| before >= at) {
+                ends.extend(self.0.remove_entry(host));
+                continue;
+            }
+            let of_before = |instance| before.and_then(|(_, before)| before.instances.get(instance));
+            let did = measurement
+                .instances
+                .iter()
+                .map(|(instance, sample)| (instance.clone(), did(of_before(instance), sample)));
+            block.0.insert(host.clone(), did.collect());
+            ends.insert(host.clone(), (*at, measurement.clone()));
+        }
+        self.0 = ends;
+        block
+    }
+}
+
+/// What an instance did between two samples.
+fn did(before: Option<&Sample>, now: &Sample) -> Did {
+    let shown = !now.share.is_hidden() || before.is_some_and(|before| !before.share.is_hidden());
+    let silent = now.traffic.as_ref().err().cloned().unwrap_or_default();
+    let seen = |sample: &Sample| sample.usage.connections.unwrap_or(0);
+    let (traffic, connections) = match before {
+        Some(before) if before.run != now.run => (Reading::Reset, 0),
+        // What is hidden gets probes alone.
+        Some(before) if shown => (between(before, now), seen(now).saturating_sub(seen(before))),
+        Some(_) | None => (Reading::Absent, 0),
+    };
+    Did { traffic, silent, connections, shown }
+}
+
+fn between(before: &Sample, now: &Sample) -> Reading<Traffic> {
+    match (&before.traffic, &now.traffic) {
+        (Ok(before), Ok(now)) => now.since(before).map_or(Reading::Reset, Reading::Counted),
+        (Ok(_) | Err(_), _) => Reading::Absent,
+    }
+}
+
+impl ServiceBlock {
+    /// What an instance of a host did; `None` where nothing is known.
+    pub(super) fn did(&self, host: &HostName, instance: &InstanceId) -> Option<&Did> {
+        self.0.get(host)?.get(instance)
+    }
+
+    /// Whether no host measured anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What all instances of each host did together, for those that counted something.
+    pub(super) fn by_host(&self) -> impl Iterator<Item = Traffic> {
+        self.0.values().filter_map(|instances| {
+            let counted = instances.values().filter_map(|did| match &did.traffic {
+                Reading::Counted(traffic) => Some(traffic),
+                Reading::Absent | Reading::Reset => None,
+            });
+            counted.cloned().reduce(|sum, traffic| plus(&sum, &traffic))
+        })
+    }
+}
+
+/// Two counts together; histograms with other edges are left out.
+pub(super) fn plus(a: &Traffic, b: &Traffic) -> Traffic {
+    let latency = match (&a.latency, &b.latency) {
+        (Some(a), Some(b)) => a.plus(b),
+        (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+        (None, None) => None,
+    };
+    Traffic { requests: a.requests.saturating_add(b.requests), bad: a.bad.saturating_add(b.bad), latency }
+}
+
+/// Both arms of one metric, host by host.
+#[derive(Debug, Default)]
+pub(super) struct Arms {
+    /// Errors.
+    pub(super) counts: Vec<HostBlock<Counts>>,
+    /// Latencies.
+    pub(super) latencies: Vec<HostBlock<Histogram>>,
+}
+
+impl Arms {
+    /// Adds a host.
+    pub(super) fn push(&mut self, canary: &Reading<Traffic>, baseline: &Reading<Traffic>) {
+        self.counts.push(HostBlock { canary: counts(canary), baseline: counts(baseline) });
+        self.latencies.push(HostBlock { canary: latencies(canary), baseline: latencies(baseline) });
+    }
+}
+
+fn counts(reading: &Reading<Traffic>) -> Reading<Counts> {
+    form(reading, |traffic| Counts::new(traffic.requests, traffic.bad).ok())
+}
+
+fn latencies(reading: &Reading<Traffic>) -> Reading<Histogram> {
+    form(reading, |traffic| {
+        let latency = traffic.latency.as_ref()?;
+        Histogram::new(latency.edges().to_vec(), latency.buckets().to_vec()).ok()
+    })
+}
+
+fn form<T>(reading: &Reading<Traffic>, form: impl FnOnce(&Traffic) -> Option<T>) -> Reading<T> {
+    match reading {
+        Reading::Counted(traffic) => form(traffic).map_or(Reading::Absent, Reading::Counted),
+        Reading::Absent => Reading::Absent,
+        Reading::Reset => Reading::Reset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use handover_model::{Share, Usage};
+
+    fn sample(run: u32, share: u32, traffic: Result<(u64, u64), &str>) -> Sample {
+        let counted = |(requests, bad)| Traffic { requests, bad, latency: None };
+        Sample {
+            run,
+            share: Share::new(share).unwrap(),
+            traffic: traffic.map(counted).map_err(str::to_owned),
+            usage: Usage::default(),
+        }
+    }
+
+    fn in_block(before: &Sample, now: &Sample) -> Reading<Traffic> {
+        did(Some(before), now).traffic
+    }
+
+    #[test]
+    fn a_block_has_what_came_between_two_samples_of_one_run() {
+        let (before, now) = (sample(0, 500, Ok((10, 1))), sample(0, 500, Ok((30, 4))));
+        let counted = Traffic { requests: 20, bad: 3, latency: None };
+        assert_eq!(in_block(&before, &now), Reading::Counted(counted));
+        assert_eq!(in_block(&before, &sample(1, 500, Ok((30, 4)))), Reading::Reset, "started again");
+        assert_eq!(in_block(&before, &sample(0, 500, Ok((9, 1)))), Reading::Reset, "a counter went back");
+        assert_eq!(in_block(&before, &sample(0, 500, Err("no answer"))), Reading::Absent);
+        assert_eq!(did(None, &now).traffic, Reading::Absent, "nothing to compare with");
+    }
+
+    #[test]
+    fn what_is_hidden_gets_probes_alone_and_is_no_part_of_the_comparison() {
+        assert_eq!(in_block(&sample(0, 0, Ok((10, 1))), &sample(0, 0, Ok((30, 4)))), Reading::Absent);
+        let shown = in_block(&sample(0, 0, Ok((10, 1))), &sample(0, 500, Ok((30, 4))));
+        assert!(matches!(shown, Reading::Counted(_)), "from the first share on");
+    }
+
+    #[test]
+    fn a_host_that_did_not_measure_since_is_no_part_of_a_block_and_loses_nothing() {
+        let host: HostName = "a".parse().unwrap();
+        let instance: InstanceId = "shop-1".parse().unwrap();
+        let at = |millis, requests| {
+            let instances = [(instance.clone(), sample(0, 10_000, Ok((requests, 0))))].into();
+            (Timestamp::from_unix_millis(millis), Measurement { service: "shop".parse().unwrap(), instances })
+        };
+        let mut ends = LastEnds::default();
+        let mut close = |measured: (Timestamp, Measurement)| {
+            ends.close([(&host, &measured)].into_iter()).did(&host, &instance).map(|did| did.traffic.clone())
+        };
+        assert_eq!(close(at(1, 10)), Some(Reading::Absent));
+        assert_eq!(close(at(1, 10)), None, "the same one again");
+        let counted = Traffic { requests: 15, bad: 0, latency: None };
+        assert_eq!(close(at(2, 25)), Some(Reading::Counted(counted)));
+    }
+}

@@ -1,0 +1,338 @@
+//! Judging: what hosts measure becomes blocks, blocks go to the judge of a deployment, and what it says to the engine.
+//!
+//! Blocks are closed for every service that is measured, so that the old release's rates are known before a canary
+//! begins. Of all this only a judge's state is durable: written after each block, so that a restart begins no sum anew.
+
+mod blocks;
+mod settings;
+mod shown;
+
+pub use shown::{BlockView, CanaryView};
+
+use super::{
+    deployments::Live, effects::Effects, records::deployment_key, refusal::Refusal, releases, state::State,
+};
+use crate::store::Keyspace;
+use blocks::{Arms, Did, LastEnds, ServiceBlock, plus};
+use handover_judge::{Judge, Judgement, Observed, Reading, Verdict as Finding};
+use handover_model::{
+    DeploymentId, ReleaseRef, ServiceName, Timestamp, Traffic,
+    config::{JudgeConfig, Manifest},
+};
+use handover_rollout::{DeploymentState, Event, Verdict};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// So many blocks before a canary its judge learns from.
+const REMEMBERED: usize = 30;
+/// A service that was not measured for so many blocks is forgotten.
+const IDLE: u32 = 30;
+/// So many blocks are shown.
+const SHOWN: usize = 60;
+
+/// A service whose instances are measured.
+#[derive(Debug)]
+pub(super) struct Measured {
+    /// When its block is closed.
+    next: Timestamp,
+    ends: LastEnds,
+    /// The last blocks in which no deployment went on: what both halves of the hosts did.
+    before: VecDeque<[Option<Traffic>; 2]>,
+    /// Blocks since something was measured.
+    idle: u32,
+}
+
+/// The judge of a deployment, and what is shown of it.
+#[derive(Debug, Default)]
+pub(super) struct Judging {
+    /// `None` before anything was measured.
+    judge: Option<Judge>,
+    /// The stage that it judges or judged last.
+    stage: Option<u32>,
+    /// What it said last.
+    judgement: Option<Judgement>,
+    /// Why nothing is known; empty where something is.
+    silent: String,
+    /// The last blocks.
+    blocks: VecDeque<BlockView>,
+    /// New connections that were seen in this stage: to the new release, and to the old one on the same hosts.
+    connections: [u64; 2],
+}
+
+/// A judge as it is remembered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct JudgingRecord {
+    stage: u32,
+    judge: handover_judge::State,
+}
+
+impl JudgingRecord {
+    /// Whether a judge can be made of it.
+    pub(super) fn check(self) -> Result<(), handover_judge::StateError> {
+        Judging::try_from(self).map(drop)
+    }
+}
+
+impl TryFrom<JudgingRecord> for Judging {
+    type Error = handover_judge::StateError;
+
+    fn try_from(record: JudgingRecord) -> Result<Self, Self::Error> {
+        let JudgingRecord { stage, judge } = record;
+        let judge = Judge::try_from(judge)?;
+        Ok(Self {
+            judgement: Some(judge.judgement()),
+            judge: Some(judge),
+            stage: Some(stage),
+            ..Self::default()
+        })
+    }
+}
+
+impl State {
+    /// A service is measured: its blocks are closed from now on.
+    pub(super) fn is_measured(&mut self, service: &ServiceName, now: Timestamp) {
+        if !self.measured.contains_key(service) {
+            let next = now + self.judge_config(service).block;
+            let measured = Measured { next, ends: LastEnds::default(), before: VecDeque::new(), idle: 0 };
+            self.measured.insert(service.clone(), measured);
+        }
+    }
+
+    /// When the next block is closed.
+    pub(super) fn next_block(&self) -> Option<Timestamp> {
+        self.measured.values().map(|measured| measured.next).min()
+    }
+
+    /// Closes the blocks whose time is over, and has them judged.
+    pub(super) fn close_blocks(&mut self, now: Timestamp, effects: &mut Effects) -> Result<(), Refusal> {
+        let due = self.measured.iter().filter(|(_, measured)| measured.next <= now);
+        for service in due.map(|(service, _)| service.clone()).collect::<Vec<_>>() {
+            self.close_block(&service, now, effects)?;
+        }
+        Ok(())
+    }
+
+    fn close_block(
+        &mut self,
+        service: &ServiceName,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let length = self.judge_config(service).block;
+        let judged = self.live_of(service).map(|(id, live)| (id, is_judged(live)));
+        let Some(measured) = self.measured.get_mut(service) else { return Ok(()) };
+        let by_host = self.hosts.iter().filter_map(|(name, host)| Some((name, host.measured.get(service)?)));
+        let block = measured.ends.close(by_host);
+        measured.next = now + length;
+        measured.idle = if block.is_empty() { measured.idle + 1 } else { 0 };
+        if measured.idle > IDLE {
+            self.measured.remove(service);
+            return Ok(());
+        }
+        match judged {
+            Some((id, true)) => self.judge_block(id, &block, now, effects),
+            Some((_, false)) => Ok(()),
+            None => {
+                measured.remember(&block);
+                Ok(())
+            }
+        }
+    }
+
+    /// Has the judge of a deployment look at a block, and tells the engine what it says.
+    fn judge_block(
+        &mut self,
+        id: DeploymentId,
+        block: &ServiceBlock,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let Some(live) = self.live.get(&id) else { return Ok(()) };
+        let (engine, stage) = (&live.engine, live.engine.stage());
+        let config = self.judge_config(engine.service());
+        let before = self.measured.get(engine.service()).map(|measured| &measured.before);
+        let judging = self.judging.entry(id).or_default();
+        let compared = Compared::of(engine, block);
+        judging.silent.clone_from(&compared.silent);
+        if judging.judge.is_none() && (compared.counted || before.is_some_and(|before| !before.is_empty())) {
+            let before = before.map(|before| before.iter().collect()).unwrap_or_default();
+            judging.judge = begin(&config, engine.plan(), &compared, before);
+        }
+        if judging.stage != Some(stage) {
+            judging.stage = Some(stage);
+            judging.connections = [0, 0];
+            if let Some(judge) = &mut judging.judge {
+                judge.begin_step();
+            }
+        }
+        let verdict = judging.look(&compared, now);
+        if let Some(judge) = &judging.judge {
+            let record = JudgingRecord { stage, judge: judge.into() };
+            effects.put(Keyspace::Judges, deployment_key(id), &record)?;
+        }
+        self.drive(id, Event::Judged { stage, verdict }, now, effects)
+    }
+
+    /// A deployment ended: its judge is not needed any more. What it said last is still shown.
+    pub(super) fn end_judging(&mut self, id: DeploymentId, effects: &mut Effects) {
+        if let Some(judging) = self.judging.get_mut(&id)
+            && judging.judge.take().is_some()
+        {
+            effects.delete(Keyspace::Judges, deployment_key(id));
+        }
+    }
+
+    /// How the service is judged: as the release says that is being deployed, or else the current one.
+    fn judge_config(&self, service: &ServiceName) -> JudgeConfig {
+        let deployed = self.live_of(service).map(|(_, live)| live.engine.release().clone());
+        let current = || {
+            let version = self.services.get(service)?.current.clone()?;
+            Some(ReleaseRef { service: service.clone(), version })
+        };
+        let stored = deployed.or_else(current).and_then(|name| self.releases.get(&name));
+        let manifest: Option<Manifest> =
+            stored.and_then(|stored| releases::parse(&stored.release.manifest).ok());
+        manifest.map_or_else(JudgeConfig::default, |manifest| manifest.judge)
+    }
+}
+
+/// Whether a deployment is in a stage that is judged.
+fn is_judged(live: &Live) -> bool {
+    let stage = usize::try_from(live.engine.stage()).ok();
+    let judged = stage.and_then(|stage| live.engine.plan().stages.get(stage)?.judged);
+    judged.is_some()
+        && match live.engine.state() {
+            DeploymentState::Running { .. } | DeploymentState::Paused { .. } => true,
+            DeploymentState::Planning
+            | DeploymentState::RollingBack { .. }
+            | DeploymentState::Ended { .. } => false,
+        }
+}
+
+/// A judge that has seen the blocks before the canary.
+fn begin(
+    config: &JudgeConfig,
+    plan: &handover_rollout::Plan,
+    compared: &Compared,
+    before: Vec<&[Option<Traffic>; 2]>,
+) -> Option<Judge> {
+    let has_latency = |traffic: &Traffic| traffic.latency.is_some();
+    let latency = compared.latency || before.iter().any(|halves| halves.iter().flatten().any(has_latency));
+    let mut judge = match Judge::new(settings::config(config, plan, latency)) {
+        Ok(judge) => judge,
+        Err(error) => {
+            tracing::error!(%error, "no judge can be made of the manifest's settings");
+            return None;
+        }
+    };
+    for halves in before {
+        let mut arms = Arms::default();
+        for half in halves {
+            arms.push(&Reading::Absent, &half.clone().map_or(Reading::Absent, Reading::Counted));
+        }
+        judge.watch(&arms.block());
+    }
+    Some(judge)
+}
+
+impl Measured {
+    fn remember(&mut self, block: &ServiceBlock) {
+        let mut halves = [None::<Traffic>, None];
+        for (place, traffic) in block.by_host().enumerate() {
+            let half = &mut halves[place % 2];
+            *half = Some(half.as_ref().map_or_else(|| traffic.clone(), |sum| plus(sum, &traffic)));
+        }
+        if halves[0].is_some() {
+            self.before.push_back(halves);
+            if self.before.len() > REMEMBERED {
+                self.before.pop_front();
+            }
+        }
+    }
+}
+
+/// A block as a deployment compares it.
+#[derive(Debug, Default)]
+struct Compared {
+    arms: Arms,
+    /// Whether the new release had a share on some host.
+    shown: bool,
+    /// Whether anything was counted.
+    counted: bool,
+    /// Whether there are latencies.
+    latency: bool,
+    /// Why something was not counted, with its host; empty where everything was.
+    silent: String,
+    view: BlockView,
+}
+
+impl Compared {
+    fn of(engine: &handover_rollout::Deployment, block: &ServiceBlock) -> Self {
+        let mut compared = Self::default();
+        for (host, new, former) in engine.pairs() {
+            let canary = block.did(host, new);
+            let baseline = former.and_then(|former| block.did(host, former));
+            let traffic = |did: Option<&Did>| did.map_or(Reading::Absent, |did| did.traffic.clone());
+            compared.arms.push(&traffic(canary), &traffic(baseline));
+            compared.shown |= canary.is_some_and(|did| did.shown);
+            for did in [canary, baseline].into_iter().flatten() {
+                if let Reading::Counted(traffic) = &did.traffic {
+                    compared.counted = true;
+                    compared.latency |= traffic.latency.is_some();
+                }
+                if !did.silent.is_empty() && compared.silent.is_empty() {
+                    compared.silent = format!("{host}: {}", did.silent);
+                }
+            }
+            compared.view.add(canary, baseline);
+        }
+        compared
+    }
+}
+
+impl Judging {
+    /// Has the judge look at a block.
+    fn look(&mut self, compared: &Compared, now: Timestamp) -> Verdict {
+        let Some(judge) = &mut self.judge else {
+            return Verdict::NeedsMoreData(self.why("nothing is measured"));
+        };
+        if compared.shown {
+            judge.observe(&compared.arms.block());
+            self.connections = [0, 1].map(|arm| self.connections[arm] + compared.view.connections[arm]);
+            self.blocks.push_back(BlockView { at: now, ..compared.view });
+            if self.blocks.len() > SHOWN {
+                self.blocks.pop_front();
+            }
+        } else {
+            judge.watch(&compared.arms.block());
+        }
+        let judgement = judge.judgement();
+        let finding = judgement.verdict.clone();
+        let errors = judgement.metrics.first().map(ToString::to_string).unwrap_or_default();
+        self.judgement = Some(judgement);
+        match finding {
+            Finding::Pass => Verdict::Pass(errors),
+            Finding::Fail(failure) => Verdict::Fail(failure.line),
+            Finding::NeedsMore(outlook) => Verdict::NeedsMoreData(self.why(&outlook.to_string())),
+            Finding::Inconclusive(why) => Verdict::NeedsMoreData(self.why(&why.to_string())),
+        }
+    }
+
+    fn why(&self, said: &str) -> String {
+        match self.silent.as_str() {
+            "" => said.to_owned(),
+            silent => format!("{said}; {silent}"),
+        }
+    }
+}
+
+impl Arms {
+    /// For the judge.
+    fn block(&self) -> handover_judge::Block<'_> {
+        BTreeMap::from([
+            (settings::ERRORS, Observed::Counts(&self.counts)),
+            (settings::LATENCY, Observed::Histograms(&self.latencies)),
+            (settings::HISTOGRAM, Observed::Histograms(&self.latencies)),
+        ])
+    }
+}

@@ -1,0 +1,123 @@
+//! From a manifest's `[judge]` to the judge's settings.
+
+use handover_judge::{Comparison, Config, Kind, Limit, Metric, Tolerance};
+use handover_model::config::JudgeConfig;
+use handover_rollout::Plan;
+
+/// The share of errors.
+pub(super) const ERRORS: &str = "errors";
+/// Latency at three thresholds.
+pub(super) const LATENCY: &str = "latency";
+/// The whole histogram of latencies.
+pub(super) const HISTOGRAM: &str = "histogram";
+
+/// Requests over which a plain limit is counted.
+const LIMIT_OVER: u64 = 100;
+
+/// The settings of a deployment's judge. `latency`: whether the service has a histogram of it.
+pub(super) fn config(judge: &JudgeConfig, plan: &Plan, latency: bool) -> Config {
+    let tolerance = Tolerance::new(
+        judge.ratio.fraction(),
+        judge.difference.fraction(),
+        Some(judge.intolerable.fraction()),
+    );
+    let errors =
+        |weight| Metric { name: ERRORS.to_owned(), weight, kind: Kind::Share { tolerance, fixed: None } };
+    let metrics = match judge.latency && latency {
+        true => vec![errors(0.5), Metric::latency(LATENCY, 0.25), Metric::histogram(HISTOGRAM, 0.25)],
+        false => vec![errors(1.0)],
+    };
+    let limits = judge.max_errors.map(|most| Limit {
+        name: "max_errors".to_owned(),
+        metric: ERRORS.to_owned(),
+        slower_than: None,
+        over: most.fraction(),
+        at_least: LIMIT_OVER,
+    });
+    Config {
+        alpha: judge.alpha.fraction(),
+        alpha_promotion: judge.alpha_promotion.fraction(),
+        block_millis: u64::try_from(judge.block.as_millis()).unwrap_or(u64::MAX),
+        comparison: comparison(plan),
+        cap: (judge.cap > 0).then_some(judge.cap),
+        metrics,
+        limits: limits.into_iter().collect(),
+        ..Config::default()
+    }
+}
+
+/// Within hosts, unless some judged stage has hosts that run the new release alone.
+fn comparison(plan: &Plan) -> Comparison {
+    let alone = |stage: &handover_rollout::Stage| stage.judged.is_some() && stage.share.rest().is_hidden();
+    match plan.stages.iter().any(alone) {
+        true => Comparison::AcrossHosts,
+        false => Comparison::WithinHosts,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_manifest_may_say_makes_a_judge() {
+        let extremes = [
+            "",
+            "alpha = \"0.0001%\"",
+            "alpha = \"50%\"",
+            "ratio = \"10000%\"",
+            "cap = 1",
+            "difference = \"0%\"\nintolerable = \"0.0001%\"",
+            "intolerable = \"90%\"",
+            "max_errors = \"0%\"",
+            "max_errors = \"99.9999%\"",
+            "alpha_promotion = \"0.0001%\"",
+            "block = \"1s\"",
+            "latency = \"ignore\"",
+        ];
+        for words in extremes {
+            let text = format!("service = \"shop\"\ncommand = [\"shop\"]\n[judge]\n{words}\n");
+            let manifest = handover_model::config::Manifest::parse(&text).unwrap();
+            for latency in [false, true] {
+                let config = config(&manifest.judge, &plan(), latency);
+                assert_eq!(config.check(), Ok(()), "{words}");
+            }
+        }
+    }
+
+    fn plan() -> Plan {
+        use handover_model::Duration;
+        use handover_rollout::{
+            BatchSize, FleetHost, OfflinePolicy, OnFailure, PlanRequest, Rolling, rolling,
+        };
+        let host = FleetHost {
+            host: "a".parse().unwrap(),
+            labels: handover_model::Labels::new(),
+            cordoned: false,
+            online: true,
+            runs: None,
+            standby: None,
+        };
+        let request = PlanRequest {
+            service: "shop".parse().unwrap(),
+            release: handover_model::ReleaseRef {
+                service: "shop".parse().unwrap(),
+                version: "2".parse().unwrap(),
+            },
+            labels: handover_model::Labels::new(),
+            only: std::collections::BTreeSet::new(),
+            hosts: vec![host],
+            order_by: None,
+            max_in_flight: None,
+            failures_allowed: 0,
+            on_failure: OnFailure::RollBack,
+            offline: OfflinePolicy::Skip,
+            ready_deadline: Duration::ZERO,
+            flip_deadline: Duration::ZERO,
+            retire_deadline: Duration::ZERO,
+            keep_warm: Duration::ZERO,
+            force: false,
+        };
+        rolling(&request, Rolling { batch: BatchSize::Hosts(1), bake: Duration::ZERO }).unwrap()
+    }
+}

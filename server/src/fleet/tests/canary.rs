@@ -1,0 +1,228 @@
+//! A canary as the fleet drives it: measured, judged, passed or taken back.
+
+use super::{Fixture, name, request};
+use crate::{
+    fleet::{CanaryView, State},
+    store::{Keyspace, scan_json},
+};
+use handover_model::{
+    DeploymentId, Duration, HostName, InstanceId, Latency, Measurement, Sample, ServiceName, Share, Traffic,
+    Usage,
+};
+use handover_rollout::{DeploymentState, Outcome, StagePhase};
+use std::collections::BTreeMap;
+
+const CANARY: &str =
+    "[rollout]\nstrategy = \"canary\"\nsteps = [\"5%\", \"50%\"]\nbake = \"20s\"\n[judge]\nwithin = \"5m\"\n";
+
+/// Clients of the service, and what each version makes of their requests.
+struct Clients {
+    /// Requests a second to a host.
+    rate: u64,
+    /// Bad ones of ten thousand, by version.
+    bad: BTreeMap<&'static str, u64>,
+    /// Versions of which one request in four is slow.
+    slow: Vec<&'static str>,
+    /// Versions whose metrics cannot be read.
+    silent: Vec<&'static str>,
+    sent: BTreeMap<(HostName, InstanceId), f64>,
+}
+
+impl Clients {
+    fn new(rate: u64, bad: &[(&'static str, u64)]) -> Self {
+        let bad = bad.iter().copied().collect();
+        Self { rate, bad, slow: Vec::new(), silent: Vec::new(), sent: BTreeMap::new() }
+    }
+
+    /// A second of requests, after which every host measures.
+    fn second(&mut self, fleet: &mut Fixture) {
+        fleet.report_all();
+        for (host, session) in fleet.sessions.clone() {
+            let Some(record) = fleet.state.hosts[&host].assignments.get(&name::<ServiceName>("web")) else {
+                continue;
+            };
+            let mut instances = BTreeMap::new();
+            for placed in &record.assignment.0 {
+                let key = (host.clone(), placed.instance.clone());
+                let sent = self.sent.entry(key).or_default();
+                #[expect(clippy::cast_precision_loss, reason = "far below what f64 holds")]
+                let rate = self.rate as f64;
+                *sent += rate * f64::from(placed.share.basis_points()) / 10_000.0;
+                let sent = *sent;
+                let version = placed.release.version.as_str();
+                let sample = Sample {
+                    run: 0,
+                    share: placed.share,
+                    traffic: self.traffic(version, sent),
+                    usage: Usage::default(),
+                };
+                instances.insert(placed.instance.clone(), sample);
+            }
+            let measurement = Measurement { service: name("web"), instances };
+            let measured = [(name("web"), measurement)].into();
+            fleet.state.measured(&host, session, measured, fleet.now);
+        }
+        fleet.now = fleet.now + Duration::from_secs(1);
+        fleet.act(State::tick).unwrap();
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters of a test")]
+    fn traffic(&self, version: &str, sent: f64) -> Result<Traffic, String> {
+        if self.silent.contains(&version) {
+            return Err("no answer within 2 s".to_owned());
+        }
+        let requests = sent as u64;
+        let bad = requests * self.bad.get(version).copied().unwrap_or(0) / 10_000;
+        let slow = if self.slow.contains(&version) { requests / 4 } else { requests / 100 };
+        let latency = Latency::new(vec![0.01, 0.1, 1.0], vec![0, requests - slow, slow, 0]).ok();
+        Ok(Traffic { requests, bad, latency })
+    }
+
+    /// Seconds until the deployment ends or waits for a person.
+    fn until_settled(&mut self, fleet: &mut Fixture, id: DeploymentId) -> u64 {
+        for second in 0..1200 {
+            let Some(live) = fleet.state.live.get(&id) else { return second };
+            let state = live.engine.state();
+            if matches!(state, DeploymentState::Running { phase: StagePhase::Approving { .. }, .. }) {
+                return second;
+            }
+            self.second(fleet);
+        }
+        panic!("it neither ends nor waits: {:?}", fleet.state.live[&id].engine.waiting_on());
+    }
+}
+
+/// A fleet at release 1 that was measured for a while, and a canary of release 2 that begins.
+fn begun(clients: &mut Clients, manifest: &str) -> (Fixture, DeploymentId) {
+    let mut fleet = Fixture::with_hosts(&["a", "b"]);
+    for version in ["1", "2"] {
+        fleet.push("web", version, manifest);
+    }
+    fleet.deploy(&request("web", "1")).unwrap();
+    fleet.settle();
+    for _ in 0..65 {
+        clients.second(&mut fleet);
+    }
+    let id = fleet.deploy(&request("web", "2")).unwrap();
+    (fleet, id)
+}
+
+fn shown(fleet: &Fixture, id: DeploymentId) -> CanaryView {
+    fleet.state.canary(id).expect("nothing is shown of the canary")
+}
+
+fn reason(fleet: &Fixture, id: DeploymentId) -> String {
+    fleet.state.deployments[&id].reason.clone()
+}
+
+#[test]
+fn a_canary_as_good_as_the_baseline_passes_each_step() {
+    let mut clients = Clients::new(1000, &[("1", 10), ("2", 10)]);
+    let (mut fleet, id) = begun(&mut clients, CANARY);
+    clients.until_settled(&mut fleet, id);
+    assert_eq!(fleet.current("web").as_deref(), Some("2"));
+    let passed: Vec<_> = scan_json::<handover_rollout::Record>(
+        &*fleet.store,
+        Keyspace::Journal,
+        &super::super::records::deployment_key(id),
+    )
+    .map(|entry| entry.unwrap().1)
+    .filter_map(|record| match record {
+        handover_rollout::Record::JudgementPassed { verdict, .. } => Some(verdict),
+        _other => None,
+    })
+    .collect();
+    assert_eq!(passed.len(), 2, "{passed:?}");
+    assert!(passed[0].starts_with("errors: canary "), "{}", passed[0]);
+    assert_eq!(shown(&fleet, id).stage, 1, "what it said last is still shown");
+    assert_eq!(scan_json::<serde_json::Value>(&*fleet.store, Keyspace::Judges, &[]).count(), 0);
+}
+
+#[test]
+fn a_canary_with_more_errors_goes_back_everywhere_with_its_numbers_in_one_line() {
+    let mut clients = Clients::new(1000, &[("1", 10), ("2", 200)]);
+    let (mut fleet, id) = begun(&mut clients, CANARY);
+    let seconds = clients.until_settled(&mut fleet, id);
+    let Some(Outcome::RolledBack { .. }) = fleet.state.finals[&id].engine.outcome() else {
+        panic!("{:?}", fleet.state.finals[&id].engine.outcome())
+    };
+    let reason = reason(&fleet, id);
+    assert!(reason.starts_with("errors: canary ") && reason.contains(" against baseline "), "{reason}");
+    assert!(seconds <= 60, "found after {seconds} s only");
+    for host in ["a", "b"] {
+        assert_eq!(fleet.runs(host, "web").as_deref(), Some("1"));
+    }
+}
+
+#[test]
+fn a_slow_canary_goes_back_by_its_latency() {
+    let mut clients = Clients::new(1000, &[("1", 10), ("2", 10)]);
+    clients.slow.push("2");
+    let (mut fleet, id) = begun(&mut clients, CANARY);
+    clients.until_settled(&mut fleet, id);
+    let reason = reason(&fleet, id);
+    assert!(reason.starts_with("latency: ") || reason.starts_with("histogram: "), "{reason}");
+    assert!(reason.contains("slower than 0.1 s"), "{reason}");
+}
+
+#[test]
+fn without_traffic_it_is_held_until_a_person_decides() {
+    let mut clients = Clients::new(0, &[]);
+    let (mut fleet, id) = begun(&mut clients, CANARY);
+    let seconds = clients.until_settled(&mut fleet, id);
+    assert!((320..=340).contains(&seconds), "bake and within are 320 s, not {seconds}");
+    let waiting = fleet.state.live[&id].engine.waiting_on().unwrap();
+    assert_eq!(waiting.until, None, "{waiting:?}");
+    assert!(waiting.what.contains("no verdict"), "{waiting:?}");
+    assert_eq!(fleet.runs("a", "web").as_deref(), Some("1"), "the old one has the most");
+}
+
+#[test]
+fn metrics_that_vanish_say_why_and_are_no_pass() {
+    let mut clients = Clients::new(1000, &[]);
+    let (mut fleet, id) = begun(&mut clients, CANARY);
+    clients.silent.push("2");
+    for _ in 0..60 {
+        clients.second(&mut fleet);
+    }
+    let waiting = fleet.state.live[&id].engine.waiting_on().unwrap();
+    assert!(waiting.what.contains("a: no answer within 2 s"), "{waiting:?}");
+    assert_eq!(shown(&fleet, id).stage, 0);
+    clients.silent.clear();
+    clients.until_settled(&mut fleet, id);
+    assert_eq!(fleet.current("web").as_deref(), Some("2"), "it goes on when they are back");
+}
+
+#[test]
+fn a_server_that_is_killed_goes_on_with_what_its_judge_knew() {
+    let mut clients = Clients::new(300, &[("1", 10), ("2", 45)]);
+    let (mut fleet, id) = begun(&mut clients, &CANARY.replace("20s", "10m"));
+    for _ in 0..50 {
+        clients.second(&mut fleet);
+    }
+    let before = shown(&fleet, id).judgement.expect("nothing was judged before the crash");
+    assert!(before.blocks >= 3, "{before:?}");
+    fleet.crash_and_start_again();
+    assert_eq!(shown(&fleet, id).judgement, Some(before.clone()));
+    for _ in 0..30 {
+        clients.second(&mut fleet);
+    }
+    let after = shown(&fleet, id).judgement.unwrap();
+    assert!(after.blocks > before.blocks);
+    let canary = |judgement: &handover_judge::Judgement| judgement.metrics[0].canary[0];
+    assert!(canary(&after) > canary(&before), "its sums began anew");
+}
+
+#[test]
+fn a_share_that_is_measured_is_shown_beside_the_one_that_was_asked_for() {
+    let mut clients = Clients::new(1000, &[]);
+    let (mut fleet, id) = begun(&mut clients, &CANARY.replace("20s", "10m"));
+    for _ in 0..30 {
+        clients.second(&mut fleet);
+    }
+    let view = shown(&fleet, id);
+    assert_eq!(view.asked, Share::new(500).unwrap());
+    let block = view.blocks.last().unwrap();
+    let [canary, baseline] = [block.canary[0], block.baseline[0]];
+    assert_eq!(canary * 20, canary + baseline, "5 % of all requests: {block:?}");
+}

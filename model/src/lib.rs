@@ -14,6 +14,7 @@ mod name;
 mod nearest;
 mod release;
 mod report;
+mod selector;
 pub mod settings;
 mod share;
 mod target;
@@ -31,6 +32,7 @@ pub use name::{
 pub use nearest::nearest;
 pub use release::{BundleDescriptor, Release, ReleaseRef};
 pub use report::{DrainLedger, HostReport, InstancePhase, InstanceReport};
+pub use selector::{MAX_MATCHERS, MAX_SELECTOR_BYTES, Matcher, Selector, SelectorMistake};
 pub use share::{Share, ShareError};
 pub use target::{HostValues, InstanceTarget, ServiceTarget, Target, TargetError};
 pub use time::{Duration, Timestamp};

@@ -1,7 +1,8 @@
 //! A manifest with a host's own values in it.
 
 use super::{
-    Drain, Listener, Liveness, Logs, Manifest, Mistakes, Readiness, ResourceLimits, Restart, Template,
+    Drain, Listener, Liveness, Logs, Manifest, MetricsConfig, Mistakes, Readiness, ResourceLimits, Restart,
+    Template,
     listener::socket_address,
     read::{passable, program},
     template::Filling,
@@ -34,6 +35,8 @@ pub struct HostManifest {
     pub readiness: Readiness,
     /// What must go on holding afterwards, where it is watched.
     pub liveness: Option<Liveness>,
+    /// Where it counts its requests; `None` where it does not, or nobody looks.
+    pub metrics: Option<MetricsConfig>,
     /// How an instance is taken out.
     pub drain: Drain,
     /// How an instance that ended by itself is started again.
@@ -76,6 +79,7 @@ impl Manifest {
             listeners,
             readiness,
             liveness,
+            metrics: self.metrics.clone(),
             drain: self.drain,
             restart: self.restart,
             limits: self.limits,

@@ -11,6 +11,7 @@ mod canary;
 mod host;
 mod keys;
 mod listener;
+mod metrics;
 mod probe;
 mod process;
 mod read;
@@ -24,6 +25,7 @@ pub use canary::{Inconclusive, JudgeConfig, MAX_STEPS, Millionths, StepConfig};
 pub use host::HostManifest;
 pub use keys::LANGUAGE;
 pub use listener::{Handoff, Listener, ListenerName, ListenerNameError};
+pub use metrics::MetricsConfig;
 pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
 pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};
 pub use rollout::{Approve, Batch, Offline, OnFailure, RolloutConfig, Strategy};
@@ -70,6 +72,8 @@ pub struct Manifest {
     pub readiness: Readiness<Template>,
     /// What must go on holding afterwards, where it is watched.
     pub liveness: Option<Liveness<Template>>,
+    /// Where it counts its requests; `None` where it does not, or nobody looks.
+    pub metrics: Option<MetricsConfig>,
     /// How an instance is taken out.
     pub drain: Drain,
     /// How an instance that ended by itself is started again.

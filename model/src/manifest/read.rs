@@ -2,6 +2,7 @@
 
 mod canary;
 mod check;
+mod metrics;
 mod sections;
 
 use super::{
@@ -50,6 +51,7 @@ impl Reader<'_, '_> {
         let listeners = self.listeners(&listeners);
         let readiness = root.section(&keys::READINESS, self.problems);
         let liveness = root.section(&keys::LIVENESS, self.problems);
+        let metrics = root.section(&keys::METRICS, self.problems);
         let drain = root.section(&keys::DRAIN, self.problems);
         let restart = root.section(&keys::RESTART, self.problems);
         let limits = root.section(&keys::LIMITS, self.problems);
@@ -62,6 +64,7 @@ impl Reader<'_, '_> {
         let environment = self.environment(&environment);
         let readiness = self.readiness(&readiness, &listeners);
         let liveness = self.liveness(&liveness, &listeners);
+        let metrics = self.metrics(&metrics, &listeners);
         let (drain, restart) = (self.drain(&drain), self.restart(&restart));
         let (limits, logs) = (self.limits(&limits), self.logs(&logs));
         let (rollout, judge) = (self.rollout(&rollout), self.judge(&judge));
@@ -76,6 +79,7 @@ impl Reader<'_, '_> {
             listeners,
             readiness: readiness?,
             liveness,
+            metrics,
             drain,
             restart,
             limits,

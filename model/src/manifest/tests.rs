@@ -60,6 +60,19 @@ fn the_whole_language_is_read() {
     let liveness = manifest.liveness.unwrap();
     assert_eq!(liveness.probe.check, http("/live", None, 200..=299));
     assert_eq!((liveness.probe.interval, liveness.failures), (Duration::from_secs(5), 3));
+    let selector = |text: &str| Some(text.parse().unwrap());
+    let metrics = MetricsConfig {
+        listener: "admin".parse().unwrap(),
+        tls: false,
+        path: "/internal/metrics".to_owned(),
+        host: Some("example.org".to_owned()),
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(3),
+        requests: selector("requests_total{job=\"web\"}"),
+        errors: selector("requests_total{job=\"web\", code=~\"5..\"}"),
+        latency: selector("request_seconds"),
+    };
+    assert_eq!(manifest.metrics, Some(metrics));
     assert_eq!(manifest.drain.signal, Signal::Quit);
     assert_eq!(manifest.drain.deadline, Duration::from_secs(30));
     assert_eq!(manifest.restart, Restart::default());
@@ -103,6 +116,7 @@ fn two_keys_are_enough() {
     assert_eq!(manifest.readiness.check, ReadinessCheck::Alive { settle: Duration::from_secs(1) });
     assert_eq!(manifest.readiness.deadline, Duration::from_secs(60));
     assert_eq!(manifest.liveness, None);
+    assert_eq!(manifest.metrics, None);
     assert_eq!(manifest.limits, ResourceLimits::default());
     assert_eq!(manifest.rollout, RolloutConfig::default());
     assert!(manifest.runs_on(&Labels::new()));
@@ -133,6 +147,21 @@ fn every_kind_of_probe_is_read() {
     assert_eq!(small_with("[readiness]\nkind = \"notify\"").readiness.check, ReadinessCheck::Notify);
     let alive = small_with("[readiness]\nkind = \"alive\"\nsettle = \"3s\"");
     assert_eq!(alive.readiness.check, ReadinessCheck::Alive { settle: Duration::from_secs(3) });
+}
+
+#[test]
+fn metrics_are_read_from_the_first_listener_unless_said_otherwise() {
+    let listeners = "[listeners]\nzulu = \"127.0.0.1:1\"\nalpha = \"127.0.0.1:2\"\n[metrics]\n";
+    let metrics = |rest: &str| small_with(&format!("{listeners}{rest}")).metrics.unwrap();
+    let read = metrics("");
+    assert_eq!((read.listener.as_str(), read.path.as_str(), read.tls), ("zulu", "/metrics", false));
+    assert_eq!((read.interval, read.timeout), (Duration::from_secs(5), Duration::from_secs(2)));
+    assert_eq!((read.requests, read.errors, read.latency), (None, None, None));
+    assert_eq!(metrics("listener = \"alpha\"").listener.as_str(), "alpha");
+    assert!(metrics("source = \"https\"").tls);
+    assert_eq!(metrics("interval = \"1s\"").timeout, Duration::from_secs(1), "no longer than the interval");
+    let host = small_with(listeners).for_host(&alpha()).unwrap();
+    assert_eq!(host.metrics, small_with(listeners).metrics);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Schema and the reference in `docs/configuration.md` are made from it.
 
 pub(crate) mod canary;
+pub(crate) mod metrics;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod rollout;

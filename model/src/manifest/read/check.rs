@@ -1,7 +1,7 @@
 //! Reading of readiness and liveness: which keys mean something depends on the kind.
 
 use super::Reader;
-use crate::language::{Section, quoted};
+use crate::language::{Section, Value, quoted};
 use crate::manifest::{
     Check, HttpCheck, Listener, ListenerName, Liveness, Probe, Readiness, ReadinessCheck, Template,
     keys::{
@@ -163,6 +163,25 @@ impl Reader<'_, '_> {
         Some(first..=last)
     }
 
+    /// The listener of this name.
+    pub(super) fn named_listener(
+        &mut self,
+        value: &Value<'_>,
+        listeners: &[Listener<Template>],
+    ) -> Option<ListenerName> {
+        let names: Vec<&str> = listeners.iter().map(|listener| listener.name.as_str()).collect();
+        let text = value.text(self.problems)?;
+        let found = listeners.iter().find(|listener| listener.name.as_str() == text);
+        if found.is_none() && !self.problems.doubtful() {
+            let what = match names.is_empty() {
+                true => "is no listener: the service has none".to_owned(),
+                false => format!("is no listener of the service: it has {}", names.join(", ")),
+            };
+            value.none_of(text, &names, &what, self.problems);
+        }
+        found.map(|listener| listener.name.clone())
+    }
+
     /// The listener that is named, or the only one.
     fn listener_of(
         &mut self,
@@ -170,20 +189,11 @@ impl Reader<'_, '_> {
         kind: Kind,
         listeners: &[Listener<Template>],
     ) -> Option<ListenerName> {
+        if let Some(value) = section.get(&keys::LISTENER) {
+            return self.named_listener(&value, listeners);
+        }
         let names: Vec<&str> = listeners.iter().map(|listener| listener.name.as_str()).collect();
         let path = format!("{}.listener", section.path());
-        if let Some(value) = section.get(&keys::LISTENER) {
-            let text = value.text(self.problems)?;
-            let found = listeners.iter().find(|listener| listener.name.as_str() == text);
-            if found.is_none() && !self.problems.doubtful() {
-                let what = match names.is_empty() {
-                    true => "is no listener: the service has none".to_owned(),
-                    false => format!("is no listener of the service: it has {}", names.join(", ")),
-                };
-                value.none_of(text, &names, &what, self.problems);
-            }
-            return found.map(|listener| listener.name.clone());
-        }
         match listeners {
             [only] => Some(only.name.clone()),
             _ if self.problems.doubtful() => None,
@@ -203,7 +213,7 @@ impl Reader<'_, '_> {
     }
 }
 
-fn request_path(text: &str) -> Result<String, String> {
+pub(super) fn request_path(text: &str) -> Result<String, String> {
     let good = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
     if text.len() > 2048 || !text.starts_with('/') || !text.bytes().all(good) {
         return Err(format!(
@@ -214,7 +224,7 @@ fn request_path(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn host_header(text: &str) -> Result<String, String> {
+pub(super) fn host_header(text: &str) -> Result<String, String> {
     let good =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']');
     if text.is_empty() || text.len() > 255 || !text.bytes().all(good) {

@@ -24,6 +24,9 @@ fn before(table: &Table, key: &str) -> String {
             top(&format!("{listeners}[{}]\n{kind}{check}", table.name))
         }
         "rollout.steps" => top("[rollout]\nstrategy = \"canary\"\n[[rollout.steps]]\n"),
+        // A timeout is at most the interval.
+        "metrics" if key == "timeout" => top(&format!("{listeners}[metrics]\ninterval = \"1m\"\n")),
+        "metrics" => top(&format!("{listeners}[metrics]\n")),
         name => top(&format!("[{name}]\n")),
     }
 }

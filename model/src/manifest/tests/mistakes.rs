@@ -85,9 +85,18 @@ fn what_cannot_be_read_makes_nothing_else_a_mistake() {
 
 #[test]
 fn unknown_keys_are_mistakes_in_every_table() {
-    for table in
-        ["listeners.a", "readiness", "liveness", "drain", "restart", "limits", "logs", "rollout", "handover"]
-    {
+    for table in [
+        "listeners.a",
+        "readiness",
+        "liveness",
+        "metrics",
+        "drain",
+        "restart",
+        "limits",
+        "logs",
+        "rollout",
+        "handover",
+    ] {
         let text = format!("{SMALL}[{table}]\nsurprise = 1\n");
         let errors = errors(&text);
         assert!(errors.to_string().contains("unknown key"), "{table}: {errors}");
@@ -220,6 +229,24 @@ fn an_http_probe_that_cannot_be_asked_is_refused() {
     assert!(with("status = [300, 200]").contains("holds no status code"));
     assert!(with("status = [200]").contains("expected the first and the last status code"));
     assert!(with("status = [99, 200]").contains("is outside 100 to 599"));
+}
+
+#[test]
+fn metrics_that_cannot_be_read_are_refused() {
+    let with = |rest: &str| only(&format!("[listeners]\na = \"[::]:1\"\n[metrics]\n{rest}"));
+    assert_eq!(only("[metrics]"), "metrics: is asked through a listener, and the service has none");
+    assert_eq!(with("listener = \"b\""), "metrics.listener: \"b\" is no listener of the service: it has a");
+    assert_eq!(with("timeout = \"6s\""), "metrics.timeout: \"6s\" is outside 10ms to 5s");
+    assert!(with("path = \"metrics\"").contains("is no path of a request"));
+    assert!(with("host = \"a b\"").contains("is no host"));
+    assert!(with("requests = \"a{\"").contains("expected a label or \"}\", found the end"));
+    assert!(with("latency = 'a_bucket{le=\"1\"}'").contains("leave out the labels le and quantile"));
+    let text = format!(
+        "{SMALL}[listeners]\na = \"[::]:1\"\n[metrics]\nrequests = 'r{{a=~\"(\", b=1}}'\nerrors = \"rate(e[5m])\"\n"
+    );
+    let errors = errors(&text);
+    let places: Vec<&str> = errors.all().iter().map(|error| &text[error.span.clone()]).collect();
+    assert_eq!(places, ["\"(\"", "1", "("], "{errors}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod text;
 
 pub use keys::{Absent, Entry, Key, Shape, Table, Text, Words};
 pub use mistake::{Mistake, Mistakes};
+pub(crate) use quantity::written;
 pub use quantity::{seconds, written_seconds};
 pub use reading::{Reading, Stated};
 pub use shown::{WrongFile, end, printable, shown, source};

@@ -52,6 +52,7 @@ impl Reader<'_, '_> {
         let readiness = root.section(&keys::READINESS, self.problems);
         let liveness = root.section(&keys::LIVENESS, self.problems);
         let metrics = root.section(&keys::METRICS, self.problems);
+        let is_measured = metrics.is_present();
         let drain = root.section(&keys::DRAIN, self.problems);
         let restart = root.section(&keys::RESTART, self.problems);
         let limits = root.section(&keys::LIMITS, self.problems);
@@ -67,7 +68,13 @@ impl Reader<'_, '_> {
         let metrics = self.metrics(&metrics, &listeners);
         let (drain, restart) = (self.drain(&drain), self.restart(&restart));
         let (limits, logs) = (self.limits(&limits), self.logs(&logs));
+        let strategy = rollout.get(&super::keys::rollout::STRATEGY);
         let (rollout, judge) = (self.rollout(&rollout), self.judge(&judge));
+        match (&metrics, strategy) {
+            (Some(metrics), _) => self.blocks_are_long_enough(&judge, metrics, root),
+            (None, Some(strategy)) if !is_measured => self.can_be_judged(&rollout, &strategy),
+            (None, _) => {}
+        }
         Some(Manifest {
             service: service?,
             command: command?,

@@ -356,7 +356,7 @@ const fn batch_size(batch: Batch) -> BatchSize {
 
 /// The steps of a canary, each judged.
 fn steps(manifest: &Manifest) -> Vec<CanaryStep> {
-    let (rollout, judge) = (&manifest.rollout, &manifest.judge);
+    let (rollout, judge, measured) = (&manifest.rollout, &manifest.judge, manifest.metrics.is_some());
     let inconclusive = match judge.inconclusive {
         NoVerdict::Hold => Inconclusive::Hold,
         NoVerdict::Rollback => Inconclusive::RollBack,
@@ -366,7 +366,8 @@ fn steps(manifest: &Manifest) -> Vec<CanaryStep> {
         hosts: batch_size(step.hosts),
         share: step.share,
         bake: step.bake.unwrap_or(rollout.bake),
-        judged: Some(Judged { within: step.within.unwrap_or(judge.within), inconclusive }),
+        // Without metrics a person judges: the manifest is refused otherwise.
+        judged: measured.then(|| Judged { within: step.within.unwrap_or(judge.within), inconclusive }),
         approval: step.approve == Approve::Manual,
     };
     rollout.steps.iter().map(step).collect()

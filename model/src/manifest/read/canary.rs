@@ -3,10 +3,11 @@
 use super::Reader;
 use crate::{
     Share,
-    language::{Section, Value},
+    language::{Section, Value, written},
     manifest::{
-        Approve, Batch, JudgeConfig, MAX_STEPS, Millionths, StepConfig,
-        keys::{Fractions, Key, Percents, canary as keys},
+        Approve, Batch, JudgeConfig, MAX_STEPS, MetricsConfig, Millionths, RolloutConfig, StepConfig,
+        Strategy,
+        keys::{Fractions, Key, Percents, canary as keys, service},
     },
 };
 
@@ -42,6 +43,35 @@ impl Reader<'_, '_> {
         let approve = section.choice(&keys::STEP_APPROVE, self.problems).unwrap_or(Approve::Auto);
         section.refuse_unknown(self.problems);
         Some(StepConfig { share: share?, hosts: hosts?, bake, within, approve })
+    }
+
+    /// A canary of a service that tells no metrics is judged by nobody: then a person has to, at every step.
+    pub(super) fn can_be_judged(&mut self, rollout: &RolloutConfig, strategy: &Value<'_>) {
+        let by_hand = rollout.steps.iter().all(|step| step.approve == Approve::Manual);
+        if rollout.strategy != Strategy::Canary || by_hand || self.problems.doubtful() {
+            return;
+        }
+        let message = "a canary is judged by the service's own metrics, and there is no [metrics]";
+        let hint = "write [metrics] (its defaults may do), or let a person judge: every step with approve = \"manual\"";
+        self.problems.add_with_hint(strategy.span.clone(), &strategy.path, message, hint);
+    }
+
+    /// A block in which nothing is read says nothing.
+    pub(super) fn blocks_are_long_enough(
+        &mut self,
+        judge: &JudgeConfig,
+        metrics: &MetricsConfig,
+        root: &Section<'_>,
+    ) {
+        if judge.block >= metrics.interval || self.problems.doubtful() {
+            return;
+        }
+        let (block, interval) = (written(judge.block), written(metrics.interval));
+        let message = format!("the judge looks every {block}, and the metrics are read every {interval}");
+        let section = root.section(&service::JUDGE, self.problems);
+        let span = section.get(&keys::BLOCK).map_or(section.span(), |value| value.span);
+        let hint = "make judge.block as long as metrics.interval, or longer";
+        self.problems.add_with_hint(span, "judge.block", message, hint);
     }
 
     pub(super) fn judge(&mut self, section: &Section<'_>) -> JudgeConfig {

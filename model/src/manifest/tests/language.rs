@@ -23,9 +23,15 @@ fn before(table: &Table, key: &str) -> String {
             let check = if kind.contains("exec") && key != "command" { "command = [\"a\"]\n" } else { "" };
             top(&format!("{listeners}[{}]\n{kind}{check}", table.name))
         }
-        "rollout.steps" => top("[rollout]\nstrategy = \"canary\"\n[[rollout.steps]]\n"),
+        "rollout.steps" => top("[rollout]\n[[rollout.steps]]\n"),
+        // A canary is judged by the service's metrics.
+        "rollout" if key == "strategy" => top(&format!("{listeners}[metrics]\n[rollout]\n")),
+        // A block is at least as long as the interval of the metrics.
+        "metrics" if key == "interval" => top(&format!("[judge]\nblock = \"5m\"\n{listeners}[metrics]\n")),
         // A timeout is at most the interval.
-        "metrics" if key == "timeout" => top(&format!("{listeners}[metrics]\ninterval = \"1m\"\n")),
+        "metrics" if key == "timeout" => {
+            top(&format!("[judge]\nblock = \"5m\"\n{listeners}[metrics]\ninterval = \"1m\"\n"))
+        }
         "metrics" => top(&format!("{listeners}[metrics]\n")),
         name => top(&format!("[{name}]\n")),
     }

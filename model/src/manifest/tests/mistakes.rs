@@ -250,6 +250,22 @@ fn metrics_that_cannot_be_read_are_refused() {
 }
 
 #[test]
+fn a_canary_that_nobody_could_judge_is_refused() {
+    let canary = "[rollout]\nstrategy = \"canary\"\n";
+    assert!(only(canary).contains("is judged by the service's own metrics"), "{}", only(canary));
+    let by_hand = format!("{canary}steps = [{{ share = \"5%\", approve = \"manual\" }}]\n");
+    assert!(Manifest::parse(&format!("service = \"web\"\ncommand = [\"web\"]\n{by_hand}")).is_ok());
+    let listeners = "[listeners]\nhttp = \"[::]:80\"\n";
+    let short = only(&format!("[judge]\nblock = \"1s\"\n{listeners}[metrics]\n"));
+    assert!(short.contains("looks every 1s, and the metrics are read every 5s"), "{short}");
+    let tolerated = only("[judge]\ndifference = \"3%\"\n");
+    assert!(
+        tolerated.contains("judge.difference") && tolerated.contains("more than the difference"),
+        "{tolerated}"
+    );
+}
+
+#[test]
 fn what_no_program_can_be_given_is_refused() {
     assert!(only("[environment]\n\"A=B\" = \"c\"").contains("is no variable's name"));
     assert!(only("[environment]\nLISTEN_FDS = \"1\"").contains("is set by the agent"));

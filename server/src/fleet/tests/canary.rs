@@ -12,8 +12,7 @@ use handover_model::{
 use handover_rollout::{DeploymentState, Outcome, StagePhase};
 use std::collections::BTreeMap;
 
-const CANARY: &str =
-    "[rollout]\nstrategy = \"canary\"\nsteps = [\"5%\", \"50%\"]\nbake = \"20s\"\n[judge]\nwithin = \"5m\"\n";
+const CANARY: &str = "[listeners]\nhttp = \"0.0.0.0:80\"\n[metrics]\n[rollout]\nstrategy = \"canary\"\nsteps = [\"5%\", \"50%\"]\nbake = \"20s\"\n[judge]\nwithin = \"5m\"\n";
 
 /// Clients of the service, and what each version makes of their requests.
 struct Clients {
@@ -196,7 +195,7 @@ fn metrics_that_vanish_say_why_and_are_no_pass() {
 #[test]
 fn a_server_that_is_killed_goes_on_with_what_its_judge_knew() {
     let mut clients = Clients::new(300, &[("1", 10), ("2", 45)]);
-    let (mut fleet, id) = begun(&mut clients, &CANARY.replace("20s", "10m"));
+    let (mut fleet, id) = begun(&mut clients, &CANARY.replace("20s", "300s"));
     for _ in 0..50 {
         clients.second(&mut fleet);
     }
@@ -216,7 +215,7 @@ fn a_server_that_is_killed_goes_on_with_what_its_judge_knew() {
 #[test]
 fn a_share_that_is_measured_is_shown_beside_the_one_that_was_asked_for() {
     let mut clients = Clients::new(1000, &[]);
-    let (mut fleet, id) = begun(&mut clients, &CANARY.replace("20s", "10m"));
+    let (mut fleet, id) = begun(&mut clients, &CANARY.replace("20s", "300s"));
     for _ in 0..30 {
         clients.second(&mut fleet);
     }

@@ -1,6 +1,7 @@
 //! Deployments: planned, begun, shown, listed.
 
 use super::{
+    canary,
     permit::{Access, Permit, Subject},
     request, views,
 };
@@ -47,7 +48,9 @@ pub(super) async fn shown(access: &Access, id: DeploymentId) -> Result<v1::Deplo
     let seen: Result<v1::Deployment, DeploymentRecord> = access
         .look(move |state, _| {
             let (record, live) = state.deployment(id)?;
-            Ok(live.map(|live| views::deployment(id, record, live)).ok_or_else(|| record.clone()))
+            let canary = state.canary(id).map(canary::view);
+            let shown = live.map(|live| v1::Deployment { canary, ..views::deployment(id, record, live) });
+            Ok(shown.ok_or_else(|| record.clone()))
         })
         .await?;
     match seen {

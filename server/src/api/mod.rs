@@ -6,6 +6,7 @@ mod authorise;
 mod backups;
 mod caller;
 mod calls;
+mod canary;
 mod control;
 mod counted;
 mod deployments;

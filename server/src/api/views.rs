@@ -13,8 +13,8 @@ use handover_model::{
 };
 use handover_proto::v1;
 use handover_rollout::{
-    Deployment, DeploymentState, HostView, OfflinePolicy, OnFailure, Outcome, Plan, Policy, StagePhase,
-    WaitingOn,
+    Deployment, DeploymentState, HostView, Inconclusive, OfflinePolicy, OnFailure, Outcome, Plan, Policy,
+    StagePhase, WaitingOn,
 };
 use std::time::Duration;
 
@@ -160,6 +160,15 @@ pub(super) fn plan(plan: &Plan) -> v1::Plan {
         bake_millis: millis(stage.bake),
         at_once: stage.at_once,
         approval: stage.approval,
+        judged: stage.judged.map(|judged| v1::PlanJudged {
+            within_millis: millis(judged.within),
+            inconclusive: match judged.inconclusive {
+                Inconclusive::Hold => "hold",
+                Inconclusive::RollBack => "rollback",
+                Inconclusive::GoOn => "go-on",
+            }
+            .to_owned(),
+        }),
     };
     v1::Plan {
         service: plan.service.to_string(),
@@ -221,6 +230,7 @@ pub(super) fn summary(id: DeploymentId, record: &DeploymentRecord, live: Option<
         plan: None,
         hosts: Vec::new(),
         answer: String::new(),
+        canary: None,
     }
 }
 

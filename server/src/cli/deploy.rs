@@ -195,11 +195,20 @@ fn asked() -> Result<bool, CliError> {
 
 /// Shows a deployment until it ends, waits for a person, or the operator has seen enough.
 pub(super) async fn watch(
-    mut to: Connection,
+    to: Connection,
     deployment: &Deployment,
     json: bool,
 ) -> Result<exit::Exit, CliError> {
-    let mut view = View::new(json);
+    watch_in(to, deployment, View::new(json), json).await
+}
+
+/// The same in a view of one's own.
+pub(super) async fn watch_in(
+    mut to: Connection,
+    deployment: &Deployment,
+    mut view: View,
+    json: bool,
+) -> Result<exit::Exit, CliError> {
     let mut last = deployment.clone();
     view.show(&last);
     let seen = tokio::select! {

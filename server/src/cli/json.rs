@@ -81,6 +81,9 @@ pub(super) fn plan(plan: &v1::Plan) -> Value {
         json!({
             "hosts": hosts.collect::<Vec<_>>(), "share": stage.share, "bake_millis": stage.bake_millis,
             "at_once": stage.at_once, "approval": stage.approval,
+            "judged": opt(stage.judged.as_ref().map(|judged| {
+                json!({"within_millis": judged.within_millis, "inconclusive": judged.inconclusive})
+            })),
         })
     };
     let policy = plan.policy.clone().unwrap_or_default();
@@ -122,6 +125,34 @@ pub(super) fn deployment(deployment: &v1::Deployment) -> Value {
         "plan": opt(deployment.plan.as_ref().map(plan)),
         "waiting": opt(deployment.waiting.as_ref().map(wait)), "answer": deployment.answer,
         "hosts": deployment.hosts.iter().map(host).collect::<Vec<_>>(),
+        "canary": opt(deployment.canary.as_ref().map(canary)),
+    })
+}
+
+/// A canary as it stands; the evidence as natural logarithms.
+fn canary(canary: &v1::Canary) -> Value {
+    let metric = |metric: &v1::CanaryMetric| {
+        json!({
+            "name": metric.name, "slower_than_seconds": metric.slower_than_seconds,
+            "canary_requests": metric.canary_requests, "canary_bad": metric.canary_bad,
+            "baseline_requests": metric.baseline_requests, "baseline_bad": metric.baseline_bad,
+            "ln_e": metric.ln_e, "ln_fails_at": metric.ln_fails_at, "ln_promotion": metric.ln_promotion,
+            "ln_passes_at": metric.ln_passes_at, "skipped_blocks": metric.skipped_blocks,
+        })
+    };
+    let block = |block: &v1::CanaryBlock| {
+        json!({
+            "ended": block.ended_unix_millis,
+            "canary_requests": block.canary_requests, "canary_bad": block.canary_bad,
+            "baseline_requests": block.baseline_requests, "baseline_bad": block.baseline_bad,
+        })
+    };
+    json!({
+        "stage": canary.stage, "verdict": canary.verdict, "says": canary.says, "silent": canary.silent,
+        "asked_share": canary.asked_share, "canary_connections": canary.canary_connections,
+        "baseline_connections": canary.baseline_connections, "next": canary.next_unix_millis,
+        "metrics": canary.metrics.iter().map(metric).collect::<Vec<_>>(),
+        "blocks": canary.blocks.iter().map(block).collect::<Vec<_>>(),
     })
 }
 

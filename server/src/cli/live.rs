@@ -1,6 +1,6 @@
 //! A deployment while it goes on: the tree on a terminal, a plain line for each change elsewhere.
 
-use super::{outcome, screen::Screen, time, tree, waits};
+use super::{canary, outcome, screen::Screen, time, tree, waits};
 use handover_proto::v1::{Deployment, DeploymentHost, Wait};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,6 +15,10 @@ pub(super) enum View {
     Plain(Told),
     /// The tree, kept up to date.
     Tree(Screen),
+    /// A line for each block of a canary, and for each change of the deployment.
+    Blocks(Told, canary::Lines),
+    /// The picture of a canary, kept up to date.
+    Canary(Screen),
 }
 
 /// What was told of each thing last.
@@ -30,12 +34,27 @@ impl View {
         Screen::open().map_or_else(|| Self::Plain(Told::default()), Self::Tree)
     }
 
+    /// What fits standard output, of a canary.
+    pub(super) fn canary(json: bool) -> Self {
+        if json {
+            return Self::Json;
+        }
+        let lines = || Self::Blocks(Told::default(), canary::Lines::default());
+        Screen::open().map_or_else(lines, Self::Canary)
+    }
+
     /// Shows one snapshot.
     pub(super) fn show(&mut self, deployment: &Deployment) {
         match self {
             Self::Json => println!("{}", super::json::deployment(deployment)),
             Self::Plain(told) => told.tell(deployment),
             Self::Tree(screen) => draw(screen, deployment),
+            Self::Blocks(told, lines) => {
+                told.headline(deployment);
+                let blocks = deployment.canary.as_ref().map(|canary| lines.of(canary));
+                blocks.into_iter().flatten().for_each(|line| println!("{} {line}", time::clock()));
+            }
+            Self::Canary(screen) => picture(screen, deployment),
         }
     }
 
@@ -43,13 +62,14 @@ impl View {
     pub(super) fn tick(&mut self, deployment: &Deployment) {
         match self {
             Self::Tree(screen) => draw(screen, deployment),
-            Self::Json | Self::Plain(_) => {}
+            Self::Canary(screen) => picture(screen, deployment),
+            Self::Json | Self::Plain(_) | Self::Blocks(..) => {}
         }
     }
 
     /// What comes next stands below.
     pub(super) fn end(mut self) {
-        if let Self::Tree(screen) = &mut self {
+        if let Self::Tree(screen) | Self::Canary(screen) = &mut self {
             screen.leave();
         }
     }
@@ -60,12 +80,23 @@ fn draw(screen: &mut Screen, deployment: &Deployment) {
     screen.draw(&tree::of_deployment(deployment, look));
 }
 
+fn picture(screen: &mut Screen, deployment: &Deployment) {
+    let look = screen.look(time::now());
+    screen.draw(&canary::lines(deployment, look));
+}
+
 impl Told {
-    /// A line for each change of the deployment and its hosts.
-    pub(super) fn tell(&mut self, deployment: &Deployment) {
+    /// A line for each change of the deployment as a whole.
+    fn headline(&mut self, deployment: &Deployment) {
         let name = format!("d{}", deployment.id);
         let key = format!("{} {} {}", outcome::state(deployment), deployment.stage, deployment.reason);
         self.change(&name, &headline(deployment, waits::in_short), &key);
+    }
+
+    /// A line for each change of the deployment and its hosts.
+    pub(super) fn tell(&mut self, deployment: &Deployment) {
+        let name = format!("d{}", deployment.id);
+        self.headline(deployment);
         for host in &deployment.hosts {
             self.change(&format!("{name} {}", host.host), &plain(host, waits::in_short), &state_key(host));
         }
@@ -128,5 +159,6 @@ pub(super) fn lines(deployment: &Deployment) -> Vec<String> {
         let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
         format!("{}{more}", plain(host, waits::in_full))
     });
-    std::iter::once(headline(deployment, waits::in_full)).chain(hosts).chain(turn).collect()
+    let canary = deployment.canary.as_ref().map(canary::in_short);
+    std::iter::once(headline(deployment, waits::in_full)).chain(canary).chain(hosts).chain(turn).collect()
 }

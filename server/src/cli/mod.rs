@@ -4,6 +4,7 @@
 //! each thing that is printed. Every command ends with one of the exit codes of [`exit`].
 
 mod audit;
+mod canary;
 mod check;
 mod connection;
 mod context;
@@ -135,6 +136,7 @@ enum Command {
     Retry(control::RetryArgs),
     /// Watch a deployment until it ends or waits for a person.
     Watch(control::WatchArgs),
+    Canary(canary::CanaryArgs),
     /// Tell a deployment's whole story: what happened on which host, when, and why.
     Explain(explain::ExplainArgs),
     /// Keep other operators from changing a service.
@@ -243,6 +245,7 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Resume(args) => control::resume(args, connection, json).await,
         Command::Retry(args) => control::retry(args, connection, json).await,
         Command::Watch(args) => control::watch(args, connection, json).await,
+        Command::Canary(args) => canary::run(args, connection, json).await,
         Command::Explain(args) => explain::run(args, connection, json).await,
         Command::Lock(args) => lock::lock(args, connection, json).await,
         Command::Unlock(args) => lock::unlock(args, connection, json).await,

@@ -1,6 +1,6 @@
 //! How a deployment ended, for people and as an exit code.
 
-use super::{exit, time};
+use super::{canary, exit, time};
 use handover_proto::v1::{Deployment, DeploymentState};
 
 /// The exit code of a deployment that ended or waits; `None` while it goes on.
@@ -47,6 +47,8 @@ pub(super) fn summary(deployment: &Deployment) -> Vec<String> {
     for host in deployment.hosts.iter().filter(|host| !host.reason.is_empty()) {
         lines.push(format!("  host {} ({}): {}", host.host, host.state, host.reason));
     }
+    let hit = deployment.canary.as_ref().and_then(canary::share_hit);
+    lines.extend(hit.map(|line| format!("  {line}")));
     lines.push(format!("  {}", ledger(deployment)));
     if matches!(deployment.state(), DeploymentState::Paused | DeploymentState::WaitsForPromotion) {
         let then = deployment.waiting.as_ref().map(|wait| wait.then.as_str()).unwrap_or_default();

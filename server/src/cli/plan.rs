@@ -40,6 +40,17 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
             span(stage.bake_millis),
             if stage.approval { ", then promoted by a person" } else { "" },
         ));
+        if let Some(judged) = &stage.judged {
+            let otherwise = match judged.inconclusive.as_str() {
+                "hold" => "a person decides",
+                "rollback" => "every touched host goes back",
+                _ => "it goes on",
+            };
+            lines.push(format!(
+                "    judged all the time; the verdict within {} more, without one {otherwise}",
+                span(judged.within_millis)
+            ));
+        }
     }
     for skip in &plan.skipped {
         lines.push(format!("  left out: {}: {}", skip.host, skip.reason));

@@ -4,7 +4,7 @@ use super::{
     Detail, Node, Tone,
     instance::{instance_node, is_gone, share},
 };
-use crate::cli::{exit, outcome, time::span, waits};
+use crate::cli::{canary, exit, outcome, time::span, waits};
 use handover_proto::v1::{Deployment, DeploymentHost};
 use std::collections::BTreeMap;
 
@@ -29,7 +29,8 @@ pub(super) fn deployment_node(deployment: &Deployment, now: u64, detail: Detail)
     let why = (!deployment.reason.is_empty())
         .then(|| Node::new(Tone::Plain, format!("because {}", deployment.reason)));
     let waits = deployment.waiting.as_ref().map(|wait| Node::new(Tone::Plain, waits::in_short(wait, now)));
-    Node::new(tone, text).with(why).with(waits).with(stage_nodes(deployment, now, detail))
+    let canary = deployment.canary.as_ref().map(|canary| Node::new(Tone::Plain, canary::in_short(canary)));
+    Node::new(tone, text).with(why).with(waits).with(canary).with(stage_nodes(deployment, now, detail))
 }
 
 fn stage_nodes(deployment: &Deployment, now: u64, detail: Detail) -> Vec<Node> {

@@ -1,0 +1,58 @@
+//! A canary as the protocol has it.
+
+use crate::fleet::{BlockView, CanaryView};
+use handover_judge::{MetricReport, Verdict};
+use handover_model::Timestamp;
+use handover_proto::v1;
+
+pub(super) fn view(view: CanaryView) -> v1::Canary {
+    let CanaryView { stage, judgement, silent, blocks, asked, connections, next } = view;
+    let (verdict, says) = judgement.as_ref().map_or_else(Default::default, |judgement| {
+        let says = match &judgement.verdict {
+            Verdict::Fail(failure) => failure.line.clone(),
+            Verdict::NeedsMore(outlook) => outlook.to_string(),
+            Verdict::Inconclusive(why) => why.to_string(),
+            Verdict::Pass => String::new(),
+        };
+        (judgement.verdict.name().to_owned(), says)
+    });
+    let metrics = judgement.map(|judgement| judgement.metrics).unwrap_or_default();
+    v1::Canary {
+        stage,
+        verdict,
+        says,
+        silent,
+        asked_share: u32::from(asked.basis_points()),
+        canary_connections: connections[0],
+        baseline_connections: connections[1],
+        metrics: metrics.iter().map(metric).collect(),
+        blocks: blocks.iter().map(block).collect(),
+        next_unix_millis: next.map_or(0, Timestamp::unix_millis),
+    }
+}
+
+fn metric(report: &MetricReport) -> v1::CanaryMetric {
+    v1::CanaryMetric {
+        name: report.metric.clone(),
+        slower_than_seconds: report.slower_than,
+        canary_requests: report.canary[0],
+        canary_bad: report.canary[1],
+        baseline_requests: report.baseline[0],
+        baseline_bad: report.baseline[1],
+        ln_e: report.e.ln(),
+        ln_fails_at: report.fails_at.ln(),
+        ln_promotion: report.promotion.map(handover_judge::Evidence::ln),
+        ln_passes_at: report.passes_at.ln(),
+        skipped_blocks: report.skipped.total(),
+    }
+}
+
+fn block(block: &BlockView) -> v1::CanaryBlock {
+    v1::CanaryBlock {
+        ended_unix_millis: block.at.unix_millis(),
+        canary_requests: block.canary[0],
+        canary_bad: block.canary[1],
+        baseline_requests: block.baseline[0],
+        baseline_bad: block.baseline[1],
+    }
+}

@@ -70,6 +70,10 @@ reasons! {
     DeploymentEnded = "DEPLOYMENT_ENDED", FailedPrecondition;
     /// It cannot be done to the deployment where it is.
     NotNow = "NOT_NOW", FailedPrecondition;
+    /// Nothing new is deployed at the moment.
+    Frozen = "FROZEN", FailedPrecondition;
+    /// There is no freeze of this number.
+    UnknownFreeze = "UNKNOWN_FREEZE", NotFound;
     /// Another operator holds a lock.
     Locked = "LOCKED", FailedPrecondition;
     /// Every host has what was asked for already.

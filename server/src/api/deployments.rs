@@ -29,14 +29,15 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
     let request = request::deployment(request, permit.asker().limited)?;
     let access = permit.service(&request.service)?;
     let by = access.by();
-    let taken = request.take_over.clone().unwrap_or_default();
+    let taken = request.take_over.clone().or_else(|| request.override_freeze.clone()).unwrap_or_default();
     let subject = Subject::service(&request.service).request(&*request.request).reason(taken);
     let id = access.change(subject, move |desk, subject| {
         let id = desk.state.create_deployment(&request, &by, desk.now, desk.effects)?;
         let version = &desk.state.deployment(id)?.0.release.version;
         let rollback = if request.rollback { ", a rollback" } else { "" };
         let taken = if request.take_over.is_some() { "; with --take-over" } else { "" };
-        subject.say(format!("{id} to {version}{rollback}{taken}"));
+        let overridden = if request.override_freeze.is_some() { "; with --override-freeze" } else { "" };
+        subject.say(format!("{id} to {version}{rollback}{taken}{overridden}"));
         Ok(id)
     });
     let id = id.await?;

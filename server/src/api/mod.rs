@@ -13,6 +13,7 @@ mod deployments;
 mod ending;
 mod enrolment;
 mod events;
+mod freezes;
 mod held;
 mod hosts;
 mod logs;

@@ -2,7 +2,7 @@
 //! of its noun where that is more than a line.
 
 use super::{
-    Context, audit, backups, control, deployments, events,
+    Context, audit, backups, control, deployments, events, freezes,
     held::Held,
     hosts, logs,
     permit::{Access, Permit, Subject},
@@ -360,5 +360,20 @@ impl OperatorService for Operators {
 
     async fn unlock(&self, request: Request<v1::UnlockRequest>) -> Answer<v1::LockResponse> {
         control::unlock(request).await
+    }
+
+    async fn freeze(&self, request: Request<v1::FreezeRequest>) -> Answer<v1::FreezeResponse> {
+        freezes::freeze(request).await
+    }
+
+    async fn unfreeze(&self, request: Request<v1::UnfreezeRequest>) -> Answer<v1::FreezeResponse> {
+        freezes::unfreeze(request).await
+    }
+
+    async fn list_freezes(
+        &self,
+        request: Request<v1::ListFreezesRequest>,
+    ) -> Answer<v1::ListFreezesResponse> {
+        freezes::list(request).await
     }
 }

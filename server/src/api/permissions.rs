@@ -118,6 +118,9 @@ pub const TABLE: &[Rule] = &[
     operators!("ExplainDeployment", Viewer, Service, Reads),
     operators!("Lock", Deployer, Service, Changes),
     operators!("Unlock", Deployer, Service, Changes),
+    operators!("Freeze", Deployer, Service, Changes),
+    operators!("Unfreeze", Deployer, Service, Changes),
+    operators!("ListFreezes", Viewer, Filtered, Reads),
     operators!("WatchEvents", Viewer, Filtered, Reads),
     operators!("ReadLogs", Viewer, Service, Reads),
 ];

@@ -193,6 +193,13 @@ impl Permit {
         }
     }
 
+    /// What a freeze is on, so that it can be asked whether the operator may end it.
+    pub(super) async fn frozen_by(self, number: u64) -> Result<(Self, LockScope), Status> {
+        self.about.set(Subject::of(format!("freeze f{number}")));
+        let scope = self.fleet.ask(move |desk| desk.state.frozen_by(number)).await.map_err(Status::from)?;
+        Ok((self, scope))
+    }
+
     /// Access to lists, of which only what [`Access::sees`] is shown.
     pub(super) fn filtered(self, only: Option<&ServiceName>) -> Result<Access, Status> {
         only.map_or(Ok(()), |service| self.covers(service))?;

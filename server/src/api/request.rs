@@ -35,7 +35,16 @@ pub(super) fn deployment(
     wire: v1::DeploymentRequest,
     limited: bool,
 ) -> Result<crate::fleet::DeploymentRequest, Status> {
-    let v1::DeploymentRequest { service, version, request_id, rollback, hosts, take_over, reason } = wire;
+    let v1::DeploymentRequest {
+        service,
+        version,
+        request_id,
+        rollback,
+        hosts,
+        take_over,
+        reason,
+        override_freeze,
+    } = wire;
     let service: ServiceName = parse("service", &service)?;
     let version: Option<Version> = parse_optional("version", &version)?;
     Ok(crate::fleet::DeploymentRequest {
@@ -44,7 +53,8 @@ pub(super) fn deployment(
         rollback,
         hosts: hosts_of(&hosts)?,
         request: request_id,
-        take_over: take_over.then_some(reason),
+        take_over: take_over.then(|| reason.clone()),
+        override_freeze: override_freeze.then_some(reason),
         limited,
     })
 }

@@ -3,8 +3,8 @@
 use crate::{
     audit::{Deed, Entry, Head, Sealed},
     fleet::{
-        CertificateRecord, DeploymentRecord, Ending, Host, Live, LockRecord, LockScope, OperatorRecord, Role,
-        State, StoredRelease,
+        CertificateRecord, DeploymentRecord, Ending, FreezeRecord, Host, Live, LockRecord, LockScope,
+        OperatorRecord, Role, State, StoredRelease,
     },
 };
 use handover_identity::OperatorName;
@@ -112,7 +112,31 @@ pub(super) fn services(
         hosts: state.hosts_of(name).map(|(host_name, host)| service_host(name, host_name, host)).collect(),
         lock: lock_on(LockScope::Service(name.clone())),
     });
-    v1::ListServicesResponse { services: services.collect(), revision: 0, lock: lock_on(LockScope::Fleet) }
+    let frozen = |freeze: &FreezeRecord| match &freeze.service {
+        None => true,
+        Some(service) => only.is_none_or(|only| only == service) && sees(service),
+    };
+    let freezes = state.freezes(now).filter(|(_, record)| frozen(record));
+    v1::ListServicesResponse {
+        services: services.collect(),
+        revision: 0,
+        lock: lock_on(LockScope::Fleet),
+        freezes: freezes.map(|(number, record)| freeze(number, record)).collect(),
+    }
+}
+
+/// A freeze, as it is shown.
+pub(super) fn freeze(number: u64, freeze: &FreezeRecord) -> v1::Freeze {
+    let FreezeRecord { service, by, reason, since, from, until } = freeze.clone();
+    v1::Freeze {
+        number,
+        service: service.map(|service| service.to_string()).unwrap_or_default(),
+        by,
+        reason,
+        since_unix_millis: since.unix_millis(),
+        from_unix_millis: from.unix_millis(),
+        until_unix_millis: until.map_or(0, Timestamp::unix_millis),
+    }
 }
 
 /// A lock, as it is shown.

@@ -22,6 +22,9 @@ pub(super) struct DeployArgs {
     /// Only these hosts.
     #[arg(long = "host", value_name = "HOST")]
     hosts: Vec<String>,
+    /// Also where a freeze forbids it; it needs --reason, which goes into the audit.
+    #[arg(long, requires = "reason")]
+    override_freeze: bool,
     #[command(flatten)]
     how: How,
 }
@@ -75,6 +78,7 @@ pub(super) async fn deploy(args: DeployArgs, mut to: Connection, json: bool) -> 
         hosts: args.hosts,
         take_over: args.how.sent.take_over,
         reason: args.how.sent.why(),
+        override_freeze: args.override_freeze,
     };
     begin(request, args.how, to, json).await
 }
@@ -88,6 +92,7 @@ pub(super) async fn rollback(args: RollbackArgs, to: Connection, json: bool) -> 
         hosts: Vec::new(),
         take_over: args.how.sent.take_over,
         reason: args.how.sent.why(),
+        override_freeze: false,
     };
     begin(request, args.how, to, json).await
 }

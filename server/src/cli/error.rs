@@ -77,6 +77,7 @@ impl CliError {
                 | Reason::CertificateUnknown
                 | Reason::CertificateExpired
                 | Reason::Locked
+                | Reason::Frozen
                 | Reason::DeploymentInProgress => exit::REFUSED,
                 _ => exit::FAILED,
             },

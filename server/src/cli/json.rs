@@ -164,6 +164,19 @@ pub(super) fn lock(lock: &v1::Lock) -> Value {
     })
 }
 
+/// Whether a freeze is of a service, or of all.
+pub(super) fn concerns(freeze: &v1::Freeze, service: &str) -> bool {
+    freeze.service.is_empty() || freeze.service == service
+}
+
+/// A freeze.
+pub(super) fn freeze(freeze: &v1::Freeze) -> Value {
+    json!({
+        "number": freeze.number, "service": freeze.service, "by": freeze.by, "reason": freeze.reason,
+        "since": freeze.since_unix_millis, "from": freeze.from_unix_millis, "until": freeze.until_unix_millis,
+    })
+}
+
 pub(super) fn lock_answer(answer: &v1::LockResponse) -> Value {
     json!({"answer": answer.answer, "lock": opt(answer.lock.as_ref().map(lock))})
 }
@@ -181,7 +194,7 @@ pub(super) fn story_line(line: &v1::StoryLine) -> Value {
 pub(super) fn service(
     service: &v1::Service,
     course: Option<&v1::Deployment>,
-    fleet_lock: Option<&v1::Lock>,
+    fleet: &v1::ListServicesResponse,
 ) -> Value {
     let host = |host: &v1::ServiceHost| {
         json!({
@@ -194,7 +207,8 @@ pub(super) fn service(
         "service": service.name, "version": service.version, "previous_version": service.previous_version,
         "no_rollback": service.no_rollback, "deployment": opt(service.deployment.map(|id| format!("d{id}"))),
         "course": opt(course.map(deployment)), "lock": opt(service.lock.as_ref().map(lock)),
-        "fleet_lock": opt(fleet_lock.map(lock)),
+        "fleet_lock": opt(fleet.lock.as_ref().map(lock)),
+        "freezes": fleet.freezes.iter().filter(|freeze| concerns(freeze, &service.name)).map(freeze).collect::<Vec<_>>(),
         "hosts": service.hosts.iter().map(host).collect::<Vec<_>>(),
     })
 }

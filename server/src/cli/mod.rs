@@ -17,6 +17,7 @@ mod events;
 pub mod exit;
 mod explain;
 mod facts;
+mod freeze;
 mod here;
 mod history;
 mod hosts;
@@ -143,6 +144,9 @@ enum Command {
     Lock(lock::LockArgs),
     /// Take a lock away.
     Unlock(lock::UnlockArgs),
+    Freeze(freeze::FreezeArgs),
+    /// End a freeze.
+    Unfreeze(freeze::UnfreezeArgs),
     /// Who did what: deployments, hosts, tokens, operators, and what was refused.
     Audit(audit::AuditArgs),
     /// Run the main job on this machine: a server, three agents, a service in three versions, load all the time.
@@ -249,6 +253,8 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Explain(args) => explain::run(args, connection, json).await,
         Command::Lock(args) => lock::lock(args, connection, json).await,
         Command::Unlock(args) => lock::unlock(args, connection, json).await,
+        Command::Freeze(args) => freeze::freeze(args, connection, json).await,
+        Command::Unfreeze(args) => freeze::unfreeze(args, connection, json).await,
         Command::Audit(args) => audit::run(args, connection, json).await,
         Command::Server(_)
         | Command::Demo(_)

@@ -3,7 +3,7 @@
 use super::{
     connection::{self, Connection},
     error::CliError,
-    exit, hosts, json,
+    exit, freeze, hosts, json,
     live::{self, Told},
     lock,
     screen::Screen,
@@ -171,9 +171,9 @@ impl View {
         let services = &picture.services.services;
         match self {
             Self::Json { last } => {
-                let fleet = picture.services.lock.as_ref();
                 for service in services {
-                    let value = json::service(service, picture.course(service), fleet).to_string();
+                    let value =
+                        json::service(service, picture.course(service), &picture.services).to_string();
                     if last.get(&service.name) != Some(&value) {
                         println!("{value}");
                         last.insert(service.name.clone(), value);
@@ -217,10 +217,15 @@ fn plain(picture: &Picture) -> Vec<String> {
     let none = picture.services.services.is_empty().then(|| {
         "no service yet: `handover release push DIR --version V` makes the first release".to_owned()
     });
-    let mut lines: Vec<String> = fleet.into_iter().chain(none).collect();
+    let frozen = |service: &str| {
+        let freezes = picture.services.freezes.iter().filter(move |freeze| freeze.service == service);
+        freezes.map(|held| freeze::line(held, now)).collect::<Vec<_>>()
+    };
+    let mut lines: Vec<String> = fleet.into_iter().chain(frozen("")).chain(none).collect();
     for service in &picture.services.services {
         lines.push(format!("service {}: {}", service.name, state_of(service)));
         lines.extend(service.lock.as_ref().map(|held| format!("  {}", lock::line(held, now))));
+        lines.extend(frozen(&service.name).iter().map(|line| format!("  {line}")));
         let instances = service
             .hosts
             .iter()

@@ -44,6 +44,19 @@ pub(super) fn parse_span(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| "that is too long ago".to_owned())
 }
 
+/// A moment as people write it, in Unix milliseconds: with a zone, or in local time.
+pub(super) fn parse_moment(text: &str) -> Result<u64, String> {
+    let with_zone = text.parse::<Timestamp>().ok();
+    let local = || {
+        let civil: jiff::civil::DateTime = text.parse().ok()?;
+        civil.to_zoned(TimeZone::system()).ok().map(|zoned| zoned.timestamp())
+    };
+    let moment = with_zone.or_else(local).map(Timestamp::as_millisecond);
+    moment.and_then(|millis| u64::try_from(millis).ok()).ok_or_else(|| {
+        "expected a time such as \"2026-12-24 18:00\" (local time) or 2026-12-24T17:00:00Z".to_owned()
+    })
+}
+
 /// The time of day, with which plain lines begin.
 pub(super) fn clock() -> String {
     Timestamp::now().to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
@@ -79,6 +92,16 @@ pub(super) fn span(millis: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_have_a_zone_or_are_local() {
+        assert_eq!(parse_moment("2026-12-24T17:00:00Z"), Ok(1_798_131_600_000));
+        assert_eq!(parse_moment("2026-12-24T18:00:00+01:00"), Ok(1_798_131_600_000));
+        assert!(parse_moment("2026-12-24 18:00").is_ok() && parse_moment("2026-12-24").is_ok());
+        for bad in ["", "tomorrow", "18:00", "2026-13-01 00:00"] {
+            assert!(parse_moment(bad).is_err(), "{bad:?} was taken");
+        }
+    }
 
     #[test]
     fn spans_are_short_and_exact_enough() {

@@ -13,7 +13,7 @@ mod tests;
 pub(super) use deployment::is_over;
 pub(super) use service::rollback;
 
-use super::lock;
+use super::{freeze, lock};
 use console::{Style, measure_text_width, truncate_str};
 use deployment::deployment_node;
 use handover_proto::v1::{Deployment, ListServicesResponse};
@@ -142,7 +142,8 @@ pub(super) fn of_services(
             let deployment = service.deployment.and_then(|id| deployments.get(&id));
             service_node(service, deployment, look.now, detail)
         });
-        fleet.into_iter().chain(none).chain(services).collect()
+        let frozen = status.freezes.iter().map(|held| Node::new(Tone::Waiting, freeze::line(held, look.now)));
+        fleet.into_iter().chain(frozen).chain(none).chain(services).collect()
     })
 }
 

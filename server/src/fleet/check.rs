@@ -8,8 +8,8 @@ use super::{
     judging::JudgingRecord,
     operators::OperatorRecord,
     records::{
-        AssignmentRecord, DeploymentRecord, Ending, HostRecord, LockRecord, ReleaseRecord, RequestRecord,
-        ServiceRecord, TokenRecord, number_in_key, split_key,
+        AssignmentRecord, DeploymentRecord, Ending, FreezeRecord, HostRecord, LockRecord, ReleaseRecord,
+        RequestRecord, ServiceRecord, TokenRecord, number_in_key, split_key,
     },
 };
 use crate::{
@@ -164,6 +164,10 @@ impl Checker {
                 // The fleet's own lock has no service's name.
                 let scope = if key == b"*" { Some(()) } else { name::<ServiceName>(key).map(drop) };
                 drop(self.named::<_, LockRecord>(&place, scope, value));
+            }
+            Keyspace::Freezes => {
+                let number = number_in_key(key, 0).filter(|_| key.len() == 8);
+                drop(self.named::<_, FreezeRecord>(&place, number, value));
             }
             Keyspace::Requests => {
                 let sequence = number_in_key(key, 0).filter(|_| key.len() == 8);

@@ -54,6 +54,8 @@ pub struct DeploymentRequest {
     pub request: String,
     /// Takes the locks of others that are in the way, for this reason; `None`: is refused by them.
     pub take_over: Option<String>,
+    /// Goes although a freeze forbids it, for this reason; `None`: is refused by it.
+    pub override_freeze: Option<String>,
     /// Whoever asks may change some services only.
     pub limited: bool,
 }
@@ -97,6 +99,10 @@ impl State {
         // Refuses an id that named something else than a deployment.
         self.answered(&asker.request, "")?;
         let taken = self.pass_locks(&request.service, &asker, &request.command(), now)?;
+        if !request.rollback {
+            let overridden = request.override_freeze.as_deref();
+            self.pass_freezes(&request.service, overridden, &asker, &request.command(), now)?;
+        }
         self.free(&request.service)?;
         let (plan, purpose) = self.plan_deployment(request, now)?;
         self.take_locks(taken, &asker, now, effects)?;
@@ -179,6 +185,7 @@ impl State {
             }
         }
         self.end_locks(now, effects);
+        self.end_freezes(now, effects);
         self.end_standbys(now, effects)?;
         self.close_blocks(now, effects)?;
         let due: Vec<DeploymentId> = self
@@ -200,7 +207,8 @@ impl State {
         let locks = self.locks.values().map(|lock| lock.until);
         let standbys = self.standbys().map(|(_, until)| until);
         let deadlines = self.live.values().filter_map(|live| live.engine.next_deadline());
-        deadlines.chain(grace).chain(locks).chain(standbys).chain(self.next_block()).min()
+        let freezes = self.freezes.values().filter_map(|freeze| freeze.until);
+        deadlines.chain(grace).chain(locks).chain(freezes).chain(standbys).chain(self.next_block()).min()
     }
 
     pub(super) fn host_came(

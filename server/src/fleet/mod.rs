@@ -8,6 +8,7 @@ mod contact;
 mod control;
 mod deployments;
 mod effects;
+mod freezes;
 mod hosts;
 mod judging;
 mod locks;
@@ -34,13 +35,14 @@ pub use contact::Introduction;
 pub use control::{Act, Controlled, Whose};
 pub use deployments::{DeploymentRequest, Live};
 pub use effects::Effects;
+pub use freezes::FreezeRequest;
 pub use hosts::{Enrolment, HostChange};
 pub use judging::{BlockView, CanaryView};
 pub use locks::{Asker, LockScope};
 pub use operators::{CertificateRecord, OperatorRecord, OperatorRequest, RevocationRecord, Roster, granted};
 pub use persist::LoadError;
 pub use records::{
-    AssignmentRecord, CloneAlarm, DeploymentRecord, Ending, HostRecord, LockRecord, Purpose,
+    AssignmentRecord, CloneAlarm, DeploymentRecord, Ending, FreezeRecord, HostRecord, LockRecord, Purpose,
     RenewedCertificate, ServiceRecord, TakenLock, TokenRecord,
 };
 pub use refusal::Refusal;

@@ -8,8 +8,9 @@ use super::{
     locks::LockScope,
     operators::OperatorRecord,
     records::{
-        AssignmentRecord, DeploymentRecord, HostRecord, LockRecord, ReleaseRecord, RequestRecord,
-        ServiceRecord, TokenRecord, chunk_key, deployment_key, journal_key, number_in_key, split_key,
+        AssignmentRecord, DeploymentRecord, FreezeRecord, HostRecord, LockRecord, ReleaseRecord,
+        RequestRecord, ServiceRecord, TokenRecord, chunk_key, deployment_key, journal_key, number_in_key,
+        split_key,
     },
     refusal::Refusal,
     state::{Host, State, StoredRelease},
@@ -147,6 +148,12 @@ fn load_locks(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
             key => LockScope::Service(name(Keyspace::Locks, key)?),
         };
         state.locks.insert(scope, record);
+    }
+    for entry in scan_json::<FreezeRecord>(store, Keyspace::Freezes, &[]) {
+        let (key, record) = entry?;
+        let number = number_in_key(&key, 0).ok_or_else(|| odd(Keyspace::Freezes, &key))?;
+        state.last_freeze = state.last_freeze.max(number);
+        state.freezes.insert(number, record);
     }
     for entry in scan_json::<RequestRecord>(store, Keyspace::Requests, &[]) {
         let (key, record) = entry?;

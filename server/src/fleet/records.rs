@@ -196,6 +196,23 @@ pub struct LockRecord {
     pub taken_from: Option<TakenLock>,
 }
 
+/// A time in which nothing new is deployed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreezeRecord {
+    /// To which service; `None`: to any.
+    pub service: Option<ServiceName>,
+    /// Who wants it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When it was made.
+    pub since: Timestamp,
+    /// When it begins.
+    pub from: Timestamp,
+    /// When it ends; `None`: when somebody ends it.
+    pub until: Option<Timestamp>,
+}
+
 /// A lock that was taken over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakenLock {
@@ -227,6 +244,12 @@ pub(super) fn lock_key(scope: &LockScope) -> Vec<u8> {
         LockScope::Fleet => b"*".to_vec(),
         LockScope::Service(service) => service.as_str().as_bytes().to_vec(),
     }
+}
+
+/// The key of a freeze.
+#[must_use]
+pub(super) fn freeze_key(number: u64) -> Vec<u8> {
+    number.to_be_bytes().to_vec()
 }
 
 /// The key of an answered request.

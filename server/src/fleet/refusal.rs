@@ -98,6 +98,28 @@ pub enum Refusal {
         /// Why not.
         why: String,
     },
+    /// Nothing new is deployed at the moment.
+    #[error("{scope} is frozen by {by}: {reason}; {}", match until {
+        Some(until) => format!("the freeze f{number} ends at {}", moment(*until)),
+        None => format!("the freeze f{number} ends when somebody ends it"),
+    })]
+    Frozen {
+        /// What is frozen.
+        scope: LockScope,
+        /// Number of the freeze.
+        number: u64,
+        /// By whom.
+        by: String,
+        /// Why.
+        reason: String,
+        /// When it ends.
+        until: Option<Timestamp>,
+        /// The command that deploys all the same.
+        command: String,
+    },
+    /// No such freeze.
+    #[error("there is no freeze f{0}; `handover freeze` lists all")]
+    NoFreeze(u64),
     /// The request id was used for something else.
     #[error(
         "request {request} was used for deployment {deployment}, which is another one: take a new request id"
@@ -278,6 +300,8 @@ impl Refusal {
             Self::DeploymentEnded { .. } => Reason::DeploymentEnded,
             Self::NotNow(_) => Reason::NotNow,
             Self::Locked { .. } => Reason::Locked,
+            Self::Frozen { .. } => Reason::Frozen,
+            Self::NoFreeze(_) => Reason::UnknownFreeze,
             Self::NotYourHost { .. } => Reason::NotYourHost,
             Self::Revoked { .. } => Reason::Revoked,
             Self::CertificateUnknown(_) => Reason::CertificateUnknown,
@@ -332,6 +356,11 @@ impl From<Refusal> for Status {
             }
             Refusal::DeploymentInProgress { deployment, .. } | Refusal::RequestReused { deployment, .. } => {
                 answer = answer.fact("deployment", deployment.number().to_string());
+            }
+            Refusal::Frozen { by, command, .. } => {
+                answer = answer.hint(format!(
+                    "`{command}` does it all the same, and stands in the audit; first ask {by}. A rollback always goes"
+                ));
             }
             Refusal::Locked { owner, until, command, .. } => {
                 answer = answer

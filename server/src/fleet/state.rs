@@ -36,6 +36,9 @@ pub struct State {
     /// Every other request that had an id.
     pub(super) answers: super::requests::Requests,
     pub(super) locks: BTreeMap<super::locks::LockScope, LockRecord>,
+    /// Times in which nothing new is deployed, by number.
+    pub(super) freezes: BTreeMap<u64, super::records::FreezeRecord>,
+    pub(super) last_freeze: u64,
     pub(super) last_deployment: u64,
     pub(super) last_session: u64,
     pub(super) operators: super::operators::Roster,

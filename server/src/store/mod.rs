@@ -90,6 +90,8 @@ keyspaces! {
     Judges = "judges";
     /// Locks, by service; the fleet's under `*`.
     Locks = "locks";
+    /// Times in which nothing new is deployed, by number.
+    Freezes = "freezes";
     /// Requests that were answered, by the order in which they were.
     Requests = "requests";
     /// Operators with certificates, by name.

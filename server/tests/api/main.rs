@@ -8,6 +8,7 @@ mod bounds;
 mod deployments;
 mod enrolment;
 mod fixture;
+mod freezes;
 mod logs;
 mod releases;
 mod remote;

@@ -101,6 +101,13 @@ async fn about(
             let request = v1::UnlockRequest { service: service.into(), ..Default::default() };
             vec![client.unlock(request).await.map(drop)]
         }
+        "Freeze" => {
+            let request =
+                v1::FreezeRequest { service: service.into(), reason: "sales".into(), ..Default::default() };
+            vec![client.freeze(request).await.map(drop)]
+        }
+        // The one that was made a line before.
+        "Unfreeze" => vec![client.unfreeze(v1::UnfreezeRequest { number: 1 }).await.map(drop)],
         "ReadLogs" => {
             let request = v1::ReadLogsRequest { service: service.into(), ..Default::default() };
             vec![client.read_logs(request).await.map(drop)]
@@ -123,7 +130,7 @@ async fn about(
             vec![client.list_deployments(request).await.map(drop)]
         }
         // Of hosts, of which only what is the operator's own is shown.
-        "ListHosts" | "GetHost" => Vec::new(),
+        "ListHosts" | "GetHost" | "ListFreezes" => Vec::new(),
         other => {
             panic!("{other} is of a service, and this test has no call of it about a foreign one: add it")
         }

@@ -5,6 +5,7 @@ mod catch_up;
 mod control;
 mod deploying;
 mod durable;
+mod freezes;
 mod hosts;
 mod operators;
 mod renewal;
@@ -67,6 +68,7 @@ pub(super) fn request(service: &str, version: &str) -> DeploymentRequest {
         hosts: BTreeSet::new(),
         request: String::new(),
         take_over: None,
+        override_freeze: None,
         limited: false,
     }
 }

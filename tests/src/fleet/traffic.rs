@@ -104,6 +104,16 @@ impl Seen {
         self.0.iter().for_each(Report::assert_no_failures);
     }
 
+    /// Requests that were answered with an error; fails the test where one failed in any other way.
+    #[must_use]
+    #[track_caller]
+    pub fn bad_answers(&self) -> u64 {
+        for report in &self.0 {
+            assert_eq!(report.failed(), report.counts.non_2xx, "something else than bad answers\n{report}");
+        }
+        self.0.iter().map(|report| report.counts.non_2xx).sum()
+    }
+
     /// Fails the test where more was lost than the requests that a killed instance was working on: those are reset
     /// or cut, at most one for each client and kill; nobody is refused and nobody waits in vain.
     #[track_caller]

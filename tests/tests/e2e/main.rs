@@ -5,6 +5,7 @@
 mod blue_green;
 mod bounds;
 mod bundles;
+mod canary;
 mod control;
 mod crashes;
 mod deployments;

@@ -7,6 +7,7 @@ use crate::{
     facts::{self, Facts},
     instance::process::boot_id,
     logs::LogRequests,
+    measuring::{Measuring, Outbox},
     renewal::Renewing,
     session::Session,
     status,
@@ -72,6 +73,9 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     };
     let (heart, pulse) = Heart::new("the supervisor", PATIENCE);
     let metrics = supervisor.metrics();
+    let measured = Outbox::default();
+    let measuring = Measuring::new(supervisor.roster(), measured.clone());
+    let measuring = tokio::spawn(measuring.run().in_current_span());
     let stop = CancellationToken::new();
     if let Some(endpoint) = endpoint {
         let vitals = Vitals {
@@ -91,6 +95,7 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
         offers,
         server,
         logs: LogRequests::of(config.logs.clone()),
+        measured,
         metrics,
         hurry: renewing.changed(),
     };
@@ -131,6 +136,7 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     ServiceManager::of_this_process().stopping().await;
     // The supervisor ends with the session that brings its targets. One that is stuck is left behind.
     speaking.abort();
+    measuring.abort();
     renewal.abort();
     let _ = tokio::time::timeout(END, supervising).await;
     Ok(())

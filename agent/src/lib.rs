@@ -16,6 +16,7 @@ pub mod instance;
 pub mod join;
 pub mod journal;
 pub mod logs;
+pub mod measuring;
 pub mod metrics;
 pub mod reconcile;
 pub mod renewal;

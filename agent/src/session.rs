@@ -1,6 +1,6 @@
 //! The agent's connection to the server: dialled, kept, dialled again. Losing it stops nothing on the host.
 
-use crate::{facts::Facts, logs::LogRequests, metrics::Metrics, renewal::RenewalError};
+use crate::{facts::Facts, logs::LogRequests, measuring::Outbox, metrics::Metrics, renewal::RenewalError};
 use backon::BackoffBuilder as _;
 use handover_identity::{rough, wall_clock};
 use handover_model::{HostReport, Target, Timestamp, chain};
@@ -57,6 +57,8 @@ pub struct Session {
     pub server: watch::Sender<Option<Channel>>,
     /// Who answers where the server asks what instances wrote.
     pub logs: LogRequests,
+    /// What was measured and is to be told; the newest of each service counts.
+    pub measured: Outbox,
     /// Where sessions are counted.
     pub metrics: Arc<Metrics>,
     /// Told when the next attempt is worth making at once.
@@ -147,6 +149,8 @@ impl Session {
         let (out, messages) = mpsc::channel(16);
         let (refused, mut refusals) = mpsc::channel(4);
         self.reports.mark_changed();
+        // Measured before there was a server that listens: its time is not known any more.
+        drop(self.measured.take());
         self.hello.revision = self.reports.borrow().revision;
         let mut disks = self.facts.subscribe();
         self.hello.facts = Some((&self.facts.now()).into());
@@ -177,6 +181,11 @@ impl Session {
                 }
                 Some((revision, reason)) = refusals.recv() => {
                     say(&out, FromAgent::TargetRefused(TargetRefused { revision, reason })).await?;
+                }
+                () = self.measured.filled() => {
+                    for measurement in self.measured.take() {
+                        say(&out, FromAgent::Measurement((&measurement).into())).await?;
+                    }
                 }
                 Ok(()) = disks.changed() => {
                     say(&out, FromAgent::Facts((&self.facts.now()).into())).await?;

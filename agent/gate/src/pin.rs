@@ -184,6 +184,18 @@ pub fn connect_address(listener: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Whether a connection from `peer` to `local` came from a pin, or from the gate itself: from this host's agent, not from a
+/// client.
+#[must_use]
+pub fn is_from_pin(local: SocketAddr, peer: SocketAddr) -> bool {
+    match peer.ip().to_canonical() {
+        IpAddr::V4(address) => u32::from(address) & IPV4_MASK == IPV4_NETWORK,
+        IpAddr::V6(address) => {
+            IpAddr::V6(address) == local.ip() && (IPV6_FIRST_PORT..=LAST_PORT).contains(&peer.port())
+        }
+    }
+}
+
 impl TryFrom<u8> for Pin {
     type Error = PinError;
 
@@ -225,6 +237,14 @@ mod tests {
         assert_eq!(pin.sources_for(v6).last(), Some("[::1]:65079".parse().unwrap()));
         let specific: SocketAddr = "[fd00::7]:80".parse().unwrap();
         assert_eq!(Pin::new(1).unwrap().source_for(specific), "[fd00::7]:61016".parse().unwrap());
+    }
+
+    #[test]
+    fn connections_from_pins_are_known_and_those_of_clients_are_none() {
+        let from = |local: &str, peer: &str| is_from_pin(local.parse().unwrap(), peer.parse().unwrap());
+        assert!(from("127.0.0.1:80", "127.77.0.5:40000") && from("[::1]:80", "[::1]:61016"));
+        assert!(!from("127.0.0.1:80", "127.76.0.5:61016") && !from("[::1]:80", "[::1]:50000"));
+        assert!(!from("[fd00::1]:80", "[fd00::2]:61016"));
     }
 
     #[test]

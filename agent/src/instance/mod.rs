@@ -19,6 +19,7 @@ pub mod rotate;
 pub mod sockets;
 pub mod spec;
 mod sys;
+mod usage;
 
 pub use cgroup::{CgroupLimits, Containment, Group, GroupRecord, Place};
 pub use error::{LaunchError, LaunchStep};

@@ -11,6 +11,8 @@ pub(super) struct Stat {
     pub(super) group: i32,
     /// Session (field 6).
     pub(super) session: i32,
+    /// Clock ticks on processors, its own and those of children that it has waited for (fields 14 to 17).
+    pub(super) ticks: u64,
     /// Threads (field 20).
     pub(super) threads: u32,
     /// Clock ticks from boot to its start (field 22). With the pid it names a process once per boot.
@@ -51,9 +53,22 @@ fn parse(text: &str) -> Option<Stat> {
         state: field(3)?.chars().next()?,
         group: field(5)?.parse().ok()?,
         session: field(6)?.parse().ok()?,
+        ticks: (14..=17).filter_map(|number| field(number)?.parse::<u64>().ok()).sum(),
         threads: field(20)?.parse().ok()?,
         start_time: field(22)?.parse().ok()?,
     })
+}
+
+/// Bytes of memory that a process has of its own or shares; `None` where there is no such process.
+pub(super) fn resident(pid: i32) -> io::Result<Option<u64>> {
+    match fs::read_to_string(format!("/proc/{pid}/statm")) {
+        Ok(text) => {
+            let pages = text.split_ascii_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+            Ok(pages.map(|pages| pages.saturating_mul(rustix::param::page_size() as u64)))
+        }
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The pids of all processes that this process can see.
@@ -91,7 +106,7 @@ mod tests {
         let text = "77 (a) R (b) S 1 70 60 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2";
         assert_eq!(
             parse(text),
-            Some(Stat { state: 'S', group: 70, session: 60, threads: 1, start_time: 987_654 })
+            Some(Stat { state: 'S', group: 70, session: 60, ticks: 26, threads: 1, start_time: 987_654 })
         );
         assert_eq!(parse("77 (cut"), None);
     }

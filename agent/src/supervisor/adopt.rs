@@ -56,6 +56,7 @@ impl Supervisor {
             instances: BTreeMap::new(),
             departed: VecDeque::new(),
             reports,
+            roster: watch::Sender::default(),
             events,
             happened,
             lives: 0,

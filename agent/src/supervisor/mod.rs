@@ -7,12 +7,14 @@
 mod actions;
 mod adopt;
 mod events;
+mod measured;
 mod probing;
 mod rotating;
 mod starting;
 mod unwritten;
 
 pub(crate) use handover_model::chain;
+pub use probing::Way;
 
 use crate::{
     bundles::{Bundles, FetchError},
@@ -21,6 +23,7 @@ use crate::{
     gates::{Gates, QueueWatch},
     instance::{Containment, ExitStatus, LaunchError, Launcher, Prepared, Running, notify::NotifySocket},
     journal::{Journal, NotWritten},
+    measuring::Roster,
     metrics::Metrics,
     reconcile::{Action, Observed, ObservedInstance, next_deadline, reconcile},
     session::Offer,
@@ -133,6 +136,8 @@ pub struct Supervisor {
     instances: BTreeMap<InstanceId, Instance>,
     departed: VecDeque<(InstanceId, InstanceReport)>,
     reports: watch::Sender<HostReport>,
+    /// Who is measured; the newest counts.
+    roster: watch::Sender<Roster>,
     events: mpsc::Sender<(InstanceId, u64, Event)>,
     happened: mpsc::Receiver<(InstanceId, u64, Event)>,
     lives: u64,
@@ -359,6 +364,7 @@ impl Supervisor {
 
     /// Tells the session what runs, where that has changed.
     fn publish(&self) {
+        self.tell_measured();
         let report = self.report();
         self.reports.send_if_modified(|told| {
             let changed = *told != report;

@@ -1,6 +1,6 @@
 //! Asking instances: whether they are ready, then whether they live. Always through the pin.
 
-use super::{Event, Reporter, Supervisor};
+use super::{Event, Instance, Reporter, Supervisor};
 use crate::instance::{
     Group, LogSink,
     notify::NotifySocket,
@@ -135,8 +135,8 @@ enum Question {
 }
 
 /// From a pin to a listener.
-#[derive(Clone, Copy, Debug)]
-struct Way {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
     pin: Pin,
     listener: SocketAddr,
 }
@@ -167,10 +167,21 @@ impl Asked {
 }
 
 impl Way {
+    /// For a probe.
     fn route(self, turn: usize) -> Route {
         let sources: Vec<SocketAddr> = self.pin.sources_for(self.listener).collect();
-        let source = sources[turn % sources.len()];
-        Route { source, target: connect_address(self.listener) }
+        self.from(&sources[..sources.len().div_ceil(2)], turn)
+    }
+
+    /// For a reading of metrics: where a pin is a range of ports, one that no probe uses, so that a reading that takes
+    /// its time is in no probe's way.
+    pub(crate) fn reading(self, turn: usize) -> Route {
+        let sources: Vec<SocketAddr> = self.pin.sources_for(self.listener).collect();
+        self.from(&sources[sources.len() / 2..], turn)
+    }
+
+    fn from(self, sources: &[SocketAddr], turn: usize) -> Route {
+        Route { source: sources[turn % sources.len()], target: connect_address(self.listener) }
     }
 
     /// Whether the program accepts a connection. That it can be opened says nothing: the socket listens from before
@@ -194,6 +205,15 @@ impl Way {
     }
 }
 
+impl Instance {
+    /// The way through its pin to one of its listeners. Where the pin is not set it leads to another instance.
+    pub(super) fn way(&self, name: &ListenerName) -> Option<Way> {
+        let listeners = &self.manifest.as_ref()?.listeners;
+        let listener = listeners.iter().find(|listener| listener.name == *name)?;
+        Some(Way { pin: Pin::new(self.pin).ok()?, listener: listener.address })
+    }
+}
+
 impl Supervisor {
     /// The probe of a manifest, on its way to an instance.
     fn probe(&self, id: &InstanceId, probe: &Probe) -> Option<Asked> {
@@ -204,10 +224,7 @@ impl Supervisor {
             tracing::error!(instance = %id, "is not asked: it has lost its listening sockets");
             return None;
         }
-        let way = |name: &ListenerName| {
-            let listener = manifest.listeners.iter().find(|listener| listener.name == *name)?;
-            Some(Way { pin: Pin::new(instance.pin).ok()?, listener: listener.address })
-        };
+        let way = |name: &ListenerName| instance.way(name);
         let question = match &probe.check {
             Check::Http(check) => Question::Http { way: way(&check.listener)?, check: check.clone() },
             Check::Grpc { listener, service_name } => {

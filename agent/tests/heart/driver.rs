@@ -5,7 +5,7 @@ use handover_identity::{
     AcceptLimits, Ca, Credentials, KeyPair, ServerAddress, ServerTls, TlsIncoming, http2_server,
     install_crypto_provider, wall_clock,
 };
-use handover_model::{BundleDescriptor, HostReport, Target};
+use handover_model::{BundleDescriptor, HostReport, Measurement, Target};
 use handover_proto::v1::{
     self, AgentMessage, BundleChunk, FetchBundleRequest, RenewRequest, RenewResponse, ServerMessage,
     agent_message::Message as FromAgent,
@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     /// Every report, in order.
     pub(crate) history: Mutex<Vec<HostReport>>,
     refused: watch::Sender<Option<(u64, String)>>,
+    /// What was measured last.
+    measured: watch::Sender<Option<Measurement>>,
     bundles: Mutex<BTreeMap<String, Vec<u8>>>,
     fetches: watch::Sender<u64>,
     /// Whether bundles are given out.
@@ -62,6 +64,7 @@ impl Driver {
             report: watch::Sender::new(HostReport::default()),
             history: Mutex::default(),
             refused: watch::Sender::new(None),
+            measured: watch::Sender::new(None),
             bundles: Mutex::default(),
             fetches: watch::Sender::new(0),
             open: watch::Sender::new(true),
@@ -108,6 +111,25 @@ impl Driver {
             Ok(report) => report.unwrap().clone(),
             Err(_) => panic!("in vain waited until {what}: {:#?}", self.report()),
         }
+    }
+
+    /// Waits for a measurement.
+    pub(crate) async fn measured(&self, what: &str, holds: impl Fn(&Measurement) -> bool) -> Measurement {
+        let mut measured = self.shared.measured.subscribe();
+        let found = measured.wait_for(|latest| latest.as_ref().is_some_and(&holds));
+        match tokio::time::timeout(DEADLINE, found).await {
+            Ok(found) => found.unwrap().clone().unwrap(),
+            Err(_) => panic!("in vain waited until {what}: {:#?}", *self.shared.measured.borrow()),
+        }
+    }
+
+    /// Waits for the next measurement.
+    pub(crate) async fn measured_anew(&self) -> Measurement {
+        let mut measured = self.shared.measured.subscribe();
+        measured.mark_unchanged();
+        let changed = tokio::time::timeout(DEADLINE, measured.changed()).await;
+        changed.expect("nothing was measured any more").unwrap();
+        measured.borrow().clone().unwrap()
     }
 
     pub(crate) async fn refusal(&self) -> (u64, String) {
@@ -209,6 +231,10 @@ impl Shared {
             }
             Some(FromAgent::TargetRefused(refused)) => {
                 self.refused.send_replace(Some((refused.revision, refused.reason)));
+            }
+            Some(FromAgent::Measurement(measurement)) => {
+                let measurement = Measurement::try_from(measurement).unwrap();
+                self.measured.send_replace(Some(measurement));
             }
             Some(FromAgent::Hello(_) | FromAgent::Heartbeat(_) | FromAgent::Facts(_)) | None => {}
         }

@@ -141,6 +141,24 @@ impl Host {
         self.release("web", version, flags, &format!("{HTTP}{DRAIN}"))
     }
 
+    /// A release of the sample service, which counts its requests; `metrics` are lines of its `[metrics]`.
+    pub(crate) fn sample(&self, version: &str, flags: &str, metrics: &str) -> Release {
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_handover-agent")).with_file_name("sample-service");
+        assert!(program.exists(), "{} is missing: cargo build --workspace --bins", program.display());
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("version"), version).unwrap();
+        let mut bytes = Vec::new();
+        let bundle = handover_bundle::pack(folder.path(), &mut bytes, &mut |_| {}).unwrap();
+        self.driver.keep(&bundle, bytes);
+        let words = ["--version", version].into_iter().chain(flags.split_whitespace());
+        let words: Vec<String> = words.map(|word| format!("{word:?}")).collect();
+        let text = format!(
+            "service = \"web\"\ncommand = [{program:?}, {}]\n[logs]\nto = \"files\"\n{HTTP}{DRAIN}[metrics]\n{metrics}\n",
+            words.join(", ")
+        );
+        release_of("web", version, bundle, text)
+    }
+
     /// The next target: these instances of the releases' services.
     pub(crate) fn target(&mut self, instances: &[(&str, &Release, u32)]) -> Target {
         self.revision += 1;

@@ -7,6 +7,7 @@ mod crashes;
 mod driver;
 mod flips;
 mod host;
+mod measuring;
 mod program;
 mod targets;
 mod unwritten;

@@ -26,6 +26,9 @@ pub struct Counts {
     pub timed_out: u64,
     /// See [`FailureKind::Non2xx`].
     pub non_2xx: u64,
+    /// Those of `non_2xx` with 500-599: what the service itself did wrong.
+    #[serde(default)]
+    pub server_errors: u64,
     /// See [`FailureKind::Malformed`].
     pub malformed: u64,
     /// See [`FailureKind::ConnectError`].
@@ -81,13 +84,16 @@ impl Counts {
         self.ok += 1;
     }
 
-    pub(crate) fn add_failure(&mut self, kind: FailureKind) {
+    /// `status` is that of an answer.
+    pub(crate) fn add_failure(&mut self, kind: FailureKind, status: Option<u16>) {
         *self.of_mut(kind) += 1;
+        self.server_errors += u64::from(status.is_some_and(|status| (500..600).contains(&status)));
     }
 
     /// Adds the other run's or target's counts to these.
     pub fn merge(&mut self, other: &Self) {
         self.ok += other.ok;
+        self.server_errors += other.server_errors;
         for kind in FailureKind::ALL {
             *self.of_mut(kind) += other.of(kind);
         }
@@ -249,6 +255,7 @@ impl fmt::Display for Report {
         for kind in FailureKind::ALL {
             writeln!(f, "  {kind:<16}{:>10}", self.counts.of(kind))?;
         }
+        writeln!(f, "  {:<16}{:>10}   of the non-2xx", "5xx", self.counts.server_errors)?;
         let ms = |us: u64| us as f64 / 1e3;
         let Latency { p50_us, p90_us, p99_us, p999_us, max_us, .. } = self.latency;
         writeln!(

@@ -57,9 +57,9 @@ impl Tally {
     }
 
     /// A request failed. An answer with another status still tells which version gave it.
-    pub(crate) fn failed(&mut self, failure: Failure, version: Option<&str>) {
+    pub(crate) fn failed(&mut self, failure: Failure, status: Option<u16>, version: Option<&str>) {
         let at = self.targets.entry(failure.target).or_default();
-        at.counts.add_failure(failure.kind);
+        at.counts.add_failure(failure.kind, status);
         if failure.kind == FailureKind::Non2xx {
             see(&mut at.versions, version, failure.at);
         }

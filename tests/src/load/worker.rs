@@ -130,6 +130,7 @@ impl Worker {
     fn count(&self, target: SocketAddr, attempt: &Attempt) {
         let took = attempt.began.elapsed();
         let mut tally = self.shared.tally();
+        let status = attempt.outcome.as_ref().ok().map(|head| head.status);
         let (kind, detail, version) = match &attempt.outcome {
             Ok(head) if (200..300).contains(&head.status) => {
                 return tally.ok(target, head.version.as_deref(), took);
@@ -144,6 +145,6 @@ impl Worker {
         let answered_before = if kind == FailureKind::Non2xx { answered.saturating_sub(1) } else { answered };
         let failure =
             Failure { at: now(), kind, target, source, answered_before, after_us: micros(took), detail };
-        tally.failed(failure, version);
+        tally.failed(failure, status, version);
     }
 }

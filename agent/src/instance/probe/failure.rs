@@ -65,6 +65,22 @@ pub enum ProbeFailure {
         /// Where a redirect leads, or the body's first characters, with ": " before it; or empty.
         body: String,
     },
+    /// More than is read.
+    #[error("the answer to {what} is longer than {} MiB", most >> 20)]
+    TooLong {
+        /// What was asked.
+        what: String,
+        /// Bytes that are read at most.
+        most: usize,
+    },
+    /// An answer in a form that was not asked for.
+    #[error("{what} answered in {encoding}, which was not asked for")]
+    Encoded {
+        /// What was asked.
+        what: String,
+        /// What `Content-Encoding` says, in quotes.
+        encoding: String,
+    },
     /// The health service says that the program does not serve.
     #[error("grpc.health.v1.Health/Check of {service:?} answered {status}")]
     NotServing {

@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use std::{future::pending, ops::RangeInclusive, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::Semaphore,
     time::timeout,
 };
 
@@ -18,6 +19,8 @@ use tokio::{
 const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Bytes of a body that are kept for the failure's words.
 const KEPT_BODY_BYTES: usize = 1024;
+/// Bytes of a body that wait for no room.
+const FREE_BODY_BYTES: usize = 1 << 20;
 /// How long the other side may take to close first. Closing first is what leaves a port in TIME_WAIT.
 const CLOSE_WAIT: Duration = Duration::from_millis(50);
 
@@ -34,37 +37,76 @@ pub struct HttpProbe {
     pub status: RangeInclusive<u16>,
 }
 
+/// What is wanted of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'w> {
+    /// The formats, as the header `Accept`.
+    pub accept: &'static str,
+    /// Most bytes of the body.
+    pub most: usize,
+    /// How many bodies of more than 1 MiB may be held at once; one more waits.
+    pub room: &'w Semaphore,
+}
+
+/// A good answer.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// What it says that its body is.
+    pub content_type: Option<String>,
+    /// All of it.
+    pub body: Vec<u8>,
+}
+
 impl HttpProbe {
     /// Asks once. The caller bounds the time.
     pub(super) async fn ask(&self, with_tls: bool) -> Result<(), ProbeFailure> {
+        self.send(with_tls, "*/*", |response| self.judge(response)).await
+    }
+
+    /// Asks once, and gives the whole of a good answer. The caller bounds the time.
+    ///
+    /// # Errors
+    /// When there is no good answer, or one that is longer than `wanted` has it.
+    pub async fn read(&self, with_tls: bool, wanted: &Wanted<'_>) -> Result<Page, ProbeFailure> {
+        self.send(with_tls, wanted.accept, |response| self.page(response, wanted)).await
+    }
+
+    async fn send<T, F: Future<Output = Result<T, ProbeFailure>>>(
+        &self,
+        with_tls: bool,
+        accept: &str,
+        take: impl FnOnce(Response<Incoming>) -> F,
+    ) -> Result<T, ProbeFailure> {
         let stream = self.route.connect().await?;
         if with_tls {
             let stream = tls::handshake(stream, self.route, self.host.as_deref()).await?;
-            return self.exchange(stream).await;
+            return self.exchange(stream, accept, take).await;
         }
-        self.exchange(stream).await
+        self.exchange(stream, accept, take).await
     }
 
     fn subject(&self) -> String {
         format!("GET {}", self.path)
     }
 
-    async fn exchange(
+    async fn exchange<T, F: Future<Output = Result<T, ProbeFailure>>>(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    ) -> Result<(), ProbeFailure> {
+        accept: &str,
+        take: impl FnOnce(Response<Incoming>) -> F,
+    ) -> Result<T, ProbeFailure> {
         let broken = |source| ProbeFailure::Broken { what: self.subject(), source };
-        let request = self.request()?;
+        let request = self.request(accept)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let mut connection = std::pin::pin!(connection);
         let answer = async {
             let response = sender.send_request(request).await.map_err(broken)?;
-            self.judge(response).await
+            take(response).await
         };
         // The connection moves the bytes; it ending first is told by the answer, so it is never waited for alone.
         let answered = tokio::select! {
             answered = answer => answered,
-            never = async { let _ = connection.as_mut().await; pending::<Result<(), ProbeFailure>>().await } => never,
+            never = async { let _ = connection.as_mut().await; pending::<Result<T, ProbeFailure>>().await } => never,
         };
         drop(sender);
         if self.route.source.port() != 0 && answered.is_ok() {
@@ -74,35 +116,70 @@ impl HttpProbe {
         answered
     }
 
-    fn request(&self) -> Result<Request<Empty<Bytes>>, ProbeFailure> {
+    fn request(&self, accept: &str) -> Result<Request<Empty<Bytes>>, ProbeFailure> {
         let host = self.host.clone().unwrap_or_else(|| self.route.target.to_string());
         Request::get(&self.path)
             .header(header::HOST, &host)
             .header(header::USER_AGENT, concat!("handover-probe/", env!("CARGO_PKG_VERSION")))
             .header(header::CONNECTION, "close")
-            .header(header::ACCEPT, "*/*")
+            .header(header::ACCEPT, accept)
             .body(Empty::new())
             .map_err(|_| ProbeFailure::Request { what: format!("{} (host {host})", self.path) })
     }
 
     async fn judge(&self, response: Response<Incoming>) -> Result<(), ProbeFailure> {
+        if !self.status.contains(&response.status().as_u16()) {
+            return Err(self.refused(response).await);
+        }
+        // An answer that breaks off is no good answer; one that is merely long is.
+        let body = read_some(response.into_body()).await;
+        body.map(drop).map_err(|source| ProbeFailure::Broken { what: self.subject(), source })
+    }
+
+    async fn page(&self, response: Response<Incoming>, wanted: &Wanted<'_>) -> Result<Page, ProbeFailure> {
+        if !self.status.contains(&response.status().as_u16()) {
+            return Err(self.refused(response).await);
+        }
+        let said = |name| {
+            response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        if let Some(encoding) = said(header::CONTENT_ENCODING).filter(|encoding| encoding != "identity") {
+            let encoding = quoted(&encoding).trim_start_matches(": ").to_owned();
+            return Err(ProbeFailure::Encoded { what: self.subject(), encoding });
+        }
+        let content_type = said(header::CONTENT_TYPE);
+        let mut incoming = response.into_body();
+        let mut body = Vec::new();
+        // Held as long as there is more than is free.
+        let mut room = None;
+        while let Some(frame) = incoming.frame().await {
+            let frame = frame.map_err(|source| ProbeFailure::Broken { what: self.subject(), source })?;
+            let Ok(data) = frame.into_data() else { continue };
+            if body.len() + data.len() > wanted.most {
+                return Err(ProbeFailure::TooLong { what: self.subject(), most: wanted.most });
+            }
+            if room.is_none() && body.len() + data.len() > FREE_BODY_BYTES {
+                room = wanted.room.acquire().await.ok();
+            }
+            body.extend_from_slice(&data);
+        }
+        Ok(Page { content_type, body })
+    }
+
+    /// What to say of an answer with another status.
+    async fn refused(&self, response: Response<Incoming>) -> ProbeFailure {
         let status = response.status();
         let location = response
             .headers()
             .get(header::LOCATION)
             .map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
-        let good = self.status.contains(&status.as_u16());
         let body = read_some(response.into_body()).await;
-        if good {
-            // An answer that breaks off is no good answer; one that is merely long is.
-            return body.map(drop).map_err(|source| ProbeFailure::Broken { what: self.subject(), source });
-        }
         let body = match (location, body) {
             (Some(to), _) => format!("{}; redirects are not followed", quoted(&format!("to {to}"))),
             (None, Ok(body)) => quoted(&String::from_utf8_lossy(&body)),
             (None, Err(_)) => String::new(),
         };
-        Err(ProbeFailure::Status { what: self.subject(), status: describe(status), body })
+        ProbeFailure::Status { what: self.subject(), status: describe(status), body }
     }
 }
 

@@ -15,7 +15,7 @@ pub use connect::Route;
 pub use exec::ExecProbe;
 pub use failure::ProbeFailure;
 pub use grpc::GrpcProbe;
-pub use http::HttpProbe;
+pub use http::{HttpProbe, Page, Wanted};
 
 use std::time::{Duration, Instant};
 use tokio::time::timeout;

@@ -1,5 +1,6 @@
 //! How the sample service behaves, and misbehaves.
 
+use crate::metrics;
 use clap::Parser;
 use handover_tests::duration;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -7,7 +8,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 /// An HTTP service that behaves as tests need it: well without flags.
 ///
 /// Its sockets are those it was passed (LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES) and those of --listen.
-/// Paths: / /ready /live /sleep?ms=N /bytes?n=N /stats /fail-live /crash
+/// Paths: / /ready /live /metrics /sleep?ms=N /bytes?n=N /stats /fail-live /crash
 #[derive(Clone, Debug, Parser)]
 #[command(name = "sample-service", disable_version_flag = true)]
 pub(crate) struct Flags {
@@ -74,6 +75,12 @@ pub(crate) struct Flags {
     /// Answers / that much later.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "0s")]
     pub(crate) latency: Duration,
+    /// What /metrics answers: what was counted, or how it does wrong.
+    #[arg(long, value_name = "KIND", default_value = "text")]
+    pub(crate) metrics: metrics::Kind,
+    /// /metrics answers 404 after this time.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) metrics_vanish_after: Option<Duration>,
     /// Prints so many lines a second.
     #[arg(long, value_name = "LINES")]
     pub(crate) print: Option<u32>,

@@ -10,6 +10,7 @@ mod connection;
 mod drain;
 mod flags;
 mod grpc;
+mod metrics;
 mod notify;
 mod sample;
 mod side;

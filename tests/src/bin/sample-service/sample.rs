@@ -1,6 +1,13 @@
 //! What the service answers.
 
-use crate::{Failed, body::Body, drain::Drain, flags::Flags, grpc};
+use crate::{
+    Failed,
+    body::Body,
+    drain::Drain,
+    flags::Flags,
+    grpc,
+    metrics::{self, Metrics},
+};
 use hyper::{
     Request, Response, StatusCode, Version,
     body::{Bytes, Incoming},
@@ -17,6 +24,9 @@ const MAX_SLEEP: u64 = 10 * 60 * 1000;
 /// Longest `/bytes`: 1 GiB.
 const MAX_BYTES: u64 = 1 << 30;
 
+/// What no client asks for is no request to be judged by.
+const OF_OPERATORS: [&str; 5] = ["/metrics", "/ready", "/live", "/stats", grpc::CHECK];
+
 static X_VERSION: HeaderName = HeaderName::from_static("x-version");
 
 /// The service's state, shared by all connections.
@@ -32,6 +42,7 @@ pub(crate) struct Sample {
     answered: AtomicU64,
     connections: AtomicU64,
     greetings: AtomicU64,
+    metrics: Metrics,
 }
 
 impl Sample {
@@ -53,6 +64,7 @@ impl Sample {
             answered: zero(),
             connections: zero(),
             greetings: zero(),
+            metrics: Metrics::default(),
         })
     }
 
@@ -76,8 +88,11 @@ impl Sample {
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let mut response =
-            self.response(request.uri().path(), request.uri().query().unwrap_or_default()).await;
+        let (path, began) = (request.uri().path(), Instant::now());
+        let mut response = self.response(path, request.uri().query().unwrap_or_default()).await;
+        if !OF_OPERATORS.contains(&path) {
+            self.metrics.count(response.status(), began.elapsed());
+        }
         let headers = response.headers_mut();
         headers.insert(X_VERSION.clone(), self.version.clone());
         // Asked last, so that an answer that took long knows it too. HTTP/2 has GOAWAY instead.
@@ -106,6 +121,7 @@ impl Sample {
                 text(StatusCode::OK, format!("slept {ms} ms\n"))
             }
             "/bytes" => Response::new(Body::Filling(number(query, "n").unwrap_or(0).min(MAX_BYTES))),
+            "/metrics" => self.metrics.answer(self.metrics_kind()).await,
             "/stats" => text(StatusCode::OK, self.stats()),
             "/crash" => std::process::abort(),
             grpc::CHECK if self.flags.grpc_health => grpc::health(self.readiness() == StatusCode::OK),
@@ -126,6 +142,11 @@ impl Sample {
             }
         }
         Response::new(Body::Whole(self.greeting.clone()))
+    }
+
+    fn metrics_kind(&self) -> metrics::Kind {
+        let vanished = self.flags.metrics_vanish_after.is_some_and(|after| self.started.elapsed() >= after);
+        if vanished { metrics::Kind::None } else { self.flags.metrics }
     }
 
     fn readiness(&self) -> StatusCode {

@@ -102,6 +102,40 @@ fn errors_are_exactly_the_part_that_was_asked_for_and_latency_is_added() {
 }
 
 #[test]
+fn requests_are_counted_for_prometheus_by_status_and_by_how_long_they_took() {
+    let service = Service::listening(&["--error-rate", "0.1", "--latency", "3ms"]);
+    let mode = Mode::KeepAlive { connections: 2 };
+    let report =
+        Load::start(Config { max_requests: Some(50), ..Config::new(vec![service.address], mode) }).wait();
+    assert_eq!((report.counts.ok, report.counts.server_errors), (45, 5), "{report}");
+    for path in ["/ready", "/live", "/stats", "/metrics"] {
+        http::get(service.address, path).unwrap();
+    }
+    let text = http::get(service.address, "/metrics").unwrap().body;
+    for line in [
+        "http_requests_total{code=\"200\"} 45",
+        "http_requests_total{code=\"500\"} 5",
+        "http_request_duration_seconds_bucket{le=\"0.0025\"} 0",
+        "http_request_duration_seconds_bucket{le=\"+Inf\"} 50",
+        "http_request_duration_seconds_count 50",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn metrics_do_wrong_when_they_are_told_to() {
+    let answer = |flags: &[&str]| {
+        let service = Service::listening(flags);
+        http::get(service.address, "/metrics").unwrap()
+    };
+    assert_eq!(answer(&["--metrics", "none"]).status, 404);
+    assert_eq!(answer(&["--metrics", "redirect"]).status, 302);
+    assert!(answer(&["--metrics", "garbage"]).body.contains("no metrics"));
+    assert_eq!(answer(&["--metrics-vanish-after", "0s"]).status, 404);
+}
+
+#[test]
 fn a_forked_child_ignores_sigterm_and_stays() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut service = Service::inheriting(&listener, &["--fork-child"]);

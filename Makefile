@@ -5,7 +5,7 @@ export CARGO_TERM_COLOR ?= auto
 
 .PHONY: demo test lint bench soak systemd session needs build
 
-## Runs the main job on this machine: a server, three agents, a service in three versions, load all the time.
+## Runs the main job on this machine: a server, three agents, a service in four versions, load all the time.
 demo: needs
 	$(CARGO) build --workspace --bins
 	./target/debug/handover demo

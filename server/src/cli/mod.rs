@@ -149,7 +149,7 @@ enum Command {
     Unfreeze(freeze::UnfreezeArgs),
     /// Who did what: deployments, hosts, tokens, operators, and what was refused.
     Audit(audit::AuditArgs),
-    /// Run the main job on this machine: a server, three agents, a service in three versions, load all the time.
+    /// Run the main job on this machine: a server, three agents, a service in four versions, load all the time.
     Demo(demo::DemoArgs),
     /// Write the manual's pages into a folder.
     Man(manual::ManArgs),

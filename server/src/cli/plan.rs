@@ -3,13 +3,16 @@
 use super::time::span;
 use handover_model::Share;
 use handover_proto::v1::Plan;
+use std::collections::BTreeSet;
 
 /// Longest list of hosts in one line.
 const NAMED: usize = 8;
 
 /// The plan in lines.
 pub(super) fn lines(plan: &Plan) -> Vec<String> {
-    let hosts: usize = plan.stages.iter().map(|stage| stage.hosts.len()).sum();
+    let hosts: BTreeSet<&str> =
+        plan.stages.iter().flat_map(|stage| &stage.hosts).map(|host| host.host.as_str()).collect();
+    let hosts = hosts.len();
     let mut lines = vec![format!(
         "plan: {} {} to {hosts} {} in {} {}",
         plan.service,

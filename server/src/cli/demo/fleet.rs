@@ -1,5 +1,6 @@
 //! The demo's processes: started from the programs beside this one, ended in any case.
 
+use super::Act;
 use crate::cli::{error::CliError, exit};
 use std::{
     fs,
@@ -166,13 +167,14 @@ impl Fleet {
     }
 
     /// Makes and pushes a release of the sample service.
-    pub(super) async fn push(&self, version: &str, flags: &str) -> Result<(), CliError> {
+    pub(super) async fn push(&self, act: &Act) -> Result<(), CliError> {
+        let version = act.version;
         let folder = self.folder.path().join(format!("web-{version}"));
         let make = || -> std::io::Result<()> {
             fs::create_dir_all(folder.join("bin"))?;
             fs::copy(self.programs.join("sample-service"), folder.join("bin/web"))?;
             fs::set_permissions(folder.join("bin/web"), fs::Permissions::from_mode(0o755))?;
-            fs::write(folder.join("handover.toml"), manifest(version, flags))
+            fs::write(folder.join("handover.toml"), manifest(act))
         };
         make().map_err(system("make a release"))?;
         let pushed =
@@ -213,7 +215,8 @@ fn address(host: usize) -> String {
     format!("127.66.{}.1", usize::from(FIRST_ADDRESS) + host)
 }
 
-fn manifest(version: &str, flags: &str) -> String {
+fn manifest(act: &Act) -> String {
+    let Act { version, flags, rollout, .. } = act;
     let flags: String = flags.split_whitespace().map(|flag| format!(", \"{flag}\"")).collect();
     format!(
         r#"service = "web"
@@ -239,9 +242,14 @@ deadline = "20s"
 to = "files"
 
 [rollout]
-batch = 1
-order_by = "zone"
-bake = "2s"
+{rollout}
+
+[metrics]
+interval = "1s"
+timeout = "1s"
+
+[judge]
+block = "1s"
 "#
     )
 }

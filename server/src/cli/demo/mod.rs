@@ -1,5 +1,5 @@
 //! `handover demo`: the main job on this machine, with real processes: the server on its embedded store, three agents
-//! with a loopback address each, a real HTTP service in three versions, and load on it all the time.
+//! with a loopback address each, a real HTTP service in four versions, and load on it all the time.
 //!
 //! It runs the same binaries and commands that an operator runs, and ends everything that it started.
 
@@ -22,10 +22,48 @@ pub(super) struct DemoArgs {
     rate: u32,
 }
 
-/// What the demo deploys after the first release, and how that must end.
-const ACTS: [(&str, &str, exit::Exit); 2] = [
-    ("1.1.0", "a good release", exit::DONE),
-    ("2.0.0", "a broken release: it never gets ready", exit::ROLLED_BACK),
+/// A release of the demo.
+#[derive(Debug)]
+struct Act {
+    version: &'static str,
+    /// What it is, for whoever looks on.
+    what: &'static str,
+    /// Flags of the program.
+    flags: &'static str,
+    /// How it is carried to the hosts: lines of the manifest's `[rollout]`.
+    rollout: &'static str,
+    /// How its deployment must end.
+    expected: exit::Exit,
+}
+
+const ROLLING: &str = "batch = 1\norder_by = \"zone\"\nbake = \"2s\"";
+const CANARY: &str = "strategy = \"canary\"\nsteps = [\"10%\", \"50%\"]\nbake = \"5s\"";
+
+const FIRST: Act = Act {
+    version: "1.0.0",
+    what: "the first release goes out",
+    flags: "",
+    rollout: ROLLING,
+    expected: exit::DONE,
+};
+
+/// What the demo deploys after the first release.
+const ACTS: [Act; 3] = [
+    Act { version: "1.1.0", what: "a good release", ..FIRST },
+    Act {
+        version: "2.0.0",
+        what: "a broken release: it never gets ready",
+        flags: "--never-ready",
+        expected: exit::ROLLED_BACK,
+        ..FIRST
+    },
+    Act {
+        version: "3.0.0",
+        what: "a slow release, as a canary of 10 % of the new connections: the judge catches it",
+        flags: "--latency 40ms",
+        rollout: CANARY,
+        expected: exit::ROLLED_BACK,
+    },
 ];
 
 pub(super) async fn run(args: DemoArgs) -> Result<exit::Exit, CliError> {
@@ -56,43 +94,45 @@ async fn play(fleet: &mut Fleet, rate: u32) -> Result<exit::Exit, CliError> {
     fleet.join_hosts().await?;
     fleet.handover(&["hosts"]).await?;
 
-    println!("\n== the first release goes out");
-    for (version, flags) in [("1.0.0", ""), ("1.1.0", ""), ("2.0.0", "--never-ready")] {
-        fleet.push(version, flags).await?;
+    println!("\n== {}", FIRST.what);
+    for act in std::iter::once(&FIRST).chain(&ACTS) {
+        fleet.push(act).await?;
     }
-    let first = fleet.handover(&["deploy", "web", "--version", "1.0.0", "--yes"]).await?;
-    if first != exit::DONE {
+    let first = fleet.handover(&["deploy", "web", "--version", FIRST.version, "--yes"]).await?;
+    if first != FIRST.expected {
         return Err(CliError::Failed(format!("the first deployment ended with exit code {}", first.code())));
     }
 
     println!("\n== load begins: {rate} requests a second on three hosts; it goes on until the end");
     let load = Load::start(fleet, rate)?;
     let mut acts = Vec::new();
-    for (version, what, expected) in ACTS {
-        println!("\n== {version}: {what}");
+    for act in &ACTS {
+        println!("\n== {}: {}", act.version, act.what);
         let began = Instant::now();
-        let ended = fleet.handover(&["deploy", "web", "--version", version, "--yes"]).await?;
+        let ended = fleet.handover(&["deploy", "web", "--version", act.version, "--yes"]).await?;
         let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        acts.push((version, ended, expected, took));
+        acts.push((act, ended, took));
     }
+    println!("\n== what the judge saw of the canary");
+    fleet.handover(&["canary", "web"]).await?;
     println!("\n== what runs now");
     fleet.handover(&["status"]).await?;
     let reports = load.stop().await?;
 
     println!("\n== the deployments");
     let mut table = Table::new(&["version", "exit code", "expected", "took"]);
-    for (version, ended, expected, took) in &acts {
+    for (act, ended, took) in &acts {
         table.row([
-            (*version).to_owned(),
+            act.version.to_owned(),
             ended.code().to_string(),
-            expected.code().to_string(),
+            act.expected.code().to_string(),
             span(*took),
         ]);
     }
     table.print();
     println!("\n== what the clients saw");
     let failed = print(&reports);
-    let as_expected = acts.iter().all(|(_, ended, expected, _)| ended == expected);
+    let as_expected = acts.iter().all(|(act, ended, _)| *ended == act.expected);
     println!("\n{}", if failed == 0 { "not one request failed" } else { "requests failed: see the table" });
     Ok(if failed == 0 && as_expected { exit::DONE } else { exit::FAILED })
 }

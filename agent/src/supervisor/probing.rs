@@ -256,3 +256,24 @@ impl Supervisor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn sources(listener: &str, route: impl Fn(Way, usize) -> Route) -> BTreeSet<SocketAddr> {
+        let way = Way { pin: Pin::new(5).unwrap(), listener: listener.parse().unwrap() };
+        (0..100).map(|turn| route(way, turn).source).collect()
+    }
+
+    #[test]
+    fn a_reading_that_takes_its_time_is_in_no_probes_way() {
+        let (probes, readings) = (sources("[::1]:80", Way::route), sources("[::1]:80", Way::reading));
+        assert_eq!((probes.len(), readings.len()), (8, 8));
+        assert!(probes.is_disjoint(&readings), "{probes:?} {readings:?}");
+        let pin: BTreeSet<SocketAddr> = ["127.77.0.5:0".parse().unwrap()].into();
+        assert_eq!(sources("127.0.0.1:80", Way::route), pin);
+        assert_eq!(sources("127.0.0.1:80", Way::reading), pin, "its port is the kernel's to choose");
+    }
+}

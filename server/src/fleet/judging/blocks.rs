@@ -46,10 +46,23 @@ impl LastEnds {
                 .iter()
                 .map(|(instance, sample)| (instance.clone(), did(of_before(instance), sample)));
             block.0.insert(host.clone(), did.collect());
-            ends.insert(host.clone(), (*at, measurement.clone()));
+            let mut end = measurement.clone();
+            for (instance, sample) in &mut end.instances {
+                keep_what_was_read(sample, of_before(instance));
+            }
+            ends.insert(host.clone(), (*at, end));
         }
         self.0 = ends;
         block
+    }
+}
+
+/// A reading that failed costs its own block; the next one has what was done in both.
+fn keep_what_was_read(now: &mut Sample, before: Option<&Sample>) {
+    if let (Err(_), Some(Sample { run, traffic: Ok(traffic), .. })) = (&now.traffic, before)
+        && *run == now.run
+    {
+        now.traffic = Ok(traffic.clone());
     }
 }
 
@@ -178,6 +191,24 @@ mod tests {
         assert_eq!(in_block(&sample(0, 0, Ok((10, 1))), &sample(0, 0, Ok((30, 4)))), Reading::Absent);
         let shown = in_block(&sample(0, 0, Ok((10, 1))), &sample(0, 500, Ok((30, 4))));
         assert!(matches!(shown, Reading::Counted(_)), "from the first share on");
+    }
+
+    #[test]
+    fn a_reading_that_failed_costs_its_own_block_and_nothing_is_lost() {
+        let (host, instance): (HostName, InstanceId) = ("a".parse().unwrap(), "shop-1".parse().unwrap());
+        let mut ends = LastEnds::default();
+        let mut close = |millis, run, traffic| {
+            let instances = [(instance.clone(), sample(run, 10_000, traffic))].into();
+            let measurement = Measurement { service: "shop".parse().unwrap(), instances };
+            let measured = (Timestamp::from_unix_millis(millis), measurement);
+            ends.close([(&host, &measured)].into_iter()).did(&host, &instance).unwrap().traffic.clone()
+        };
+        let counted = |requests| Reading::Counted(Traffic { requests, bad: 0, latency: None });
+        assert_eq!(close(1, 0, Ok((10, 0))), Reading::Absent);
+        assert_eq!(close(2, 0, Err("no answer")), Reading::Absent);
+        assert_eq!(close(3, 0, Ok((40, 0))), counted(30), "of both blocks");
+        assert_eq!(close(4, 1, Err("no answer")), Reading::Reset);
+        assert_eq!(close(5, 1, Ok((5, 0))), Reading::Absent, "counters of two runs are not compared");
     }
 
     #[test]

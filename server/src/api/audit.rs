@@ -1,8 +1,13 @@
 //! Reading the audit: lists, and the walk along its chain.
 
-use super::{permit::Access, views};
+use super::{
+    held::Held,
+    outlet::{self, End, Holding, Outlet},
+    permit::Access,
+    views,
+};
 use crate::{
-    audit::{Head, Query, Walk},
+    audit::{AuditLog, Head, Query, Walk},
     fleet::Refusal,
 };
 use handover_model::{Digest, Timestamp};
@@ -10,9 +15,6 @@ use handover_proto::{
     convert::ConvertError,
     v1::{self, AuditProgress},
 };
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 /// Entries in a list where nothing is said.
@@ -62,37 +64,35 @@ fn noted(noted: Option<v1::AuditHead>) -> Result<Option<(u64, Digest)>, Status> 
 pub(super) async fn verify(
     access: &Access,
     request: v1::VerifyAuditRequest,
-    stop: CancellationToken,
-) -> Result<ReceiverStream<Result<AuditProgress, Status>>, Status> {
-    let mut walk = Walk::new(noted(request.noted)?);
+    holding: Holding,
+) -> Result<Held<AuditProgress, String>, Status> {
+    let walk = Walk::new(noted(request.noted)?);
     let (head, log) = (head(access).await?, access.audit_log());
-    let (out, stream) = mpsc::channel(1);
-    tokio::spawn(async move {
-        loop {
-            let page = log.clone();
-            let walked = tokio::task::spawn_blocking(move || {
-                let walked = page.walk(&mut walk, head);
-                (walk, walked)
-            });
-            let Ok((behind, walked)) = walked.await else { return };
-            walk = behind;
-            let progress = AuditProgress {
-                checked: walk.checked(),
-                head: Some(views::audit_head(head)),
-                done: !matches!(walked, Ok(false)),
-                broken: walked
-                    .err()
-                    .map(|broken| v1::AuditBreak { sequence: broken.sequence, what: broken.what }),
-            };
-            let done = progress.done;
-            let sent = tokio::select! {
-                () = stop.cancelled() => return,
-                sent = out.send(Ok(progress)) => sent,
-            };
-            if done || sent.is_err() {
-                return;
-            }
+    Ok(outlet::stream(holding, 1, async move |out| pages(log, walk, head, &out).await))
+}
+
+/// Walks page by page, each once there is room to tell of it.
+async fn pages(log: AuditLog, mut walk: Walk, head: Head, out: &Outlet<AuditProgress>) -> Result<(), End> {
+    loop {
+        let room = out.room().await?;
+        let page = log.clone();
+        let walked = tokio::task::spawn_blocking(move || {
+            let walked = page.walk(&mut walk, head);
+            (walk, walked)
+        });
+        let (behind, walked) = walked.await.map_err(|error| Refusal::Internal(error.to_string()))?;
+        walk = behind;
+        let done = !matches!(walked, Ok(false));
+        room.send(AuditProgress {
+            checked: walk.checked(),
+            head: Some(views::audit_head(head)),
+            done,
+            broken: walked
+                .err()
+                .map(|broken| v1::AuditBreak { sequence: broken.sequence, what: broken.what }),
+        });
+        if done {
+            return Ok(());
         }
-    });
-    Ok(ReceiverStream::new(stream))
+    }
 }

@@ -2,23 +2,23 @@
 //! one that is too slow is told how many it missed.
 
 use super::{
+    held::Held,
+    outlet::{self, End, Holding, Outlet},
     permit::{Access, Permit},
     request,
 };
 use crate::{
     events::{Event, Events, MOST},
-    fleet::Refusal,
+    limits::Limits,
 };
 use handover_model::{DeploymentId, ServiceName, Timestamp};
 use handover_proto::v1;
-use std::{collections::VecDeque, sync::Arc};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 /// Events in one message.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 
 /// Which events are asked for.
 struct Wanted {
@@ -42,13 +42,15 @@ impl Wanted {
 /// Streams events until there are no more, the reader's end, or the server's.
 pub(super) fn stream(
     permit: Permit,
+    limits: &Limits,
     asked: &v1::WatchEventsRequest,
     stop: CancellationToken,
-) -> Result<ReceiverStream<Result<v1::Events, Status>>, Status> {
+) -> Result<Held<v1::Events, String>, Status> {
     let v1::WatchEventsRequest { since_unix_millis, service, follow, limit } = asked;
     let service = request::parse_optional("service", service)?;
     let access = permit.filtered(service.as_ref())?;
-    let (events, open) = (access.events(), access.metrics().watcher());
+    let holding = Holding::watch(limits, &access, stop)?;
+    let events = access.events();
     let wanted = Wanted {
         access,
         since: Timestamp::from_unix_millis(*since_unix_millis),
@@ -59,57 +61,31 @@ pub(super) fn stream(
             Ok(limit) => limit.min(MOST),
         },
     };
-    let (out, stream) = mpsc::channel(1);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = tell(&events, &wanted, &out) => {}
-            () = stop.cancelled() => { let _ = out.try_send(Err(Refusal::Stopping.into())); }
-            () = out.closed() => {}
-        }
-        drop(open);
-    });
-    Ok(ReceiverStream::new(stream))
+    Ok(outlet::stream(holding, 1, async move |out| tell(&events, &wanted, &out).await))
 }
 
-async fn tell(events: &Events, wanted: &Wanted, out: &mpsc::Sender<Result<v1::Events, Status>>) {
+async fn tell(events: &Events, wanted: &Wanted, out: &Outlet<v1::Events>) -> Result<(), End> {
     let mut last = events.last();
-    let mut at = events.beginning();
-    let mut remembered: VecDeque<v1::FleetEvent> = VecDeque::new();
+    let (mut at, newest) = events.newest(wanted.most, |event| wanted.takes(event));
     loop {
-        let page = events.after(at, BATCH);
-        let Some((number, _)) = page.events.last() else { break };
-        at = *number;
-        for (number, event) in page.events.iter().filter(|(_, event)| wanted.takes(event)) {
-            if remembered.len() == wanted.most {
-                remembered.pop_front();
-            }
-            remembered.push_back(wire(*number, event));
-        }
-    }
-    let mut rest: Vec<_> = remembered.into();
-    while !rest.is_empty() {
-        let after = rest.split_off(rest.len().min(BATCH));
-        if out.send(Ok(v1::Events { events: rest, left_out: 0 })).await.is_err() {
-            return;
-        }
-        rest = after;
-    }
-    if !wanted.follow {
-        return;
-    }
-    loop {
+        // Room first: for a reader who does not read nothing is taken out of the ring.
+        let room = out.room().await?;
         last.borrow_and_update();
         let page = events.after(at, BATCH);
         at = page.events.last().map_or(at, |(number, _)| *number);
-        let told: Vec<_> =
-            page.events.iter().filter(|(_, event)| wanted.takes(event)).map(|(n, e)| wire(*n, e)).collect();
-        if (!told.is_empty() || page.left_out > 0)
-            && out.send(Ok(v1::Events { events: told, left_out: page.left_out })).await.is_err()
-        {
-            return;
+        let in_time = |number: u64| wanted.follow || number <= newest;
+        let told = page.events.iter().filter(|(number, event)| in_time(*number) && wanted.takes(event));
+        let told: Vec<_> = told.map(|(number, event)| wire(*number, event)).collect();
+        if !told.is_empty() || page.left_out > 0 {
+            room.send(v1::Events { events: told, left_out: page.left_out });
+        } else {
+            drop(room);
+        }
+        if !wanted.follow && (page.events.is_empty() || at >= newest) {
+            return Ok(());
         }
         if page.events.is_empty() && last.changed().await.is_err() {
-            return;
+            return Ok(());
         }
     }
 }

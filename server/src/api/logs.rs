@@ -1,8 +1,15 @@
 //! Logs on the wire: an operator asks, the hosts are asked through their sessions, agents answer.
 
-use super::{Context, permit::Permit, request};
+use super::{
+    Context,
+    held::Held,
+    outlet::{self, Holding},
+    permit::Permit,
+    request,
+};
 use crate::{
     fleet::{Link, Refusal, State},
+    limits::Limits,
     logs::{
         Batch, DEFAULT_LINES, Ended, Line, Lines, LogRequests, MAX_BATCH_LINES, MAX_HOSTS, MAX_LINE_BYTES,
         MAX_LINES, Reading, Source,
@@ -20,7 +27,6 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::mpsc, time::timeout};
-use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
@@ -65,50 +71,33 @@ fn asked(wire: v1::ReadLogsRequest) -> Result<Asked, Status> {
 /// Asks the hosts and streams what they send.
 pub(super) async fn read(
     permit: Permit,
-    requests: Arc<LogRequests>,
+    requests: &Arc<LogRequests>,
+    limits: &Limits,
     wire: v1::ReadLogsRequest,
     stop: CancellationToken,
-) -> Result<ReceiverStream<Result<v1::Logs, Status>>, Status> {
+) -> Result<Held<v1::Logs, String>, Status> {
     let Asked { service, hosts, version, mut order } = asked(wire)?;
     let access = permit.service(&service)?;
-    let Some((number, place)) = requests.open() else {
-        return Err(refuse(
-            Reason::Busy,
-            "as many requests for logs are open as this server takes",
-            "end one with Ctrl-C and try again",
-        ));
-    };
-    order.request_id = number;
-    let (follow, expected) = (order.follow, Arc::clone(&requests));
+    let holding = Holding::logs(limits, &access, stop)?;
+    let request = requests.open();
+    order.request_id = request.number;
+    let (follow, expected) = (order.follow, Arc::clone(requests));
     let begun = access
         .ask_hosts(move |state, links| begin(state, links, &expected, &service, &hosts, version, order));
-    let Begun { sources, missing, versions } = begun.await.inspect_err(|_| requests.close(number))?;
-    let (out, lines) = mpsc::channel(READER_QUEUE);
-    let reading = Reading::of(sources, missing, versions, follow, out);
-    let open = access.metrics().log_reader();
-    let (told, stream) = mpsc::channel(1);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = reading.run() => {}
-            () = stop.cancelled() => {}
-        }
-        requests.close(number);
-        drop((place, open));
-    });
-    tokio::spawn(async move {
-        let mut lines = ReceiverStream::new(lines);
-        loop {
-            let next = tokio::select! {
-                next = lines.next() => next,
-                () = told.closed() => return,
-            };
-            let Some(next) = next else { return };
-            if told.send(Ok(wire_lines(next))).await.is_err() {
-                return;
+    let Begun { sources, missing, versions } = begun.await?;
+    let (queue, mut lines) = mpsc::channel(READER_QUEUE);
+    let reading = Reading::of(sources, missing, versions, follow, queue);
+    Ok(outlet::stream(holding, 1, async move |out| {
+        let _request = request;
+        let told = async move {
+            while let Some(next) = lines.recv().await {
+                out.send(wire_lines(next)).await?;
             }
-        }
-    });
-    Ok(ReceiverStream::new(stream))
+            Ok(())
+        };
+        // Each ends the other: the reading at the end of who reads it, and what is told behind the last line.
+        tokio::join!(reading.run(), told).1
+    }))
 }
 
 /// Whom the request reaches.

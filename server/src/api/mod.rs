@@ -18,6 +18,7 @@ mod held;
 mod hosts;
 mod logs;
 mod operators;
+mod outlet;
 mod permissions;
 mod permit;
 mod releases;

@@ -5,6 +5,7 @@ use super::{
     Context, audit, backups, control, deployments, events, freezes,
     held::Held,
     hosts, logs,
+    outlet::Holding,
     permit::{Access, Permit, Subject},
     releases, request, rights, services, stories, tokens, uploads, views,
     watches::{self, Watching},
@@ -59,22 +60,20 @@ impl Operators {
 
     /// What a watch of this operator's needs.
     fn watching(&self, access: &Access) -> Result<Watching, Status> {
-        let place = self.limits.watch(&access.by())?;
-        let counters = self.limits.counters();
-        let open = Some(access.metrics().watcher());
-        Ok(Watching { changes: access.changes(), place, counters, open, stop: self.stop.clone() })
+        let holding = Holding::watch(&self.limits, access, self.stop.clone())?;
+        Ok(Watching { changes: access.changes(), holding })
     }
 }
 
 #[tonic::async_trait]
 impl OperatorService for Operators {
-    type VerifyAuditStream = ReceiverStream<Result<v1::AuditProgress, Status>>;
+    type VerifyAuditStream = Held<v1::AuditProgress, String>;
     type WatchServicesStream = Held<v1::ListServicesResponse, String>;
     type BackupStream = ReceiverStream<Result<v1::BackupChunk, Status>>;
     type WatchDeploymentStream = Held<v1::Deployment, String>;
-    type ExplainDeploymentStream = ReceiverStream<Result<v1::StoryLine, Status>>;
-    type WatchEventsStream = ReceiverStream<Result<v1::Events, Status>>;
-    type ReadLogsStream = ReceiverStream<Result<v1::Logs, Status>>;
+    type ExplainDeploymentStream = Held<v1::StoryLine, String>;
+    type WatchEventsStream = Held<v1::Events, String>;
+    type ReadLogsStream = Held<v1::Logs, String>;
 
     async fn get_server(&self, request: Request<v1::GetServerRequest>) -> Answer<v1::ServerInfo> {
         Permit::of(&request)?.fleet()?;
@@ -161,7 +160,8 @@ impl OperatorService for Operators {
         request: Request<v1::VerifyAuditRequest>,
     ) -> Answer<Self::VerifyAuditStream> {
         let access = Permit::of(&request)?.fleet()?;
-        Ok(Response::new(audit::verify(&access, request.into_inner(), self.stop.clone()).await?))
+        let holding = Holding::watch(&self.limits, &access, self.stop.clone())?;
+        Ok(Response::new(audit::verify(&access, request.into_inner(), holding).await?))
     }
 
     async fn list_hosts(&self, request: Request<v1::ListHostsRequest>) -> Answer<v1::ListHostsResponse> {
@@ -290,12 +290,14 @@ impl OperatorService for Operators {
         request: Request<v1::WatchEventsRequest>,
     ) -> Answer<Self::WatchEventsStream> {
         let permit = Permit::of(&request)?;
-        Ok(Response::new(events::stream(permit, &request.into_inner(), self.stop.clone())?))
+        let stream = events::stream(permit, &self.limits, &request.into_inner(), self.stop.clone());
+        Ok(Response::new(stream?))
     }
 
     async fn read_logs(&self, request: Request<v1::ReadLogsRequest>) -> Answer<Self::ReadLogsStream> {
         let permit = Permit::of(&request)?;
-        let stream = logs::read(permit, Arc::clone(&self.logs), request.into_inner(), self.stop.clone());
+        let (requests, limits) = (&self.logs, &self.limits);
+        let stream = logs::read(permit, requests, limits, request.into_inner(), self.stop.clone());
         Ok(Response::new(stream.await?))
     }
 
@@ -351,7 +353,8 @@ impl OperatorService for Operators {
         let permit = Permit::of(&request)?;
         let v1::GetDeploymentRequest { id, service } = request.into_inner();
         let (access, id) = permit.deployment(id, &service).await?;
-        Ok(Response::new(stories::tell(access, id, self.stop.clone())))
+        let holding = Holding::watch(&self.limits, &access, self.stop.clone())?;
+        Ok(Response::new(stories::tell(access, id, holding)))
     }
 
     async fn lock(&self, request: Request<v1::LockRequest>) -> Answer<v1::LockResponse> {

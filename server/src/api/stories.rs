@@ -1,57 +1,36 @@
 //! Stories: a deployment's records, told page by page. Of each story one page is in memory, however many hosts there
-//! are; a reader who is slow is waited for.
+//! are; a reader who is slow is waited for, as long as for any.
 
-use super::permit::Access;
-use crate::fleet::Refusal;
+use super::{
+    held::Held,
+    outlet::{self, End, Holding, Outlet},
+    permit::Access,
+};
 use handover_model::DeploymentId;
 use handover_proto::v1;
 use handover_rollout::{Record, Story};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
-use tonic::Status;
 
 /// Records that are read at once.
-const PAGE: usize = 256;
+const PAGE: usize = 64;
+/// Lines that wait for a reader.
+const WAITING: usize = 16;
 
 /// Tells everything that the journal has of a deployment now.
-pub(super) fn tell(
-    access: Access,
-    id: DeploymentId,
-    stop: CancellationToken,
-) -> ReceiverStream<Result<v1::StoryLine, Status>> {
-    let (out, stream) = mpsc::channel(PAGE);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = stop.cancelled() => {
-                let _ = out.try_send(Err(Refusal::Stopping.into()));
-            }
-            () = pages(&access, id, &out) => {}
-        }
-    });
-    ReceiverStream::new(stream)
+pub(super) fn tell(access: Access, id: DeploymentId, holding: Holding) -> Held<v1::StoryLine, String> {
+    outlet::stream(holding, WAITING, async move |out| pages(&access, id, &out).await)
 }
 
-async fn pages(access: &Access, id: DeploymentId, out: &mpsc::Sender<Result<v1::StoryLine, Status>>) {
+async fn pages(access: &Access, id: DeploymentId, out: &Outlet<v1::StoryLine>) -> Result<(), End> {
     let mut story = Story::default();
     let mut sequence = 0;
     loop {
-        let records = match access.records(id, sequence, PAGE).await {
-            Ok(records) => records,
-            Err(refusal) => {
-                let _ = out.send(Err(refusal.into())).await;
-                return;
-            }
-        };
-        let last = records.len() < PAGE;
+        let records = access.records(id, sequence, PAGE).await?;
         for record in &records {
-            if out.send(Ok(line(&mut story, sequence, record))).await.is_err() {
-                return;
-            }
+            out.send(line(&mut story, sequence, record)).await?;
             sequence += 1;
         }
-        if last {
-            return;
+        if records.len() < PAGE {
+            return Ok(());
         }
     }
 }

@@ -1,28 +1,17 @@
 //! Watches: whole snapshots, again whenever something changed. Of each watch at most one snapshot waits for a slow
 //! reader; what happens meanwhile is in the next one, which is made only when there is room for it.
 
-use super::held::Held;
-use crate::{
-    fleet::Refusal,
-    limits::{LimitCounters, Place},
+use super::{
+    held::Held,
+    outlet::{self, End, Holding, Outlet},
 };
-use handover_proto::{
-    status::{Reason, refuse},
-    v1,
-};
-use std::{sync::Arc, time::Duration};
-use tokio::{
-    sync::{mpsc, watch},
-    time::timeout,
-};
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use crate::fleet::Refusal;
+use handover_proto::v1;
+use std::time::Duration;
+use tokio::sync::watch;
 
 /// Between two snapshots of a watch at least: more often nobody reads.
 const PACE: Duration = Duration::from_millis(50);
-/// A watch of which nothing was read for so long, although there is something to read, is over.
-const UNREAD: Duration = Duration::from_secs(60);
 
 /// What a watch shows.
 pub(super) trait Snapshot: Clone + PartialEq + Send + 'static {
@@ -57,12 +46,7 @@ impl Snapshot for v1::Deployment {
 pub(super) struct Watching {
     /// Counts up with each change.
     pub(super) changes: watch::Receiver<u64>,
-    /// The watcher's place.
-    pub(super) place: Place<String>,
-    pub(super) counters: Arc<LimitCounters>,
-    /// Counts it among the open ones.
-    pub(super) open: Option<crate::metrics::Open>,
-    pub(super) stop: CancellationToken,
+    pub(super) holding: Holding,
 }
 
 /// Streams what `look` sees, until the last snapshot, the reader's end, or the server's.
@@ -72,56 +56,12 @@ where
     F: Future<Output = Result<T, Refusal>> + Send,
     L: Fn() -> F + Send + Sync + 'static,
 {
-    let Watching { changes, place, counters, open, stop } = watching;
-    // For one snapshot, and for the word why the watch ended, which a reader who is late still gets.
-    let (out, messages) = mpsc::channel(2);
-    tokio::spawn(async move {
-        let _open = open;
-        let Ok(last_word) = out.clone().reserve_owned().await else { return };
-        let why = tokio::select! {
-            () = stop.cancelled() => Some(End::from(Refusal::Stopping)),
-            why = show(changes, &out, look) => why,
-        };
-        if let Some(why) = why {
-            if matches!(why, End::Unread) {
-                counters.watch_unread();
-            }
-            last_word.send(Err(why.into()));
-        }
-    });
-    Held::new(ReceiverStream::new(messages), place)
+    let Watching { changes, holding } = watching;
+    outlet::stream(holding, 1, move |out| show(changes, out, look))
 }
 
-/// Why a watch ends before its last snapshot.
-#[derive(Debug)]
-enum End {
-    Refused(Refusal),
-    Unread,
-}
-
-impl From<Refusal> for End {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-impl From<End> for Status {
-    fn from(end: End) -> Self {
-        match end {
-            End::Refused(refusal) => refusal.into(),
-            End::Unread => {
-                refuse(Reason::Busy, format!("the watch was not read for {UNREAD:?}"), "watch again")
-            }
-        }
-    }
-}
-
-/// Shows one snapshot after the other; `None` where the last one was shown or nobody is there any more.
-async fn show<T, F, L>(
-    mut changes: watch::Receiver<u64>,
-    out: &mpsc::Sender<Result<T, Status>>,
-    look: L,
-) -> Option<End>
+/// Shows one snapshot after the other, to the last one.
+async fn show<T, F, L>(mut changes: watch::Receiver<u64>, out: Outlet<T>, look: L) -> Result<(), End>
 where
     T: Snapshot,
     F: Future<Output = Result<T, Refusal>> + Send,
@@ -130,27 +70,19 @@ where
     let mut shown: Option<T> = None;
     loop {
         // Room first: what is looked at before may be old by the time it is read.
-        let room = match timeout(UNREAD, out.reserve()).await {
-            Ok(Ok(room)) => room,
-            Ok(Err(_)) => return None,
-            Err(_) => return Some(End::Unread),
-        };
+        let room = out.room().await?;
         let revision = *changes.borrow_and_update();
-        match look().await {
-            Ok(snapshot) if shown.as_ref() == Some(&snapshot) => {}
-            Ok(snapshot) => {
-                let last = snapshot.is_last();
-                shown = (!last).then(|| snapshot.clone());
-                room.send(Ok(snapshot.stamp(revision)));
-                if last {
-                    return None;
-                }
+        let snapshot = look().await?;
+        if shown.as_ref() != Some(&snapshot) {
+            let last = snapshot.is_last();
+            shown = (!last).then(|| snapshot.clone());
+            room.send(snapshot.stamp(revision));
+            if last {
+                return Ok(());
             }
-            Err(refusal) => return Some(refusal.into()),
         }
-        tokio::select! {
-            () = out.closed() => return None,
-            changed = changes.changed() => if changed.is_err() { return Some(Refusal::Stopping.into()) },
+        if changes.changed().await.is_err() {
+            return Err(Refusal::Stopping.into());
         }
         tokio::time::sleep(PACE).await;
     }

@@ -80,11 +80,15 @@ impl Events {
         self.0.last.subscribe()
     }
 
-    /// The number before the oldest event that is remembered.
+    /// The number before the oldest of the newest `most` remembered events that are `wanted`, and the number of the last
+    /// event of all. Where there are fewer, the number before the oldest that is remembered.
     #[must_use]
-    pub fn beginning(&self) -> u64 {
+    pub fn newest(&self, most: usize, wanted: impl Fn(&Event) -> bool) -> (u64, u64) {
         let ring = self.0.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        ring.events.front().map_or(ring.last, |(number, _)| number - 1)
+        let oldest = ring.events.front().map_or(ring.last, |(number, _)| number - 1);
+        let mut found = ring.events.iter().rev().filter(|(_, event)| wanted(event));
+        let first = most.checked_sub(1).and_then(|before| found.nth(before));
+        (first.map_or(oldest, |(number, _)| number - 1), ring.last)
     }
 
     /// At most `most` events behind number `after`.
@@ -129,16 +133,27 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_that_are_wanted_begin_at_a_number() {
+        let events = Events::default();
+        assert_eq!(events.newest(5, |_| true), (0, 0));
+        events.publish((1..=10).map(event).collect());
+        let even = |event: &Event| event.at.unix_millis().is_multiple_of(2);
+        assert_eq!(events.newest(3, |_| true), (7, 10));
+        assert_eq!(events.newest(3, even), (5, 10), "6, 8 and 10");
+        assert_eq!(events.newest(6, even), (0, 10), "there are five only");
+    }
+
+    #[test]
     fn the_ring_is_bounded_and_a_reader_who_was_too_slow_learns_how_many_are_gone() {
         let events = Events::default();
         let most = MOST as u64;
         events.publish((1..=most).map(event).collect());
-        assert_eq!(events.beginning(), 0);
+        assert_eq!(events.newest(MOST, |_| true), (0, most));
         assert_eq!(events.after(0, 1).left_out, 0);
         events.publish((most + 1..=most + 7).map(event).collect());
         let page = events.after(0, 2);
         assert_eq!((numbers(&page), page.left_out), (vec![8, 9], 7));
-        assert_eq!(events.beginning(), 7);
+        assert_eq!(events.newest(MOST, |_| true), (7, most + 7));
         assert_eq!(events.after(7, MOST * 2).events.len(), MOST);
     }
 }

@@ -36,8 +36,10 @@ counters! {
     uploads_late_total,
     /// Watches refused because there were too many.
     watches_refused_total,
-    /// Watches ended because nobody read them.
+    /// Watches, and other streams to operators, ended because nobody read them.
     watches_unread_total,
+    /// Requests for logs refused because there were too many.
+    log_readers_refused_total,
     /// Calls refused because their caller had too many at once, or an agent made too many.
     calls_refused_total,
     /// Calls ended because they were not answered in time.

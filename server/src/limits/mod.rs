@@ -43,6 +43,8 @@ pub const DOWNLOADS: (usize, usize) = (4, 512);
 pub const UPLOADS: (usize, usize) = (16, 64);
 /// Watches of one operator, and of all operators together.
 pub const WATCHES: (usize, usize) = (128, 512);
+/// Requests for logs of one operator, and of all operators together.
+pub const LOG_READERS: (usize, usize) = (8, 32);
 /// Calls that wait for their answer: of one operator, one agent, one source without a certificate.
 pub const CALLS: (usize, usize, usize) = (256, 32, 16);
 /// Calls that one agent may make: sessions and downloads.
@@ -60,6 +62,7 @@ pub struct Limits {
     downloads: Places<HostName>,
     uploads: Places<String>,
     watches: Places<String>,
+    log_readers: Places<String>,
     calls: [Places<String>; 3],
     counters: Arc<LimitCounters>,
 }
@@ -94,6 +97,7 @@ impl Default for Limits {
             downloads: Places::new(DOWNLOADS.0, DOWNLOADS.1),
             uploads: Places::new(UPLOADS.0, UPLOADS.1),
             watches: Places::new(WATCHES.0, WATCHES.1),
+            log_readers: Places::new(LOG_READERS.0, LOG_READERS.1),
             calls: [calls(CALLS.0), calls(CALLS.1), calls(CALLS.2)],
             counters: Arc::default(),
         }
@@ -200,6 +204,22 @@ impl Limits {
         })
     }
 
+    /// Before hosts are asked for logs; to be kept until the answer's end.
+    ///
+    /// # Errors
+    /// `TOO_MANY`.
+    pub fn log_reader(&self, operator: &str) -> Result<Place<String>, Status> {
+        let hint = "end one with Ctrl-C and try again";
+        let what = "requests for logs open";
+        self.log_readers.take(operator.to_owned()).map_err(|full| {
+            count(&self.counters.log_readers_refused_total);
+            match full {
+                Full::OfOne(most) => too_many(Reason::TooMany, format!("{operator} has"), most, what, hint),
+                Full::OfAll(most) => too_many(Reason::TooMany, "operators have", most, what, hint),
+            }
+        })
+    }
+
     /// Before a call is read; to be kept until its answer begins. Of an agent's calls the rate is bounded as well.
     ///
     /// # Errors
@@ -251,7 +271,7 @@ impl LimitCounters {
         count(&self.session_pauses_total);
     }
 
-    /// A watch that nobody read was ended.
+    /// A watch, or another stream to an operator, that nobody read was ended.
     pub fn watch_unread(&self) {
         count(&self.watches_unread_total);
     }

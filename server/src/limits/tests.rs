@@ -58,7 +58,7 @@ fn every_limit_on_a_number_says_who_and_how_many_and_counts() {
     }
     let mut kept = Vec::new();
     let call: fn(&Limits, &str) -> _ = |limits, name| limits.call(CallsOf::Operator(name));
-    for take in [Limits::upload, Limits::watch, call] {
+    for take in [Limits::upload, Limits::watch, Limits::log_reader, call] {
         for _ in 0..=CALLS.0 {
             match take(&limits, "ada") {
                 Ok(place) => kept.push(place),
@@ -73,11 +73,11 @@ fn every_limit_on_a_number_says_who_and_how_many_and_counts() {
         let _ = limits.session(&host).map_err(|status| refusals.push(status));
     }
     let refusals: Vec<Refusal> = refusals.iter().map(|status| Refusal::of(status).unwrap()).collect();
-    assert_eq!(refusals.len(), 5, "{refusals:#?}");
+    assert_eq!(refusals.len(), 6, "{refusals:#?}");
     assert!(refusals.iter().all(|refusal| !refusal.hint.is_empty()), "{refusals:#?}");
     assert!(refusals[1].message.contains("ada uploads 16 bundles"), "{refusals:#?}");
     let met = limits.counters().all().filter(|(_, count)| *count == 1).count();
-    assert_eq!(met, 5, "{:?}", limits.counters());
+    assert_eq!(met, 6, "{:?}", limits.counters());
 }
 
 #[test]

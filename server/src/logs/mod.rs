@@ -3,7 +3,7 @@
 //! An operator's call asks the hosts through their sessions; each agent answers with a call of its own, so that a
 //! session never carries lines. Lines are merged in the order of time and never kept: what nobody reads is not read.
 //!
-//! Bounds: [`MAX_REQUESTS`] at once, [`MAX_HOSTS`] in each, [`QUEUED_BATCHES`] of each host waiting, a line of
+//! Bounds: [`LOG_READERS`](crate::limits::LOG_READERS) at once, [`MAX_HOSTS`] in each, [`QUEUED_BATCHES`] of each host waiting, a line of
 //! [`MAX_LINE_BYTES`], and a follower who does not read misses lines and is told how many.
 
 mod line;
@@ -14,10 +14,8 @@ mod requests;
 pub use line::{Batch, Ended, Line, Lines};
 pub use merge::{Merge, WINDOW};
 pub use reading::{Reading, Source};
-pub use requests::LogRequests;
+pub use requests::{LogRequests, OpenRequest};
 
-/// Requests of operators at once.
-pub const MAX_REQUESTS: usize = 8;
 /// Hosts in one request.
 pub const MAX_HOSTS: usize = 100;
 /// Lines of one host without a wish.

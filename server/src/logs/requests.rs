@@ -1,6 +1,6 @@
 //! Which hosts were asked for lines and may send them: each host for itself, once for each request.
 
-use super::{Batch, MAX_REQUESTS, QUEUED_BATCHES};
+use super::{Batch, QUEUED_BATCHES};
 use handover_model::HostName;
 use std::{
     collections::BTreeMap,
@@ -9,32 +9,34 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 /// Every request that is open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LogRequests {
     asked: Mutex<BTreeMap<(u64, HostName), mpsc::Sender<Batch>>>,
-    next: AtomicU64,
-    places: Arc<Semaphore>,
+    last: AtomicU64,
 }
 
-impl Default for LogRequests {
-    fn default() -> Self {
-        Self {
-            asked: Mutex::default(),
-            next: AtomicU64::new(1),
-            places: Arc::new(Semaphore::new(MAX_REQUESTS)),
-        }
+/// A request, until this is dropped: then its hosts that have not answered are forgotten.
+#[derive(Debug)]
+pub struct OpenRequest {
+    requests: Arc<LogRequests>,
+    /// Its number.
+    pub number: u64,
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.requests.close(self.number);
     }
 }
 
 impl LogRequests {
-    /// A new request's number and place; `None` where all places are taken.
+    /// A new request.
     #[must_use]
-    pub fn open(&self) -> Option<(u64, OwnedSemaphorePermit)> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some((self.next.fetch_add(1, Relaxed), place))
+    pub fn open(self: &Arc<Self>) -> OpenRequest {
+        OpenRequest { requests: Arc::clone(self), number: self.last.fetch_add(1, Relaxed) + 1 }
     }
 
     /// Lets a host answer a request.
@@ -51,9 +53,9 @@ impl LogRequests {
         self.asked().remove(&(request, host.clone())).filter(|sender| !sender.is_closed())
     }
 
-    /// Forgets the hosts of a request that have not answered.
-    pub fn close(&self, request: u64) {
-        self.asked().retain(|(number, _), _| *number != request);
+    /// Forgets the hosts of a request that have not answered, and those of requests that ended before they were asked.
+    fn close(&self, request: u64) {
+        self.asked().retain(|(number, _), sender| *number != request && !sender.is_closed());
     }
 
     fn asked(&self) -> std::sync::MutexGuard<'_, BTreeMap<(u64, HostName), mpsc::Sender<Batch>>> {
@@ -67,8 +69,9 @@ mod tests {
 
     #[test]
     fn a_host_answers_once_and_only_what_it_was_asked() {
-        let requests = LogRequests::default();
-        let (number, _place) = requests.open().unwrap();
+        let requests = Arc::new(LogRequests::default());
+        let request = requests.open();
+        let number = request.number;
         let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
         let _waiting = requests.expect(number, &a);
         assert!(requests.answer(number, &b).is_none());
@@ -78,16 +81,7 @@ mod tests {
         drop(requests.expect(number, &b));
         assert!(requests.answer(number, &b).is_none(), "nobody waits");
         let _waiting = requests.expect(number, &b);
-        requests.close(number);
+        drop(request);
         assert!(requests.answer(number, &b).is_none());
-    }
-
-    #[test]
-    fn there_are_only_so_many_requests() {
-        let requests = LogRequests::default();
-        let mut places: Vec<_> = (0..MAX_REQUESTS).map(|_| requests.open().unwrap().1).collect();
-        assert!(requests.open().is_none());
-        places.pop();
-        assert!(requests.open().is_some());
     }
 }

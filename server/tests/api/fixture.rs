@@ -16,7 +16,13 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::mpsc,
+    task::JoinHandle,
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
 
@@ -30,6 +36,8 @@ pub(crate) struct Server {
     arguments: Vec<String>,
     pub(crate) tls: String,
     pub(crate) ca: String,
+    /// Where its metrics are; empty where they are off.
+    metrics: String,
 }
 
 impl Server {
@@ -44,17 +52,17 @@ impl Server {
     pub(crate) fn start_in(folder: TempDir, arguments: &[&str]) -> Self {
         handover_identity::install_crypto_provider();
         let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
-        let (child, tls, ca) = Self::run(&folder, "127.0.0.1:0", &arguments);
-        Self { child, folder, arguments, tls, ca }
+        let (child, [tls, ca, metrics]) = Self::run(&folder, "127.0.0.1:0", &arguments);
+        Self { child, folder, arguments, tls, ca, metrics }
     }
 
     /// kill -9, and a new start on the same folder and port.
     pub(crate) fn crash_and_start_again(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        let (child, tls, ca) = Self::run(&self.folder, &self.tls, &self.arguments);
+        let (child, [tls, ca, metrics]) = Self::run(&self.folder, &self.tls, &self.arguments);
         assert_eq!((&tls, &ca), (&self.tls, &self.ca));
-        self.child = child;
+        (self.child, self.metrics) = (child, metrics);
     }
 
     /// SIGTERM, and a new start on the same folder and port.
@@ -62,12 +70,12 @@ impl Server {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         assert!(self.child.wait().unwrap().success());
-        let (child, tls, ca) = Self::run(&self.folder, &self.tls, &self.arguments);
+        let (child, [tls, ca, metrics]) = Self::run(&self.folder, &self.tls, &self.arguments);
         assert_eq!((&tls, &ca), (&self.tls, &self.ca));
-        self.child = child;
+        (self.child, self.metrics) = (child, metrics);
     }
 
-    fn run(folder: &TempDir, listen: &str, arguments: &[String]) -> (Child, String, String) {
+    fn run(folder: &TempDir, listen: &str, arguments: &[String]) -> (Child, [String; 3]) {
         // Not the one of a server that is installed on this machine.
         let config = folder.path().join("server.toml");
         std::fs::write(&config, "").unwrap();
@@ -90,11 +98,13 @@ impl Server {
         // The pipe is read to its end, so that the server never waits for it.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
         let part = |from: &str, to: &str| {
-            let rest = ready.split_once(from).unwrap().1;
+            let rest = ready.split_once(from).map_or("", |(_, rest)| rest);
             rest.split_once(to).map_or(rest, |(part, _)| part).to_owned()
         };
         assert_eq!(part("fleet ", ","), "test");
-        (child, part("TLS on ", ","), part("CA ", ","))
+        let told = [part("TLS on ", ","), part("CA ", ","), part("metrics on ", ",")];
+        assert!(told[..2].iter().all(|part| !part.is_empty()), "{ready}");
+        (child, told)
     }
 
     /// Memory that its process has resident, in bytes (proc(5)).
@@ -102,6 +112,17 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// What its metrics say of `handover_NAME`, in a server that was started with `--metrics`.
+    pub(crate) async fn counted(&self, name: &str) -> u64 {
+        let mut stream = TcpStream::connect(&self.metrics).await.unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(DEADLINE, stream.read_to_string(&mut answer)).await.expect("no metrics").unwrap();
+        let line = answer.lines().find_map(|line| line.strip_prefix(&format!("handover_{name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in {answer}")).parse().unwrap()
     }
 
     pub(crate) fn unix(&self) -> PathBuf {

@@ -12,20 +12,20 @@ use tonic::{Response, Status, Streaming};
 type Sent = JoinHandle<Result<Response<v1::SendLogsResponse>, Status>>;
 
 /// An agent in a session that is asked for logs.
-struct Host {
-    agent: Agent,
+pub(crate) struct Host {
+    pub(crate) agent: Agent,
     stream: Streaming<v1::ServerMessage>,
     _out: mpsc::Sender<v1::AgentMessage>,
 }
 
 impl Host {
-    async fn of(server: &Server, name: &str) -> Self {
+    pub(crate) async fn of(server: &Server, name: &str) -> Self {
         let agent = Agent::enrol(server, name).await;
         let (out, stream) = agent.session(hello()).await.unwrap();
         Self { agent, stream, _out: out }
     }
 
-    async fn asked(&mut self) -> v1::ReadLogs {
+    pub(crate) async fn asked(&mut self) -> v1::ReadLogs {
         let asked = async {
             loop {
                 let message = self.stream.message().await.unwrap().unwrap().message;
@@ -48,7 +48,7 @@ impl Host {
     }
 }
 
-fn line(micros: u64, text: &str) -> AgentLogLine {
+pub(crate) fn line(micros: u64, text: &str) -> AgentLogLine {
     AgentLogLine {
         instance: "web-d1".into(),
         time_unix_micros: micros,
@@ -57,11 +57,11 @@ fn line(micros: u64, text: &str) -> AgentLogLine {
     }
 }
 
-fn batch(request_id: u64, lines: Vec<AgentLogLine>) -> LogBatch {
+pub(crate) fn batch(request_id: u64, lines: Vec<AgentLogLine>) -> LogBatch {
     LogBatch { request_id, lines, ..LogBatch::default() }
 }
 
-fn request(hosts: &[&str], follow: bool) -> v1::ReadLogsRequest {
+pub(crate) fn request(hosts: &[&str], follow: bool) -> v1::ReadLogsRequest {
     v1::ReadLogsRequest {
         service: "web".into(),
         hosts: hosts.iter().map(ToString::to_string).collect(),
@@ -151,5 +151,5 @@ async fn an_agent_that_does_not_answer_is_named_and_requests_are_counted() {
         }
         host.asked().await;
     };
-    assert_eq!((open.len(), reason(&refused).as_str()), (handover::logs::MAX_REQUESTS, "BUSY"));
+    assert_eq!((open.len(), reason(&refused).as_str()), (handover::limits::LOG_READERS.0, "TOO_MANY"));
 }

@@ -1,7 +1,12 @@
 use super::*;
-use crate::limits::Limits;
+use crate::{api::outlet::UNREAD, limits::Limits};
 use futures_util::{FutureExt as _, StreamExt as _};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::SeqCst},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 /// A watch of a number, and what changes it.
 struct Watched {
@@ -17,13 +22,13 @@ impl Watched {
         let limits = Arc::new(Limits::default());
         let (number, stop) = (Arc::new(AtomicU64::new(1)), CancellationToken::new());
         let (changed, changes) = watch::channel(0);
-        let watching = Watching {
+        let holding = Holding {
             open: None,
-            changes,
             place: limits.watch("ada").unwrap(),
             counters: limits.counters(),
             stop: stop.clone(),
         };
+        let watching = Watching { changes, holding };
         let seen = Arc::clone(&number);
         let stream = super::watch(watching, move || {
             let id = seen.load(SeqCst);

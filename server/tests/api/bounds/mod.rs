@@ -1,7 +1,9 @@
 //! Limits on what agents, operators and strangers may use, on the real server. What was measured is printed.
 
 mod floods;
+mod readers;
 mod tokens;
+mod unread;
 mod uploads;
 mod watchers;
 

@@ -19,9 +19,9 @@ const WATCHERS: (usize, usize) = (100, 50);
 const CHANGES: u32 = 2000;
 const HOSTS: u32 = 8;
 
-type Operator = OperatorServiceClient<Channel>;
+pub(super) type Operator = OperatorServiceClient<Channel>;
 
-async fn slow_on_this_machine(server: &Server) -> Operator {
+pub(super) async fn slow_on_this_machine(server: &Server) -> Operator {
     let path = server.unix();
     let connector = tower::service_fn(move |_| {
         let path = path.clone();
@@ -31,7 +31,7 @@ async fn slow_on_this_machine(server: &Server) -> Operator {
     OperatorServiceClient::new(endpoint.connect_with_connector(connector).await.unwrap())
 }
 
-async fn slow_from_elsewhere(server: &Server, tls: &ClientTls) -> Operator {
+pub(super) async fn slow_from_elsewhere(server: &Server, tls: &ClientTls) -> Operator {
     let (address, tls) = (server.tls.clone(), TlsConnector::from(tls.config()));
     let connector = tower::service_fn(move |_| {
         let (address, tls) = (address.clone(), tls.clone());
@@ -45,11 +45,12 @@ async fn slow_from_elsewhere(server: &Server, tls: &ClientTls) -> Operator {
     OperatorServiceClient::new(endpoint.connect_with_connector(connector).await.unwrap())
 }
 
-async fn certificate(server: &Server, name: &str) -> ClientTls {
+pub(super) async fn certificate(server: &Server, name: &str) -> ClientTls {
     let key = KeyPair::generate().unwrap();
     let request = v1::SignOperatorRequest {
         name: name.into(),
         csr_pem: key.csr_pem().unwrap(),
+        role: v1::OperatorRole::Admin.into(),
         days: 1,
         ..Default::default()
     };

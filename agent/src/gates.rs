@@ -355,6 +355,12 @@ impl Gates {
         Ok(count)
     }
 
+    /// Where the service listens on this host.
+    #[must_use]
+    pub fn addresses(&self, service: &ServiceName) -> Vec<SocketAddr> {
+        self.of(service).into_iter().map(|key| key.address).collect()
+    }
+
     fn of(&self, service: &ServiceName) -> Vec<Key> {
         self.gates.keys().filter(|key| key.service == *service).cloned().collect()
     }

@@ -69,7 +69,7 @@ pub struct InstanceReport {
     pub pid: Option<u32>,
     /// How often it was started again after ending by itself.
     pub restarts: u32,
-    /// Established connections, where they were counted.
+    /// Established connections, where they were counted: of instances that clients are on, a few seconds old.
     pub connections: Option<u64>,
     /// When it came into its phase.
     pub since: Timestamp,

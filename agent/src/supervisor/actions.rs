@@ -41,12 +41,26 @@ impl Supervisor {
 
     /// What every line that an action writes carries.
     fn span(&self, action: &Action) -> tracing::Span {
-        match super::held(action) {
-            Held::Service(service) => tracing::info_span!("shares", %service),
-            Held::Instance(id) => match self.instances.get(&id) {
-                Some(instance) => super::span(&id, instance.service()),
-                None => tracing::info_span!("instance", instance = %id),
-            },
+        match action {
+            Action::SetShares(service, shares) => {
+                // The instances' own lines say which deployment started each.
+                let newest = shares.keys().filter_map(InstanceId::deployment).max();
+                tracing::info_span!("shares", deployment = newest.map(tracing::field::display), %service)
+            }
+            Action::Start(id)
+            | Action::Fetch(id)
+            | Action::Fail(id)
+            | Action::Empty(id)
+            | Action::Drain(id)
+            | Action::Kill(id)
+            | Action::Forget(id) => self.span_of(id),
+        }
+    }
+
+    pub(super) fn span_of(&self, id: &InstanceId) -> tracing::Span {
+        match self.instances.get(id) {
+            Some(instance) => super::span(id, instance.service()),
+            None => tracing::info_span!("instance", instance = %id),
         }
     }
 
@@ -141,8 +155,8 @@ impl Supervisor {
         for (id, share) in shares {
             let Some(instance) = self.instances.get_mut(id) else { continue };
             if instance.share != *share {
-                let deployment = id.deployment().map(tracing::field::display);
-                tracing::info!(instance = %id, deployment, from = %instance.share, to = %share, micros = nanos / 1000, "flip");
+                let _within = super::span(id, service).entered();
+                tracing::info!(instance = %id, from = %instance.share, to = %share, micros = nanos / 1000, "flip");
                 instance.share = *share;
                 instance.flip_nanos = Some(nanos);
             }
@@ -254,13 +268,6 @@ impl Supervisor {
                 tracing::warn!(error = &error as &dyn Error, "old releases cannot be removed");
             }
         });
-    }
-
-    /// The connections of an instance that the kernel knows; `None` where they cannot be counted.
-    pub(super) fn count(&self, id: &InstanceId) -> Option<u64> {
-        let instance = self.instances.get(id)?;
-        let sockets = instance.state.group()?.sockets().ok()?;
-        self.gates.connections(instance.service(), &sockets).ok()
     }
 
     /// A life that was ended on purpose, and what became of its connections.

@@ -20,6 +20,7 @@ use std::{
     sync::Arc,
 };
 use tokio::sync::{mpsc, watch};
+use tracing::Instrument as _;
 
 /// How long left-over processes of an instance that nobody knows may take to be gone.
 const KILL_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -64,6 +65,7 @@ impl Supervisor {
             unnoted: BTreeSet::new(),
             put_off: None,
             time_of_day,
+            counting: super::counting::Counting::default(),
             rotating: super::rotating::Rotating::default(),
             metrics: Arc::default(),
             config,
@@ -72,16 +74,17 @@ impl Supervisor {
         supervisor.tell_needed();
         let mut failed = Vec::new();
         for record in instances {
-            failed.extend(supervisor.take_over(record).await?);
+            let span = super::span(&record.instance, &record.release.name.service);
+            failed.extend(supervisor.take_over(record).instrument(span).await?);
         }
         supervisor.clear_strangers(&unreadable).await;
         supervisor.take_over_gates(gates);
         for (id, reason) in failed {
-            supervisor.failed(&id, reason, true);
+            supervisor.span_of(&id).in_scope(|| supervisor.failed(&id, reason, true));
         }
         let ids: Vec<InstanceId> = supervisor.instances.keys().cloned().collect();
         for id in &ids {
-            supervisor.go_on(id);
+            supervisor.span_of(id).in_scope(|| supervisor.go_on(id));
         }
         supervisor.settle();
         supervisor.publish();
@@ -138,6 +141,7 @@ impl Supervisor {
         self.gates.restore(gates, socket);
         let mut changed = Vec::new();
         for (id, instance) in &mut self.instances {
+            let _within = super::span(id, &instance.release.name.service).entered();
             let listens = instance.manifest.as_ref().is_none_or(|manifest| !manifest.listeners.is_empty());
             let in_kernel = self.gates.share(&instance.release.name.service, id);
             let share = match in_kernel {

@@ -107,19 +107,12 @@ impl Supervisor {
         }
     }
 
-    /// What is done now and then: connections of draining instances are counted, log files rotated.
+    /// What is done now and then: connections are counted, log files rotated.
     pub(super) fn look_after(&mut self) {
         self.gates.sweep();
         self.time_of_day.follow();
         self.look_at_disks();
-        let draining: Vec<InstanceId> =
-            self.instances.iter().filter(|(_, i)| i.drains()).map(|(id, _)| id.clone()).collect();
-        for id in draining {
-            let connections = self.count(&id);
-            if let Some(instance) = self.instances.get_mut(&id) {
-                instance.connections = connections;
-            }
-        }
+        self.count_connections();
         for (id, instance) in &self.instances {
             let Some(manifest) = &instance.manifest else { continue };
             if manifest.logs.to == LogTarget::Journald || !self.rotating.insert(id) {

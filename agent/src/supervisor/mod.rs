@@ -6,6 +6,7 @@
 
 mod actions;
 mod adopt;
+mod counting;
 mod events;
 mod measured;
 mod probing;
@@ -52,7 +53,7 @@ use tracing::{Instrument as _, Span};
 const EVENTS: usize = 1024;
 /// How often the queues of an instance that is taken out are looked at.
 const QUEUE_STEP: Duration = Duration::from_millis(2);
-/// How often the connections of draining instances are counted, logs rotated.
+/// How often the connections of draining instances are counted, logs rotated. Live ones are counted every other time.
 const COUNT_STEP: Duration = Duration::from_secs(1);
 /// At most so long after a deadline that could not be kept at once it is looked at again.
 const LATE_STEP: Duration = Duration::from_millis(20);
@@ -148,6 +149,7 @@ pub struct Supervisor {
     /// A target that could not be written down.
     put_off: Option<unwritten::PutOff>,
     time_of_day: TimeOfDay,
+    counting: counting::Counting,
     rotating: rotating::Rotating,
     metrics: Arc<Metrics>,
 }
@@ -410,7 +412,7 @@ impl Supervisor {
     }
 }
 
-/// What every line about an instance carries.
+/// What every line about an instance carries; its host stands in the span around all.
 fn span(id: &InstanceId, service: &ServiceName) -> Span {
     let deployment = id.deployment().map(tracing::field::display);
     tracing::info_span!("instance", deployment, %service, instance = %id)

@@ -34,6 +34,14 @@ impl Trees {
         assert!(self.0.open_tree(tree).unwrap().remove(key).unwrap().is_some());
     }
 
+    /// The key of the chosen entry of the audit.
+    fn chosen(&self) -> sled::IVec {
+        let audit = self.0.open_tree("audit").unwrap();
+        let about_tokens = |value: &[u8]| value.windows(11).any(|window| window == b"CreateToken");
+        let mut found = audit.iter().map(Result::unwrap).filter(|(_, value)| about_tokens(value));
+        found.nth(CHOSEN).unwrap().0
+    }
+
     /// Replaces a text in a record, with a checksum that matches: a mistake, not a damage.
     fn edit(&self, tree: &str, key: &[u8], from: &str, to: &str) {
         use sha2::Digest as _;
@@ -56,15 +64,54 @@ impl Trees {
 
 /// What fsck says once the store was changed; `None` where this process is the one that changes it.
 fn problems_after(test: &str, how: impl FnOnce(&Trees)) -> Option<String> {
+    problems_of(place, test, how).map(|(_, said)| said)
+}
+
+/// The same with a store that `make` makes, which is given back as it was changed.
+fn problems_of(make: fn() -> Place, test: &str, how: impl FnOnce(&Trees)) -> Option<(Place, String)> {
     // The child needs no store of its own.
-    let place = if std::env::var_os("HANDOVER_TEST_STORE").is_some() { Place::new() } else { place() };
+    let place = if std::env::var_os("HANDOVER_TEST_STORE").is_some() { Place::new() } else { make() };
     if change(&place, test, how) {
         return None;
     }
     let before = contents(&place.data());
     let done = place.run(&["server", "fsck"]).expect(1);
     assert_eq!(contents(&place.data()), before, "fsck changed something");
-    Some(done.stdout)
+    Some((place, done.stdout))
+}
+
+/// A store in whose audit somebody made tokens.
+fn audited() -> Place {
+    let place = Place::new();
+    let server = place.serve();
+    (0..4).for_each(|_| drop(place.token()));
+    let listed = place.run(&["audit", "--json"]).expect(0).stdout;
+    let entries: Vec<serde_json::Value> =
+        listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let chosen = entries.iter().filter(|entry| entry["method"] == "CreateToken").nth(CHOSEN).unwrap();
+    std::fs::write(place.path("chosen"), chosen["sequence"].to_string()).unwrap();
+    server.kill();
+    place.run(&["server", "fsck"]).expect(0);
+    place
+}
+
+/// Which of the entries about tokens is changed or removed, the first being 0: neither the first nor the last.
+const CHOSEN: usize = 1;
+
+/// The number of the chosen entry of an [`audited`] store.
+fn chosen(place: &Place) -> u64 {
+    std::fs::read_to_string(place.path("chosen")).unwrap().parse().unwrap()
+}
+
+/// Expects that a server on this store says so, too, however the audit grows behind the place.
+#[track_caller]
+fn verify_fails(place: &Place, sequence: u64, what: &str) {
+    let _server = place.serve();
+    place.token();
+    let done = place.run(&["audit", "verify"]).expect(1);
+    assert!(done.stdout.contains(&format!("broken at entry {sequence}: {what}")), "{}", done.stdout);
+    let broken = place.run(&["audit", "verify", "--json"]).expect(1).last();
+    assert_eq!((&broken["whole"], &broken["broken"]["sequence"]), (&false.into(), &sequence.into()));
 }
 
 #[test]
@@ -159,6 +206,34 @@ fn damaged_and_unreadable_records_are_all_found() {
     if let Some(said) = problems_after("checking::damaged_and_unreadable_records_are_all_found", damage) {
         assert_eq!(said.matches("checksum does not match").count(), 2, "{said}");
         assert!(said.contains("hosts \"old-1\": it cannot be read"), "{said}");
+    }
+}
+
+#[test]
+fn an_entry_of_the_audit_that_was_changed_is_found_with_and_without_a_server() {
+    const TEST: &str = "checking::an_entry_of_the_audit_that_was_changed_is_found_with_and_without_a_server";
+    let edit = |trees: &Trees| trees.edit("audit", &trees.chosen(), "CreateToken", "ListTokens");
+    if let Some((place, said)) = problems_of(audited, TEST, edit) {
+        let number = chosen(&place);
+        let problem = format!("audit entry {number}: entry {number} was changed: its hash is another one");
+        assert!(said.contains(&problem), "{said}");
+        assert!(said.contains(": 1 problem"), "{said}");
+        verify_fails(&place, number, &format!("entry {number} was changed"));
+    }
+}
+
+#[test]
+fn an_entry_that_was_removed_from_the_audit_is_found_with_and_without_a_server() {
+    const TEST: &str =
+        "checking::an_entry_that_was_removed_from_the_audit_is_found_with_and_without_a_server";
+    let remove = |trees: &Trees| trees.remove("audit", &trees.chosen());
+    if let Some((place, said)) = problems_of(audited, TEST, remove) {
+        let number = chosen(&place);
+        let problem =
+            format!("audit entry {number}: entry {number} is missing, the next one is {}", number + 1);
+        assert!(said.contains(&problem), "{said}");
+        assert!(said.contains(": 1 problem"), "{said}");
+        verify_fails(&place, number, &format!("entry {number} is missing"));
     }
 }
 

@@ -198,6 +198,7 @@ fn a_lock_keeps_another_operator_out_until_it_is_taken_over() {
     ada.run(&["rollback", "web", "--yes"]).expect(1);
     let silent = bob.run(&["deploy", "web", "--version", "v2", "--yes", "--json", "--take-over"]);
     silent.expect(2);
+    let before = unix_millis();
     let taking = bob.start(
         "taking",
         &["deploy", "web", "--version", "v2", "--yes", "--json", "--take-over", "--reason", "incident 7"],
@@ -209,6 +210,11 @@ fn a_lock_keeps_another_operator_out_until_it_is_taken_over() {
         (&"bob".into(), &"ada".into()),
         "{status}"
     );
+    let entries = fleet.cli().run(["audit", "--service", "web", "--json"]).expect(0).json();
+    let taken: Vec<&Value> = entries.iter().filter(|entry| entry["reason"] == "incident 7").collect();
+    assert_eq!(taken.len(), 1, "{entries:#?}");
+    assert_eq!((&taken[0]["who"], &taken[0]["outcome"]), (&"bob".into(), &"ok".into()), "{}", taken[0]);
+    assert!((before..=unix_millis()).contains(&taken[0]["at"].as_u64().unwrap()), "{}", taken[0]);
     // At 3 in the morning: the abort is refused with the very command that does it.
     let refused = ada.run(&["abort", "web"]).expect(6).stderr;
     let command = "handover abort web --take-over --reason WHY";

@@ -2,9 +2,9 @@
 
 use handover_tests::{
     exposition::Exposition,
-    fleet::{Fleet, Sample},
+    fleet::{Fleet, Sample, Traffic},
     http,
-    process::wait_until,
+    process::{Running, wait_until},
 };
 use serde_json::Value;
 use std::{net::SocketAddr, time::Duration};
@@ -98,14 +98,74 @@ fn every_line_of_a_deployments_step_carries_deployment_host_and_service() {
             assert!(spans_have(line, key, value), "{key} is missing: {line}");
         }
     }
-    let agent = lines(&fleet.agents[0].log());
-    for message in ["started", "ready"] {
-        let line = agent.iter().find(|line| line["message"] == message).unwrap();
-        let fields = [("deployment", "d1"), ("host", &host), ("service", "web"), ("instance", "web-d1")];
-        for (key, value) in fields {
+    agents_lines_carry_all(&fleet.agents[0].log(), &host, &["started", "ready", "flip"]);
+    fleet.agents[0].start_with(&json);
+    fleet.online(1);
+    agents_lines_carry_all(&fleet.agents[0].log(), &host, &["taken over"]);
+}
+
+/// Expects these messages about instance web-d1, each with all that it can be searched by, and no line without the host.
+#[track_caller]
+fn agents_lines_carry_all(log: &str, host: &str, messages: &[&str]) {
+    let agent = lines(log);
+    for message in messages {
+        let found: Vec<&Value> = agent.iter().filter(|line| line["message"] == *message).collect();
+        assert!(!found.is_empty(), "no {message}: {agent:#?}");
+        let fields = [("deployment", "d1"), ("host", host), ("service", "web"), ("instance", "web-d1")];
+        for (line, (key, value)) in found.iter().flat_map(|line| fields.map(|field| (line, field))) {
             assert!(spans_have(line, key, value), "{key} is missing: {line}");
         }
     }
-    let hosts = agent.iter().filter(|line| !spans_have(line, "host", &host));
+    let hosts = agent.iter().filter(|line| !spans_have(line, "host", host));
     assert_eq!(hosts.count(), 0, "a line of the agent's without its host: {agent:#?}");
+}
+
+#[test]
+fn status_counts_the_connections_of_the_live_instance_and_follows_them_at_a_slow_pace() {
+    let fleet = Fleet::of(1);
+    fleet.push(&Sample::new("v1"));
+    fleet.deploy("v1").expect(0);
+    let address = fleet.addresses()[0];
+    let mut clients: Vec<http::Connection> =
+        (0..7).map(|_| http::Connection::open(address).unwrap()).collect();
+    let counted = |expected: u64, clients: &mut Vec<http::Connection>| {
+        wait_until(SOON, &format!("{expected} connections in the status"), || {
+            // Used now and then, as a client does that keeps its connection.
+            clients.iter_mut().for_each(|client| assert_eq!(client.get("/").unwrap().status, 200));
+            let status = fleet.cli().run(["status", "web", "--json"]).expect(0).last();
+            connections(&status) == Some(expected)
+        });
+    };
+    counted(7, &mut clients);
+    clients.truncate(2);
+    counted(2, &mut clients);
+
+    let watch = fleet.cli().command(["status", "web", "--watch", "--json"]);
+    let mut watch = Running::start_command(fleet.folder.path(), "watch", watch);
+    let numbers = |watch: &Running| {
+        let mut numbers: Vec<u64> = whole_lines(&watch.stdout()).iter().filter_map(connections).collect();
+        numbers.dedup();
+        numbers
+    };
+    wait_until(SOON, "the watch to begin", || !numbers(&watch).is_empty());
+    let traffic = Traffic::on(&fleet);
+    let began = std::time::Instant::now();
+    wait_until(SOON, "a number under load", || numbers(&watch).len() >= 2);
+    traffic.go_on_for(6_000);
+    let (seen, seconds) = (numbers(&watch), began.elapsed().as_secs());
+    assert!(seen.len() as u64 <= seconds / 2 + 3, "{seen:?} in {seconds} s");
+    traffic.stop().assert_no_failures();
+    assert!(watch.is_running());
+    watch.terminate(SOON);
+}
+
+/// The connections of the only instance.
+fn connections(status: &Value) -> Option<u64> {
+    status["hosts"][0]["instances"][0]["connections"].as_u64()
+}
+
+/// The JSON lines that are written to their ends.
+fn whole_lines(text: &str) -> Vec<Value> {
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -12,14 +12,21 @@ fn look(width: usize, height: usize) -> Look {
     Look { width, height, now: NOW, colour: false, unicode: true }
 }
 
-fn instance(name: &str, version: &str, phase: InstancePhase, share: u32, connections: u64) -> InstanceReport {
+/// As an agent reports it: of one that no client was ever on no connections are counted.
+fn instance(
+    name: &str,
+    version: &str,
+    phase: InstancePhase,
+    share: u32,
+    connections: impl Into<Option<u64>>,
+) -> InstanceReport {
     InstanceReport {
         instance: name.into(),
         service: "web".into(),
         version: version.into(),
         phase: phase.into(),
         share,
-        connections: Some(connections),
+        connections: connections.into(),
         ..InstanceReport::default()
     }
 }
@@ -49,7 +56,7 @@ fn done(number: usize, stage: u32) -> DeploymentHost {
 fn starting(number: usize, stage: u32) -> DeploymentHost {
     DeploymentHost {
         waiting: wait("web-d7 to become ready (starting)", 42_000, "it counts as failed and goes back"),
-        new_instance: Some(instance("web-d7", "1.4.2", InstancePhase::Starting, 0, 0)),
+        new_instance: Some(instance("web-d7", "1.4.2", InstancePhase::Starting, 0, None)),
         old_instance: Some(instance("web-d6", "1.4.1", InstancePhase::Ready, 10_000, 1)),
         ..host(number, stage, "starting")
     }

@@ -114,3 +114,23 @@ fn contexts_that_make_no_sense_are_refused() {
         here.run(&["status", "--socket", "/nowhere.sock"]).expect(5);
     }
 }
+
+#[test]
+fn a_file_of_contexts_with_mistakes_tells_all_of_them_with_their_lines() {
+    let here = Here::new();
+    here.write(
+        ".config/handover/config.toml",
+        "curent = \"a\"\n\n[contexts.a]\nsocket = 5\nadress = \"a:1\"\n\n[contexts.b]\nserver = \"b:1\"\n\n[contexts]\nc = true\n",
+    );
+    let told = here.run(&["status"]).expect(1).stderr;
+    let expected = [
+        "it has 5 mistakes",
+        "line 1: \"curent\" is no key here: did you mean \"current\"?",
+        "line 4: socket is no text in quotes",
+        "line 5: \"adress\" is no key here: there are socket, server, identity",
+        "line 7: context \"b\" has a server but no identity",
+        "line 11: c is no section",
+    ];
+    let at: Vec<Option<usize>> = expected.iter().map(|line| told.find(line)).collect();
+    assert!(at.iter().all(Option::is_some) && at.is_sorted(), "{at:?} in {told}");
+}

@@ -3,7 +3,7 @@
 use super::super::error::CliError;
 use handover_daemon::read_bounded;
 use handover_model::nearest;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::{
     collections::BTreeMap,
     io::{self, Write as _},
@@ -15,8 +15,7 @@ const MOST: usize = 256 * 1024;
 const HEAD: &str = "# Written by `handover context`, which keeps no comments.\n";
 
 /// One way to a server: its socket, or its address with an operator's identity.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Context {
     /// The server's Unix socket.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,13 +29,12 @@ pub(super) struct Context {
 }
 
 /// The file's content.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct ContextFile {
     /// The context that is used where nobody names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) current: Option<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) contexts: BTreeMap<String, Context>,
 }
 
@@ -51,7 +49,8 @@ impl ContextFile {
     /// Reads it; one that is not there is empty.
     ///
     /// # Errors
-    /// When it cannot be read, is no TOML, has unknown keys, or a context that says nothing or two things.
+    /// When it cannot be read, is no TOML, has unknown keys, or contexts that say nothing or two things: with all that is
+    /// wrong.
     pub(super) fn read(path: Option<&Path>) -> Result<Self, CliError> {
         let Some(path) = path.filter(|path| path.symlink_metadata().is_ok()) else {
             return Ok(Self::default());
@@ -63,10 +62,8 @@ impl ContextFile {
 
     pub(super) fn parse(text: &str, path: &Path) -> Result<Self, CliError> {
         let wrong = |problem: String| CliError::File { path: path.to_owned(), problem };
-        let mut file: Self =
-            toml::from_str(text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
-        for (name, context) in &mut file.contexts {
-            context.check().map_err(|problem| wrong(format!("context {name:?} {problem}")))?;
+        let mut file = super::reading::read(text).map_err(wrong)?;
+        for context in file.contexts.values_mut() {
             if let (Some(identity), Some(folder)) = (&mut context.identity, path.parent()) {
                 *identity = folder.join(&*identity);
             }

@@ -1,6 +1,7 @@
 //! `handover context` and `handover config`: named ways to servers, and which one is in effect.
 
 mod file;
+mod reading;
 mod settings;
 
 use super::{

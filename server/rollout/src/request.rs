@@ -38,6 +38,8 @@ pub struct FleetHost {
     pub online: bool,
     /// What it is ordered to run of this service: [`crate::Assignment::main`] of the order.
     pub runs: Option<Placement>,
+    /// Whether its agent gave that up, as it said last: then the release does not run there, and another instance may.
+    pub gave_up: bool,
     /// An instance of it that the host is ordered to keep beside that one, hidden.
     pub standby: Option<Placement>,
 }
@@ -178,7 +180,7 @@ impl PlanRequest {
             host.runs.as_ref().is_some_and(|runs| runs.release == self.release && runs.share == Share::ALL);
         if host.cordoned {
             Some("cordoned".to_owned())
-        } else if there && !self.force {
+        } else if there && !host.gave_up && !self.force {
             Some("runs it already".to_owned())
         } else if !host.online && self.offline == OfflinePolicy::Skip {
             Some("offline".to_owned())

@@ -3,6 +3,9 @@
 use super::{canary, exit, time};
 use handover_proto::v1::{Deployment, DeploymentState};
 
+/// Stuck hosts that are named one by one.
+const MOST_STUCK: usize = 8;
+
 /// The exit code of a deployment that ended or waits; `None` while it goes on.
 pub(super) fn exit_of(deployment: &Deployment) -> Option<exit::Exit> {
     match deployment.state() {
@@ -45,20 +48,60 @@ pub(super) fn summary(deployment: &Deployment) -> Vec<String> {
         state(deployment)
     ));
     for host in deployment.hosts.iter().filter(|host| !host.reason.is_empty()) {
-        lines.push(format!("  host {} ({}): {}", host.host, host.state, host.reason));
+        // What stands in the first line is not said again.
+        let said = deployment.reason.contains(&host.reason);
+        let reason = if said { String::new() } else { format!(": {}", host.reason) };
+        lines.push(format!("  host {} ({}){reason}", host.host, host.state));
     }
     let hit = deployment.canary.as_ref().and_then(canary::share_hit);
     lines.extend(hit.map(|line| format!("  {line}")));
-    lines.push(format!("  {}", ledger(deployment)));
+    lines.push(format!("  {}", ledger_of(deployment)));
     if matches!(deployment.state(), DeploymentState::Paused | DeploymentState::WaitsForPromotion) {
         let then = deployment.waiting.as_ref().map(|wait| wait.then.as_str()).unwrap_or_default();
         lines.push(format!("  it waits for a person; {then}"));
     }
+    if deployment.state() == DeploymentState::NeedsPerson {
+        lines.extend(what_to_do(deployment));
+    }
+    lines
+}
+
+/// What a person does where a rollback failed, too.
+fn what_to_do(deployment: &Deployment) -> Vec<String> {
+    let Deployment { id, service, version, .. } = deployment;
+    let stuck: Vec<_> = deployment.hosts.iter().filter(|host| host.state == "stuck").collect();
+    let mut lines: Vec<String> = stuck
+        .iter()
+        .take(MOST_STUCK)
+        .map(|host| {
+            let former = match host.from_version.as_str() {
+                "" => format!("rid of {version}"),
+                former => format!("brought back on {former}"),
+            };
+            let host = &host.host;
+            format!(
+                "  host {host} could not be {former}: `handover logs {service} --host {host}` may say why"
+            )
+        })
+        .collect();
+    if stuck.len() > MOST_STUCK {
+        lines.push(format!(
+            "  and {} hosts more; `handover status {service}` shows all",
+            stuck.len() - MOST_STUCK
+        ));
+    }
+    let back = stuck.iter().map(|host| host.from_version.as_str()).find(|former| !former.is_empty());
+    let back =
+        back.map(|former| format!("`handover deploy {service} --version {former}` goes back to {former}, "));
+    lines.push(format!(
+        "  a person is needed: `handover explain d{id}` tells what happened; once the cause is mended, {}`handover retry d{id}` tries {version} again",
+        back.unwrap_or_default()
+    ));
     lines
 }
 
 /// What became of the connections of the instances that were taken out. A measured zero is said as one.
-fn ledger(deployment: &Deployment) -> String {
+fn ledger_of(deployment: &Deployment) -> String {
     let ledgers: Vec<_> = deployment.hosts.iter().filter_map(|host| host.ledger.as_ref()).collect();
     if ledgers.is_empty() {
         return "connections: no instance was drained".to_owned();
@@ -66,18 +109,24 @@ fn ledger(deployment: &Deployment) -> String {
     let sum =
         |field: fn(&handover_proto::v1::DrainLedger) -> u64| ledgers.iter().map(|l| field(l)).sum::<u64>();
     let killed = ledgers.iter().filter(|ledger| ledger.killed).count();
+    let (drained, were) = (instances(ledgers.len()), if ledgers.len() == 1 { "was" } else { "were" });
     format!(
-        "connections: {} open when {} instances were told to drain, {} cut at the deadline, {} reset in a queue; {killed} instances killed",
+        "connections: {} open when {drained} {were} told to drain, {} cut at the deadline, {} reset in a queue; {} killed",
         sum(|l| l.connections),
-        ledgers.len(),
         sum(|l| l.force_closed),
-        sum(|l| l.reset)
+        sum(|l| l.reset),
+        instances(killed)
     )
+}
+
+fn instances(count: usize) -> String {
+    if count == 1 { "1 instance".to_owned() } else { format!("{count} instances") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use handover_proto::v1::{DeploymentHost, DrainLedger};
 
     #[test]
     fn each_end_has_its_exit_code() {
@@ -90,5 +139,63 @@ mod tests {
         assert_eq!(code(DeploymentState::Paused), Some(exit::WAITS));
         assert_eq!(code(DeploymentState::WaitsForPromotion), Some(exit::WAITS));
         assert_eq!(code(DeploymentState::NeedsPerson), Some(exit::NEEDS_PERSON));
+    }
+
+    fn host(name: &str, state: &str, reason: &str) -> DeploymentHost {
+        DeploymentHost {
+            host: name.into(),
+            state: state.into(),
+            reason: reason.into(),
+            from_version: "v1".into(),
+            ..DeploymentHost::default()
+        }
+    }
+
+    #[test]
+    fn where_a_rollback_failed_each_host_is_named_its_reason_said_once_and_what_to_do() {
+        let deployment = Deployment {
+            id: 2,
+            service: "web".into(),
+            version: "v2".into(),
+            state: DeploymentState::NeedsPerson.into(),
+            reason: "a is stuck (and 1 more): it exited with code 9".into(),
+            hosts: vec![
+                host("a", "stuck", "it exited with code 9"),
+                host("b", "stuck", "the host is offline"),
+                host("c", "returned", ""),
+            ],
+            ..Deployment::default()
+        };
+        assert_eq!(
+            summary(&deployment),
+            [
+                "d2 web v2: needs a person: a is stuck (and 1 more): it exited with code 9",
+                "  host a (stuck)",
+                "  host b (stuck): the host is offline",
+                "  connections: no instance was drained",
+                "  host a could not be brought back on v1: `handover logs web --host a` may say why",
+                "  host b could not be brought back on v1: `handover logs web --host b` may say why",
+                "  a person is needed: `handover explain d2` tells what happened; once the cause is mended, \
+                 `handover deploy web --version v1` goes back to v1, `handover retry d2` tries v2 again",
+            ]
+        );
+    }
+
+    #[test]
+    fn of_one_instance_it_is_said_that_it_was_told_and_of_more_that_they_were() {
+        let drained = |hosts: usize| {
+            let ledger = Some(DrainLedger { connections: 4, killed: hosts == 1, ..DrainLedger::default() });
+            let host = DeploymentHost { ledger, ..DeploymentHost::default() };
+            ledger_of(&Deployment { hosts: vec![host; hosts], ..Deployment::default() })
+        };
+        let cut = "0 cut at the deadline, 0 reset in a queue";
+        assert_eq!(
+            drained(1),
+            format!("connections: 4 open when 1 instance was told to drain, {cut}; 1 instance killed")
+        );
+        assert_eq!(
+            drained(2),
+            format!("connections: 8 open when 2 instances were told to drain, {cut}; 0 instances killed")
+        );
     }
 }

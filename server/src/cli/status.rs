@@ -231,9 +231,15 @@ fn plain(picture: &Picture) -> Vec<String> {
             .iter()
             .flat_map(|host| host.instances.iter().map(|instance| (Some(host.host.as_str()), instance)));
         lines.extend(hosts::instances(instances).lines().iter().map(|line| format!("  {line}")));
-        for host in service.hosts.iter().filter(|host| !host.online) {
-            let heard = time::ago(host.last_contact_unix_millis);
-            lines.push(format!("  host {} is offline, last heard of {heard}", host.host));
+        for host in &service.hosts {
+            if !host.online {
+                let heard = time::ago(host.last_contact_unix_millis);
+                lines.push(format!("  host {} is offline, last heard of {heard}", host.host));
+            }
+            if host.cordoned {
+                let end = format!("`handover hosts uncordon {}` ends that", host.host);
+                lines.push(format!("  host {} is cordoned: it gets no new deployment; {end}", host.host));
+            }
         }
         let course = picture.course(service).map(live::lines).unwrap_or_default();
         lines.extend(course.iter().map(|line| format!("  {line}")));

@@ -160,6 +160,7 @@ impl State {
                 cordoned: host.record.cordoned,
                 online: self.reachable(host, now),
                 runs: assignment.and_then(Assignment::main).cloned(),
+                gave_up: assignment.and_then(Assignment::main).is_some_and(|runs| gave_up(host, runs)),
                 standby: assignment
                     .and_then(Assignment::standby)
                     .filter(|standby| is_ready(host, standby))
@@ -326,8 +327,17 @@ impl State {
 
 /// Whether an instance is ready, as its host said last: one that crashed meanwhile is nothing to go back to.
 fn is_ready(host: &Host, placement: &Placement) -> bool {
+    phase(host, placement) == Some(InstancePhase::Ready)
+}
+
+/// Whether its agent starts an instance no more, as it said last.
+fn gave_up(host: &Host, placement: &Placement) -> bool {
+    phase(host, placement) == Some(InstancePhase::GaveUp)
+}
+
+fn phase(host: &Host, placement: &Placement) -> Option<InstancePhase> {
     let report = host.report.as_ref().and_then(|report| report.instances.get(&placement.instance));
-    report.is_some_and(|report| report.phase == InstancePhase::Ready)
+    report.map(|report| report.phase)
 }
 
 /// The plan of the manifest's strategy.

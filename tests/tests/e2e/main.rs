@@ -21,5 +21,6 @@ mod logs;
 mod pages;
 mod refusals;
 mod roles;
+mod stories;
 mod vitals;
 mod workers;

@@ -121,8 +121,10 @@ fn a_release_that_runs_everywhere_is_nothing_to_do_unless_forced() {
     let error = rolling(&request).unwrap_err();
     assert!(matches!(&error, PlanError::NothingToDo { skipped, .. } if skipped.len() == 2), "{error:?}");
     assert_eq!(error.to_string(), "nothing to do for web 2: 2 hosts: runs it already");
-    let forced = rolling(&PlanRequest { force: true, ..request }).unwrap();
+    let forced = rolling(&PlanRequest { force: true, ..request.clone() }).unwrap();
     assert_eq!(batches(&forced), [vec!["h1"], vec!["h2"]]);
+    request.hosts[1].gave_up = true;
+    assert_eq!(batches(&rolling(&request).unwrap()), [vec!["h2"]], "what was given up does not run");
 }
 
 proptest! {

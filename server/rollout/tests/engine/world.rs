@@ -238,6 +238,7 @@ impl Settings {
             cordoned: false,
             online: true,
             runs: self.replaces.then(old_placement),
+            gave_up: false,
             standby: None,
         };
         PlanRequest {

@@ -96,6 +96,7 @@ mod tests {
             cordoned: false,
             online: true,
             runs: None,
+            gave_up: false,
             standby: None,
         };
         let request = PlanRequest {

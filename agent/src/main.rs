@@ -185,7 +185,7 @@ async fn doctor(args: DoctorArgs) -> Done {
 
 async fn stop(config: PathBuf) -> Done {
     let count = handover_agent::stop::stop(&AgentConfig::read(&config)?).await?;
-    println!("{count} instances ended");
+    println!("{count} {} ended", if count == 1 { "instance" } else { "instances" });
     Ok(())
 }
 

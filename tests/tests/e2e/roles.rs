@@ -1,7 +1,9 @@
 //! Operators on other machines, as their command line shows it: roles, their end, and what the audit has of them.
 
 use handover_tests::{
+    exposition::Exposition,
     fleet::{Done, Fleet, Sample},
+    http,
     process::{Running, wait_until},
 };
 use std::{
@@ -67,6 +69,48 @@ fn a_revoked_operators_commands_end_within_five_seconds_and_none_begins_again() 
     let listed = fleet.cli().run(["operator", "list", "--json"]).expect(0).last();
     assert_eq!(listed["operator"], "eve");
     assert_eq!(listed["revoked"]["reason"], "left the company");
+}
+
+#[test]
+fn who_follows_logs_and_events_is_sent_away_within_five_seconds_of_the_revocation() {
+    let fleet = Fleet::of(1);
+    fleet.push(&Sample::new("v1"));
+    fleet.deploy("v1").expect(0);
+    let eve = operator(&fleet, "eve", &["--role", "deployer"]);
+    let ada = operator(&fleet, "ada", &["--role", "deployer"]);
+    let follow = |identity: &Path, name: &str| {
+        let logs = start(&fleet, identity, &format!("logs-{name}"), &["logs", "web", "--follow"]);
+        let events = start(&fleet, identity, &format!("events-{name}"), &["events", "--follow"]);
+        [logs, events]
+    };
+    let ([mut logs, mut events], mut others) = (follow(&eve, "eve"), follow(&ada, "ada"));
+    let open = |gauge: &str| {
+        let told = http::get(fleet.server.metrics(), "/metrics").unwrap().body;
+        Exposition::parse(&told).value(gauge, &[])
+    };
+    wait_until(SHOWN, "all to follow", || {
+        (open("handover_log_readers"), open("handover_watchers")) == (Some(2.0), Some(2.0))
+    });
+
+    fleet.cli().run(["operator", "revoke", "eve", "--reason", "left the company"]).expect(0);
+    let began = Instant::now();
+    let codes = (logs.wait(REVOKED).code(), events.wait(REVOKED).code());
+    assert!(began.elapsed() < REVOKED, "{:?}", began.elapsed());
+    assert_eq!(codes, (Some(6), Some(6)), "{}\n{}", logs.stderr(), events.stderr());
+    for complaint in [logs.stderr(), events.stderr()] {
+        assert!(complaint.contains("operator eve were revoked by uid:"), "{complaint}");
+    }
+    // The server and the agent read no more for eve, and go on reading for ada.
+    wait_until(SHOWN, "what eve followed to be over", || {
+        (open("handover_log_readers"), open("handover_watchers")) == (Some(1.0), Some(1.0))
+    });
+    fleet.push(&Sample::new("v2"));
+    let [logs, events] = &mut others;
+    wait_until(SHOWN, "ada to be told of the new release", || events.stdout().contains("v2"));
+    assert!(logs.is_running() && events.is_running());
+    for again in [&["logs", "web", "--follow"][..], &["events", "--follow"]] {
+        run(&fleet, &eve, again).expect(6);
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl State {
                 by: freeze.by.clone(),
                 reason: freeze.reason.clone(),
                 until: freeze.until,
-                command: format!("{command} --override-freeze --reason WHY"),
+                command: format!("{command} --override-freeze --reason WHY").into(),
             }),
             Some(reason) if reason.is_empty() => Err(Refusal::Invalid(
                 "overriding a freeze needs a reason, which goes into the audit: --reason WHY".to_owned(),

@@ -114,8 +114,8 @@ pub enum Refusal {
         reason: String,
         /// When it ends.
         until: Option<Timestamp>,
-        /// The command that deploys all the same.
-        command: String,
+        /// The command that deploys all the same. Without room to grow: it would make every error of the server larger.
+        command: Box<str>,
     },
     /// No such freeze.
     #[error("there is no freeze f{0}; `handover freeze` lists all")]

@@ -17,6 +17,7 @@ pub mod http;
 pub mod load;
 pub mod manager;
 pub mod markdown;
+pub mod network;
 pub mod process;
 pub mod repository;
 pub mod session;

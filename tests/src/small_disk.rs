@@ -1,5 +1,6 @@
 //! Small disks that a test fills, in a mount namespace of its own.
 
+use handover_skips::Lack;
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -21,7 +22,7 @@ impl SmallDisk {
     #[must_use]
     pub fn mount(at: &Path, size: u64) -> Option<Self> {
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNS) {
-            eprintln!("SKIPPED: no mount namespace can be made here ({error})");
+            Lack::MountNamespace.skips(&format!("a small disk cannot be made ({error})"));
             return None;
         }
         // What is mounted here stays here.

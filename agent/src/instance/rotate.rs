@@ -175,6 +175,7 @@ fn collapse(log: &File, head: u64) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use handover_skips::Lack;
     use std::{
         io::Write,
         sync::{
@@ -237,8 +238,7 @@ mod tests {
         enough.store(true, Ordering::Relaxed);
         let written = writer.join().unwrap();
         if calls < 10 {
-            println!("skipped: the file system of {} cannot collapse a range", dir.path().display());
-            return;
+            return Lack::Collapsing.skips(&format!("a collapsed log in {}", dir.path().display()));
         }
         assert_eq!(joined(&path, 1000), lines(written));
     }
@@ -279,7 +279,7 @@ mod tests {
             sched::{CloneFlags, unshare},
         };
         if let Err(error) = unshare(CloneFlags::CLONE_NEWNS) {
-            println!("SKIPPED: no mount namespace can be made here ({error})");
+            Lack::MountNamespace.skips(&format!("a small disk cannot be made ({error})"));
             return false;
         }
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;

@@ -4,6 +4,7 @@ use crate::{
     roles::{command_of, playing},
     support::is_root,
 };
+use handover_skips::Lack;
 use std::{path::Path, process::Command};
 
 const JOURNALD: &str = "/lib/systemd/systemd-journald";
@@ -31,11 +32,12 @@ echo "journald has: $found"
 journalctl -D /run/log/journal -t web -o json --no-pager
 "#;
 
-/// What a role says that is played beside a journald of its own, for so many seconds at most; `None`, said as SKIPPED,
+/// What a role says that is played beside a journald of its own, for so many seconds at most; `None`, said as skipped,
 /// where none can be started.
 fn beside_a_journald(role: &str, seconds: &str) -> Option<String> {
     if !is_root() || !Path::new(JOURNALD).exists() {
-        println!("SKIPPED: needs root and Debian's package systemd for {JOURNALD}");
+        let lack = if is_root() { Lack::Program { name: JOURNALD, package: "systemd" } } else { Lack::Root };
+        lack.skips("a journald of the test's own");
         return None;
     }
     let (role, played) = playing(role);
@@ -70,7 +72,7 @@ fn a_real_journald_has_what_a_program_prints() {
     assert!(said.contains("journald has: hello from web-1"), "{said}");
     if is_in_a_unit() {
         // Then journald may name that one, see `handover_agent::logs`.
-        println!("SKIPPED: the unit that journald names, as this test itself runs in one");
+        Lack::NoUnit.skips("the unit that journald names");
     } else {
         assert!(said.contains("\"_SYSTEMD_UNIT\":\"handover-web-1.service\""), "{said}");
     }

@@ -7,6 +7,7 @@ use crate::{
 use handover_agent::instance::{
     ExitStatus, LaunchError, LaunchStep, Launcher, LogSink, ProcessKey, ResourceLimits, sockets::inode,
 };
+use handover_skips::Lack;
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -112,8 +113,7 @@ async fn a_program_starts_in_a_clean_state() {
 #[tokio::test]
 async fn a_program_runs_as_its_user_with_that_users_groups() {
     if !is_root() {
-        println!("skipped: needs root");
-        return;
+        return Lack::Root.skips("a program as another user");
     }
     let room = Room::new();
     let mut spec = room.spec(&["/bin/sleep", "300"]);

@@ -4,6 +4,7 @@ use handover_agent::instance::{
     Containment, Group, GroupRecord, LaunchError, LaunchSpec, Launcher, LogSink, PassedSocket, Place,
     ResourceLimits, Running,
 };
+use handover_skips::Lack;
 use std::{
     collections::BTreeMap,
     fs,
@@ -123,7 +124,7 @@ impl Drivers {
         let root = format!("handover-test-{}-{number}", std::process::id());
         let detected = Containment::detect(&root);
         if let Containment::ProcessGroup { why } = &detected {
-            println!("skipped: the cgroup driver: {why}");
+            Lack::Cgroups.skips(&format!("the cgroup driver ({why})"));
             return Self { all: vec![detected], root };
         }
         Self { all: vec![detected, Containment::process_groups("a test")], root }

@@ -1,6 +1,7 @@
 //! `server.toml`: what the server takes from it, what it says of mistakes, and `handover server --print-config`.
 
 use crate::program::{Ended, Here, is_as_in};
+use handover_skips::Lack;
 use std::process::Command;
 
 const FILE: &str = "\
@@ -154,7 +155,7 @@ fn with_own_etc(preparing: &str) -> Option<Ended> {
     let output = Command::new("unshare").args(["--mount", "sh", "-c", &script]).env_clear().output().ok()?;
     let stderr = String::from_utf8(output.stderr).unwrap();
     if stderr.contains("unshare: ") || stderr.contains("mount: ") {
-        eprintln!("SKIPPED: a folder of its own cannot be mounted here: {stderr}");
+        Lack::MountNamespace.skips(&format!("a folder of its own cannot be mounted ({stderr})"));
         return None;
     }
     let stdout = String::from_utf8(output.stdout).unwrap();

@@ -1,5 +1,6 @@
 //! A server's folder, servers on it, and the command line.
 
+use handover_skips::Lack;
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -249,7 +250,7 @@ pub(crate) fn can_trace() -> bool {
     let traced = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).output();
     let can = traced.is_ok_and(|output| output.status.success());
     if !can {
-        eprintln!("SKIPPED: strace is missing or ptrace(2) is not permitted");
+        Lack::Tracing.skips("what is synced cannot be seen");
     }
     can
 }

@@ -5,7 +5,9 @@
 mod claims;
 mod commands;
 mod names;
+mod ran;
 mod session;
+mod skips;
 
 /// Fails with all mistakes at once.
 #[track_caller]

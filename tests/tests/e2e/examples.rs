@@ -1,5 +1,6 @@
 //! The examples of the manual, each as it stands there: real programs of other languages, replaced under load.
 
+use handover_skips::Lack;
 use handover_tests::fleet::{Fleet, Traffic};
 use std::{
     fs,
@@ -13,10 +14,10 @@ fn example(name: &str) -> PathBuf {
 }
 
 /// Whether a program is there; where it is not, the test says that it is skipped, and which package brings it.
-fn there(program: &str, package: &str) -> bool {
-    let there = Path::new(program).exists();
+fn there(name: &'static str, package: &'static str) -> bool {
+    let there = Path::new(name).exists();
     if !there {
-        println!("SKIPPED: needs {program} of Debian's package {package}");
+        Lack::Program { name, package }.skips("an example");
     }
     there
 }

@@ -8,6 +8,7 @@ mod bundles;
 mod canary;
 mod control;
 mod crashes;
+mod demo;
 mod deployments;
 mod documents;
 mod drains;

@@ -2,6 +2,7 @@
 
 use crate::{Gate, Pin, connect_address};
 use handover_model::{InstanceId, Share};
+use handover_skips::Lack;
 use nix::sched::{CloneFlags, unshare};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -24,7 +25,7 @@ pub(crate) fn in_own_network(body: impl FnOnce() + Send) -> bool {
         let run = scope.spawn(|| {
             // Only this thread, and those that it starts.
             if let Err(error) = unshare(CloneFlags::CLONE_NEWNET) {
-                eprintln!("SKIPPED: no network namespace of the test's own ({error}); run it as root");
+                Lack::NetworkNamespace.skips(&format!("a gate ({error})"));
                 return false;
             }
             ip("link set lo up");

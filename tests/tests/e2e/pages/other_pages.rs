@@ -1,0 +1,91 @@
+//! The commands of the other pages.
+
+use super::{Page, on_v1};
+use handover_tests::{
+    fleet::{Agent, Fleet, Sample, Traffic, UP},
+    process::wait_until,
+};
+use std::fs;
+
+#[test]
+fn the_steps_of_upgrading_touch_nothing_that_runs() {
+    let mut fleet = on_v1(2);
+    let traffic = Traffic::on(&fleet);
+    let backup = fleet.path("before.backup");
+    Page::of(&fleet, "docs/upgrading.md").with("FILE", &backup).run(
+        "handover server backup FILE",
+        &[],
+        0,
+        "before.backup",
+    );
+    let before: Vec<Vec<i32>> = fleet.agents.iter().map(Agent::pids).collect();
+    fleet.server.restart();
+    fleet.online(2);
+    for agent in &mut fleet.agents {
+        agent.start();
+    }
+    fleet.online(2);
+    let page = Page::of(&fleet, "docs/upgrading.md");
+    page.run("handover hosts", &[], 0, "online");
+    assert_eq!(
+        fleet.agents.iter().map(Agent::pids).collect::<Vec<_>>(),
+        before,
+        "an instance was started again"
+    );
+    // And the way back.
+    let data = fleet.path("restored");
+    let restored =
+        fleet.cli().run(["server", "restore", backup.to_str().unwrap(), "--data", data.to_str().unwrap()]);
+    restored.expect(0);
+    traffic.stop().assert_no_failures();
+}
+
+#[test]
+fn what_configuration_names_writes_checks_and_describes_manifests() {
+    let fleet = Fleet::with_server();
+    let page = Page::of(&fleet, "docs/configuration.md").with("FILE", fleet.path("elsewhere.toml"));
+    page.run("handover config show", &[], 0, "HANDOVER_SOCKET");
+    Sample::new("v1").write(&fleet.path("web"));
+    fs::rename(fleet.path("web/handover.toml"), fleet.path("elsewhere.toml")).unwrap();
+    page.run("handover release push --manifest FILE", &["web", "--version", "v1"], 0, "v1");
+    page.run("handover init", &[], 0, "handover.toml");
+    page.run("handover check", &[], 0, "");
+    page.run("handover schema", &[], 0, "json-schema.org");
+    page.run("handover schema --reference", &[], 0, "# Configuration, key by key");
+    page.run("handover server --print-config", &[], 0, "server.toml");
+}
+
+#[test]
+fn what_hosts_names_for_each_of_them_does_it() {
+    let mut fleet = on_v1(1);
+    let host = fleet.agents[0].host.clone();
+    let mut copy = fleet.agents[0].impostor(&format!("{host}-copy"), &fleet.path("copy"));
+    copy.start();
+    let page = Page::of(&fleet, "docs/hosts.md").with("NAME", &host);
+    wait_until(UP, "the alarm", || page.run("handover hosts", &[], 0, "").stdout.contains("ALARM"));
+    copy.kill();
+    page.run("handover hosts acknowledge NAME", &[], 0, &host);
+    assert!(!page.run("handover hosts", &[], 0, &host).stdout.contains("ALARM"));
+    let server = fleet.server.address();
+    let token = page.run("handover token create --host NAME", &["--address", &server], 0, "").stdout;
+    drop(page);
+    // What it runs goes on until it is told to stop; the agent must not run meanwhile.
+    fleet.agents[0].kill();
+    let joined = fleet.agents[0].join_command(token.trim()).args(["--label", "zone=a"]).output().unwrap();
+    assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
+    assert_eq!(fleet.versions(), ["v1"]);
+    let config = fleet.path("host-a/agent.toml");
+    let page = Page::of(&fleet, "docs/hosts.md");
+    page.run("handover-agent stop", &["--config", config.to_str().unwrap()], 0, "");
+    assert_eq!(fleet.agents[0].processes(), Vec::<i32>::new());
+}
+
+#[test]
+fn what_is_told_of_replaying_a_canary_is_so() {
+    let fleet = Fleet::with_server();
+    let blocks =
+        "block,canary_requests,canary_bad,baseline_requests,baseline_bad\n1,0,0,540,0\n2,60,6,540,0\n";
+    fs::write(fleet.path("blocks.csv"), blocks).unwrap();
+    let page = Page::of(&fleet, "docs/judge.md").with("FILE", fleet.path("blocks.csv"));
+    page.run("handover judge replay FILE", &[], 0, "fail");
+}

@@ -4,6 +4,7 @@
 
 mod claims;
 mod commands;
+mod exit_codes;
 mod names;
 mod ran;
 mod session;

@@ -41,7 +41,7 @@ enum Happening {
 }
 
 #[derive(Clone, Debug)]
-struct Story {
+pub(crate) struct Story {
     settings: Settings,
     /// Shares of the stages; empty: a rolling plan.
     shares: Vec<u32>,
@@ -153,7 +153,7 @@ fn settings() -> impl Strategy<Value = Settings> {
         )
 }
 
-fn story() -> impl Strategy<Value = Story> {
+pub(crate) fn story() -> impl Strategy<Value = Story> {
     let shares = prop_oneof![
         3 => Just(vec![]),
         1 => Just(vec![0, 10_000]),
@@ -198,7 +198,7 @@ impl Story {
     }
 
     /// Tells the story, then lets time pass until the deployment ends, and checks after every event.
-    fn tell(
+    pub(crate) fn tell(
         &self,
         mut check: impl FnMut(&World) -> Result<(), TestCaseError>,
     ) -> Result<World, TestCaseError> {

@@ -10,4 +10,5 @@ mod scenarios;
 mod stages;
 mod story;
 mod strategies;
+mod waits;
 mod world;

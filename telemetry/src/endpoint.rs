@@ -178,6 +178,9 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+    /// More than the kernel keeps for a reader that does not read.
+    const LARGE: usize = 64 * 1024 * 1024;
+
     struct Fixed(bool);
 
     impl Told for Fixed {
@@ -190,10 +193,27 @@ mod tests {
         }
     }
 
+    /// Whose metrics are large, and whose health is never found.
+    struct Tiresome;
+
+    impl Told for Tiresome {
+        fn metrics(&self) -> BoxFuture<'_, Result<String, std::fmt::Error>> {
+            Box::pin(async { Ok("#".repeat(LARGE)) })
+        }
+
+        fn health(&self) -> BoxFuture<'_, Health> {
+            Box::pin(std::future::pending())
+        }
+    }
+
     async fn serving(healthy: bool) -> (SocketAddr, tokio_util::sync::DropGuard) {
+        told(Fixed(healthy)).await
+    }
+
+    async fn told(told: impl Told) -> (SocketAddr, tokio_util::sync::DropGuard) {
         let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let (address, stop) = (endpoint.address(), CancellationToken::new());
-        tokio::spawn(endpoint.serve(Arc::new(Fixed(healthy)), stop.clone()));
+        tokio::spawn(endpoint.serve(Arc::new(told), stop.clone()));
         (address, stop.drop_guard())
     }
 
@@ -237,6 +257,43 @@ mod tests {
         let began = tokio::time::Instant::now();
         asked(address, "GET /metrics HTTP/1.1\r\n").await;
         assert!(began.elapsed() < CONNECTION_DEADLINE, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_request_of_more_headers_than_any_has_is_refused() {
+        let (address, _stop) = serving(true).await;
+        let request = |headers: usize| {
+            // With the one that names the host.
+            format!("GET /metrics HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: a\r\n".repeat(headers - 1))
+        };
+        let most = asked(address, &request(REQUEST_HEADERS)).await;
+        assert!(most.starts_with("HTTP/1.1 200"), "{most}");
+        let more = asked(address, &request(REQUEST_HEADERS + 1)).await;
+        assert!(more.starts_with("HTTP/1.1 431"), "{more}");
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_does_not_read_is_closed_at_its_deadline() {
+        let (address, _stop) = told(Tiresome).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let began = tokio::time::Instant::now();
+        // Nothing can be sent to it any more: the other side is closed.
+        while stream.write_all(b"x").await.is_ok() {
+            assert!(began.elapsed() < CONNECTION_DEADLINE + Duration::from_secs(5), "it is still open");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(began.elapsed() > CONNECTION_DEADLINE - Duration::from_secs(1), "{:?}", began.elapsed());
+        let mut read = Vec::new();
+        let _ = stream.read_to_end(&mut read).await;
+        assert!(read.len() < LARGE, "all of it was sent");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_found_in_time_is_said_to_be_unavailable() {
+        let (address, _stop) = told(Tiresome).await;
+        let health = asked(address, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(health.starts_with("HTTP/1.1 503") && health.contains("no answer within"), "{health}");
     }
 
     #[tokio::test]

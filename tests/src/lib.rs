@@ -12,8 +12,10 @@
 pub mod duration;
 pub mod exposition;
 pub mod fleet;
+pub mod hanging_disk;
 pub mod help;
 pub mod http;
+pub mod journald;
 pub mod load;
 pub mod manager;
 pub mod markdown;

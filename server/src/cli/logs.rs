@@ -12,8 +12,9 @@ use std::{
 /// What a service's instances wrote, of all its hosts, in the order of time.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Lines from journald carry the time at which they were written. Lines of files carry none: they stand first, \
-    with `-`; those that come while following have the time at which the agent saw them, with `~`.\n\
+    after_help = "Lines from journald carry the time at which they were written. Lines of files carry none, \
+    so those of several hosts cannot be merged in the order in which they were written: they stand first, with `-`; those \
+    that come while following have the time at which the agent saw them, with `~`.\n\
     Exit codes: 0 every host was read; 1 a host could not be read, or not to its end (which one stands on standard \
     error); 130 interrupted."
 )]

@@ -1,6 +1,9 @@
 //! An agent's process, and what it runs.
 
-use crate::process::{Running, binary};
+use crate::{
+    journald,
+    process::{Running, binary},
+};
 use nix::{sys::signal::Signal, unistd::Pid};
 use serde_json::Value;
 use std::{
@@ -87,11 +90,36 @@ impl Agent {
 
     /// As [`start`](Self::start), with these variables in its environment.
     pub fn start_with(&mut self, environment: &[(&str, &str)]) {
-        self.kill();
+        let mut command = self.run_command();
+        command.envs(environment.iter().copied());
+        self.start_command(command);
+    }
+
+    /// Starts it (again) on a host that has a journald of its own, which ends with it: what it runs goes there.
+    pub fn start_beside_a_journald(&mut self) {
+        let command = journald::beside(&self.run_command());
+        self.start_command(command);
+    }
+
+    fn run_command(&self) -> Command {
         let mut command = Command::new(binary("handover-agent"));
         command.args(["run", "--config"]).arg(self.folder.join("agent.toml"));
-        command.envs(environment.iter().copied()).stdin(Stdio::null());
+        command
+    }
+
+    fn start_command(&mut self, mut command: Command) {
+        self.kill();
+        command.stdin(Stdio::null());
         self.process = Some(Running::start_command(&self.folder, "agent", command));
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().pid()
     }
 
     /// Where it tells its metrics and health.

@@ -18,6 +18,8 @@ pub struct Sample {
     pub readiness: String,
     /// The `[drain]` section's lines.
     pub drain: String,
+    /// The `[logs]` section's lines.
+    pub logs: String,
     /// The `[rollout]` section's lines.
     pub rollout: String,
     /// Whatever else is to stand in the manifest.
@@ -36,6 +38,7 @@ impl Sample {
             readiness: "kind = \"http\"\npath = \"/ready\"\ninterval = \"20ms\"\ndeadline = \"20s\""
                 .to_owned(),
             drain: "deadline = \"10s\"".to_owned(),
+            logs: "to = \"files\"".to_owned(),
             rollout: "bake = \"200ms\"".to_owned(),
             more: String::new(),
         }
@@ -85,6 +88,13 @@ impl Sample {
         self
     }
 
+    /// With other lines in `[logs]`.
+    #[must_use]
+    pub fn logs(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.logs);
+        self
+    }
+
     /// With other lines in `[rollout]`.
     #[must_use]
     pub fn rollout(mut self, lines: &str) -> Self {
@@ -111,7 +121,7 @@ impl Sample {
             ("listeners", self.listeners.as_str()),
             ("readiness", &self.readiness),
             ("drain", &self.drain),
-            ("logs", "to = \"files\""),
+            ("logs", &self.logs),
             ("rollout", &self.rollout),
         ];
         let sections: String = sections

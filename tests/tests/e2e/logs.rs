@@ -57,6 +57,8 @@ fn lines_of_all_hosts_are_shown_escaped_chosen_and_a_host_that_is_away_is_named(
     let refused = fleet.cli().run(["logs", "web", "--release", "v9"]).expect(1);
     assert!(refused.stderr.contains("v9"), "{}", refused.stderr);
     fleet.cli().run(["logs", "nothing"]).expect(1);
+    let help = fleet.cli().run(["logs", "--help"]).expect(0).stdout.replace('\n', " ");
+    assert!(help.contains("cannot be merged in the order in which they were written"), "{help}");
 
     fleet.agents[0].kill();
     fleet.offline(0);

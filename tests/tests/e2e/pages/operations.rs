@@ -16,6 +16,7 @@ fn what_operations_tells_of_a_fleet_at_rest_is_so() {
         .with("HOST", &fleet.agents[0].host);
     page.run("handover config show", &[], 0, "HANDOVER_SOCKET");
     page.run("handover logs SERVICE --release VERSION --host HOST", &[], 0, "web-d1");
+    page.run("handover logs SERVICE", &[], 0, "web-d1");
     page.run("handover status SERVICE", &[], 0, "service web: v1");
     page.run("handover hosts", &[], 0, "online");
     page.run("handover hosts show HOST", &[], 0, "web-d1");

@@ -1,12 +1,15 @@
 //! `handover-agent doctor`: whether a host is fit, before it is enrolled or later. Changes nothing.
 
+mod checks;
 mod host;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use crate::disks::Disks;
 use handover_identity::{JoinToken, ServerAddress};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 /// What is looked at.
 #[derive(Debug)]
@@ -80,19 +83,27 @@ pub fn print(checks: &[Check], as_json: bool) -> bool {
         if as_json {
             // Text and two enums: there is nothing in it that JSON could not hold.
             println!("{}", serde_json::to_string(check).unwrap_or_default());
-            continue;
+        } else {
+            print!("{check}");
         }
-        let outcome = match check.outcome {
+    }
+    checks.iter().all(|check| check.outcome != Outcome::Fail)
+}
+
+impl fmt::Display for Check {
+    /// Its line, and below it what the lack costs and what to do; each ends with a newline.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outcome = match self.outcome {
             Outcome::Pass => "pass",
             Outcome::Warn => "WARN",
             Outcome::Fail => "FAIL",
         };
-        println!("{outcome}  {:<16} {}", check.name, check.found);
-        for (word, text) in [("costs", check.costs), ("do", check.advice)] {
+        writeln!(f, "{outcome}  {:<16} {}", self.name, self.found)?;
+        for (word, text) in [("costs", self.costs), ("do", self.advice)] {
             if !text.is_empty() {
-                println!("      {word:<16} {text}");
+                writeln!(f, "      {word:<16} {text}")?;
             }
         }
+        Ok(())
     }
-    checks.iter().all(|check| check.outcome != Outcome::Fail)
 }

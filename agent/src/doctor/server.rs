@@ -1,9 +1,7 @@
 //! Whether the server can be reached from here, and is the right one.
 
 use super::Check;
-use handover_identity::{
-    ClientTls, ConnectError, Credentials, JoinToken, ServerAddress, pinned_client_config,
-};
+use handover_identity::{ClientTls, Credentials, JoinToken, ServerAddress, pinned_client_config};
 use handover_model::chain;
 use std::path::Path;
 use tokio::{net::TcpStream, time::timeout};
@@ -29,10 +27,10 @@ pub(super) async fn reach(address: &ServerAddress, token: Option<&JoinToken>, id
             Ok(_) => {
                 Check::pass("server", format!("{address} answers, with the certificate of the fleet's CA"))
             }
-            Err(error) => failed(&error),
+            Err(error) => not_reached(chain(&error)),
         },
         Ok(None) => tcp(address).await,
-        Err(why) => Check::fail("server", why, COSTS, "join this host again with a new token"),
+        Err(why) => no_identity(why),
     }
 }
 
@@ -40,17 +38,25 @@ async fn tcp(address: &ServerAddress) -> Check {
     let dialled =
         timeout(handover_identity::CONNECT_DEADLINE, TcpStream::connect((address.host(), address.port())));
     match dialled.await {
-        Ok(Ok(_)) => Check::warn(
-            "server",
-            format!("{address} accepts connections"),
-            "whether it is the fleet's server was not looked at",
-            "give the join token with --token: it is not used up",
-        ),
-        Ok(Err(error)) => Check::fail("server", format!("{address}: {error}"), COSTS, ADVICE),
-        Err(_) => Check::fail("server", format!("{address} does not answer"), COSTS, ADVICE),
+        Ok(Ok(_)) => somebody(address),
+        Ok(Err(error)) => not_reached(format!("{address}: {error}")),
+        Err(_) => not_reached(format!("{address} does not answer")),
     }
 }
 
-fn failed(error: &ConnectError) -> Check {
-    Check::fail("server", chain(error), COSTS, ADVICE)
+pub(super) fn somebody(address: &ServerAddress) -> Check {
+    Check::warn(
+        "server",
+        format!("{address} accepts connections"),
+        "whether it is the fleet's server was not looked at",
+        "give the join token with --token: it is not used up",
+    )
+}
+
+pub(super) fn not_reached(why: String) -> Check {
+    Check::fail("server", why, COSTS, ADVICE)
+}
+
+pub(super) fn no_identity(why: String) -> Check {
+    Check::fail("server", why, COSTS, "join this host again with a new token")
 }

@@ -9,6 +9,7 @@
     reason = "a fixture that cannot do its work ends the test; the messages are for the reader of a failed test"
 )]
 
+pub mod clock;
 pub mod duration;
 pub mod exposition;
 pub mod fleet;
@@ -21,6 +22,7 @@ pub mod manager;
 pub mod markdown;
 pub mod network;
 pub mod process;
+pub mod reboot;
 pub mod repository;
 pub mod session;
 pub mod shell;

@@ -1,8 +1,9 @@
 //! An agent's process, and what it runs.
 
 use crate::{
-    journald,
+    clock, journald,
     process::{Running, binary},
+    reboot,
 };
 use nix::{sys::signal::Signal, unistd::Pid};
 use serde_json::Value;
@@ -98,6 +99,23 @@ impl Agent {
     /// Starts it (again) on a host that has a journald of its own, which ends with it: what it runs goes there.
     pub fn start_beside_a_journald(&mut self) {
         let command = journald::beside(&self.run_command());
+        self.start_command(command);
+    }
+
+    /// Starts it (again) with a wall clock that is wrong by what stands in this file, whenever it looks.
+    pub fn start_with_clock_of(&mut self, file: &Path) {
+        self.start_with(&clock::followed(file));
+    }
+
+    /// Ends everything of the host at the same moment, as a power cut does.
+    pub fn lose_power(&mut self) {
+        self.kill();
+        self.end_instances();
+    }
+
+    /// Starts it as after a boot of its machine, with this boot id.
+    pub fn start_after_boot(&mut self, boot_id: &str) {
+        let command = reboot::after(&self.run_command(), boot_id, &self.folder);
         self.start_command(command);
     }
 

@@ -1,6 +1,7 @@
 //! What can become of a host and its identity: docs/hosts.md has the table.
 
 use handover_tests::{
+    clock::shifted,
     fleet::{Agent, Fleet, Sample, Traffic, UP},
     process::wait_until,
 };
@@ -14,16 +15,6 @@ fn shown(fleet: &Fleet, host: &str) -> Value {
 /// The name of the agent's credentials that count; another one after each renewal.
 fn generation(fleet: &Fleet, letter: char) -> Option<std::path::PathBuf> {
     fs::read_link(fleet.path(format!("host-{letter}/state/identity/current"))).ok()
-}
-
-/// The environment of a process whose wall clock is wrong by that much.
-fn shifted(by: &'static str) -> [(&'static str, &'static str); 3] {
-    let library = match std::env::consts::ARCH {
-        "aarch64" => "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
-        _ => "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-    };
-    assert!(fs::exists(library).unwrap(), "{library} is missing: install Debian's package libfaketime");
-    [("LD_PRELOAD", library), ("FAKETIME", by), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]
 }
 
 /// Waits until the agent has renewed its certificate so many times more.

@@ -17,6 +17,7 @@ mod examples;
 mod failures;
 mod full_disk;
 mod health;
+mod host_changes;
 mod host_disk;
 mod hosts;
 mod journald;

@@ -124,7 +124,7 @@ fn main() -> ExitCode {
         Command::Join(args) => with_runtime(join(*args)),
         Command::Run { config } => with_runtime(run(config)),
         Command::Stop { config } => with_runtime(stop(config)),
-        Command::Man { folder } => clap_mangen::generate_to(Cli::command(), &folder).map_err(|error| {
+        Command::Man { folder } => handover_daemon::write_manual(Cli::command(), &folder).map_err(|error| {
             format!("cannot write the manual's pages into {}: {error}", folder.display()).into()
         }),
         Command::Completions { shell } => {

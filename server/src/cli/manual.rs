@@ -20,7 +20,7 @@ pub(super) struct CompletionsArgs {
 
 pub(super) fn man(args: &ManArgs) -> Result<exit::Exit, CliError> {
     let what = || format!("write the manual's pages into {}", args.folder.display());
-    clap_mangen::generate_to(Cli::command(), &args.folder)
+    handover_daemon::write_manual(Cli::command(), &args.folder)
         .map_err(|source| CliError::System { what: what(), source })?;
     Ok(exit::DONE)
 }

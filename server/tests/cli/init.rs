@@ -1,8 +1,9 @@
 //! `handover init`, for each kind of project; and that what it writes is good.
 
-use crate::program::Here;
+use crate::{program::Here, schema};
 
-/// Writes a manifest from the folder's files, checks it, and checks it again with everything that is commented out.
+/// Writes a manifest from the folder's files, and checks it, by the program and by the schema that editors have: as it
+/// stands, and with everything that is commented out.
 #[track_caller]
 fn proposed(files: &[(&str, &str)]) -> (toml::Table, serde_json::Value) {
     let here = Here::new();
@@ -19,6 +20,10 @@ fn proposed(files: &[(&str, &str)]) -> (toml::Table, serde_json::Value) {
     here.write("whole/handover.toml", &whole);
     let ended = here.run(&["check", "whole/handover.toml"]);
     assert_eq!(ended.code, 0, "{}\n{whole}", ended.stdout);
+    let validator = schema::validator();
+    for manifest in [&text, &whole] {
+        assert_eq!(schema::mistakes(&validator, &schema::read(manifest)), [""; 0], "{manifest}");
+    }
     (text.parse().unwrap(), told)
 }
 

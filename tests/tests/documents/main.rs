@@ -5,6 +5,7 @@
 mod claims;
 mod commands;
 mod exit_codes;
+mod manual;
 mod names;
 mod ran;
 mod session;

@@ -39,7 +39,7 @@ pub(super) fn checks(state: &Path, disks: &Disks) -> Vec<Check> {
     ];
     let found = disks.now();
     if !found.iter().any(|disk| disk.folders.iter().any(|folder| folder == "state")) {
-        checks.push(disk_unknown(&nearest(state)));
+        checks.push(disk_unknown(nearest(state)));
     }
     checks.extend(found.iter().map(disk));
     checks

@@ -1,6 +1,7 @@
 //! What tests lack on some machines. The one place where a test may say that it is skipped.
 //!
-//! Where `HANDOVER_NO_SKIP=1` is in the environment, as `.ci/run` sets it, a lack fails its test, unless it has a reason here that holds on machines that are supported all the same. So CI cannot skip silently.
+//! Where `HANDOVER_NO_SKIP=1` is in the environment, as `.ci/run` sets it, a lack fails its test, unless it has a reason
+//! here that holds on machines that are supported all the same. So CI cannot skip silently.
 
 use std::{env, fmt};
 

@@ -52,7 +52,9 @@ fn plays_to_its_end() {
     println!("{said}");
     assert_eq!(status.code(), Some(0), "{said}{}", demo.stderr());
     let deployments = rows(&said, "version ");
-    for (row, (version, code)) in deployments[1..].iter().zip([("1.1.0", "0"), ("2.0.0", "3"), ("3.0.0", "3")]) {
+    for (row, (version, code)) in
+        deployments[1..].iter().zip([("1.1.0", "0"), ("2.0.0", "3"), ("3.0.0", "3")])
+    {
         assert_eq!(row[..3], [version, code, code], "{said}");
     }
     assert_eq!(deployments.len(), 4, "{said}");

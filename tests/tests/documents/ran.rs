@@ -45,6 +45,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("cargo nextest run -p handover-judge --no-capture", IS_THE_SUITE),
     ("cargo run --release -p handover-judge --example power", "minutes: makes the figures of docs/judge.md"),
     ("handover server --ca-certificate", IS_AN_OPTION),
+    ("handover canary SERVICE", "the demo gives it to a canary that is judged: `e2e demo`"),
 ];
 
 /// The documents that tell people what to type. The changelog and ARCHITECTURE.md name commands and tell nobody to.

@@ -69,7 +69,7 @@ fn plays_to_its_end() {
             assert_eq!(run[cell], "0", "{}: {said}", clients[0][cell]);
         }
     }
-    assert!(said.contains("not one request failed"), "{said}");
+    assert!(said.contains("not one request failed") && said.contains("$ handover canary web"), "{said}");
     assert_eq!(processes_of(home.path()), Vec::<String>::new(), "it left something running");
     let left = fs::read_dir(home.path()).unwrap().flatten().map(|entry| entry.file_name());
     let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with("handover-demo-")).collect();

@@ -89,3 +89,23 @@ fn what_is_told_of_replaying_a_canary_is_so() {
     let page = Page::of(&fleet, "docs/judge.md").with("FILE", fleet.path("blocks.csv"));
     page.run("handover judge replay FILE", &[], 0, "fail");
 }
+
+#[test]
+fn a_freeze_holds_is_overridden_listed_and_ended_as_the_page_of_canaries_tells() {
+    let fleet = on_v1(1);
+    fleet.push(&Sample::new("v2"));
+    let page = Page::of(&fleet, "docs/canary.md").with("SERVICE", "web").with("WHY", "it cannot wait");
+    let until =
+        jiff::Zoned::now().saturating_add(jiff::Span::new().days(30)).strftime("%F 08:00").to_string();
+    let page = page.with("2026-12-27 08:00", &until).with("f3", "f1");
+    page.follow("handover status --watch", "service web: v1");
+    page.run("handover freeze SERVICE --until \"2026-12-27 08:00\" --reason \"the sales\"", &[], 0, "f1");
+    let refused = fleet.deploy("v2").expect(6);
+    assert!(refused.stderr.contains("the sales"), "{}", refused.stderr);
+    page.run("handover freeze", &[], 0, "the sales");
+    let over = ["--version", "v2", "--yes"];
+    page.run("handover deploy SERVICE --override-freeze --reason WHY", &over, 0, "succeeded");
+    page.run("handover unfreeze f3", &[], 0, "f1");
+    assert!(!page.run("handover freeze", &[], 0, "").stdout.contains("the sales"));
+    assert_eq!(fleet.versions(), ["v2"]);
+}

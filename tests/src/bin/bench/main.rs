@@ -11,6 +11,7 @@ mod deploying;
 mod flips;
 mod interrupt;
 mod machine;
+mod rollback;
 mod serving;
 mod spread;
 mod table;
@@ -49,14 +50,17 @@ struct Effort {
     rounds: usize,
     turn_millis: u64,
     deployments: usize,
+    rollbacks: usize,
     flips: usize,
 }
 
 impl Effort {
     /// About six minutes in all.
-    const WHOLE: Self = Self { trials: 32, rounds: 12, turn_millis: 100, deployments: 20, flips: 1000 };
+    const WHOLE: Self =
+        Self { trials: 32, rounds: 12, turn_millis: 100, deployments: 20, rollbacks: 20, flips: 1000 };
     /// About ten seconds.
-    const QUICK: Self = Self { trials: 3, rounds: 4, turn_millis: 50, deployments: 3, flips: 50 };
+    const QUICK: Self =
+        Self { trials: 3, rounds: 4, turn_millis: 50, deployments: 3, rollbacks: 2, flips: 50 };
 }
 
 fn run(flags: &Flags) -> Result<Table, Failed> {
@@ -72,12 +76,15 @@ fn run(flags: &Flags) -> Result<Table, Failed> {
     let deployments = bench.measure(effort.deployments, &interrupt)?;
     say(&format!("{} flips of a gate", effort.flips));
     let flips = flips::measure(fleet.agents[0].address, effort.flips)?;
+    say(&format!("{} rollbacks of five hosts", effort.rollbacks));
+    let rollbacks = rollback::measure(effort.rollbacks, &interrupt)?;
     say(&format!("load in two modes, {} trials with processes started anew", effort.trials));
     let serving = serving::measure(&mut bench, effort, &interrupt)?;
 
     let mut table = Table::of(machine, flags.quick);
     serving.lines(&mut table);
     deployments.lines(&mut table);
+    rollbacks.lines(&mut table);
     flips.lines(&mut table);
     Ok(table)
 }

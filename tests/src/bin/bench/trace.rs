@@ -18,16 +18,27 @@ pub(crate) struct Trace {
     pub(crate) flip: f64,
 }
 
+/// When an instance was given a share last, in microseconds since 1970.
+pub(crate) fn last_flip(log: &str, instance: &str) -> Result<f64, Failed> {
+    let of_it = format!("instance={instance} ");
+    let flip = log.lines().filter(|line| line.contains(": flip ") && line.contains(&of_it)).next_back();
+    stamp(flip.ok_or_else(|| format!("the agent's log has no flip of {instance}"))?)
+}
+
+/// When a line was logged.
+fn stamp(line: &str) -> Result<f64, Failed> {
+    let stamp = line.split_whitespace().next().unwrap_or_default();
+    let stamp: Timestamp = stamp.parse().map_err(|error| format!("{line:?}: {error}"))?;
+    Ok(stamp.as_microsecond() as f64)
+}
+
 impl Trace {
     /// Reads it for an instance.
     pub(crate) fn read(log: &str, instance: &str) -> Result<Self, Failed> {
         let at = |what: &str| -> Result<f64, Failed> {
             let named = log.lines().filter(|line| line.contains(instance));
             let line = named.into_iter().find(|line| line.contains(what));
-            let line = line.ok_or_else(|| format!("the agent's log has no {what:?} of {instance}"))?;
-            let stamp = line.split_whitespace().next().unwrap_or_default();
-            let stamp: Timestamp = stamp.parse().map_err(|error| format!("{line:?}: {error}"))?;
-            Ok(stamp.as_microsecond() as f64)
+            stamp(line.ok_or_else(|| format!("the agent's log has no {what:?} of {instance}"))?)
         };
         Ok(Self {
             fetch: at("action=Fetch(")?,

@@ -12,6 +12,7 @@ use handover_proto::v1::{
 };
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
 
 /// Slow readers of events of each of two operators, and how many of them share a connection.
 const READERS: (usize, usize) = (100, 50);
@@ -19,6 +20,9 @@ const READERS: (usize, usize) = (100, 50);
 const INSTANCES: usize = 1000;
 /// What a host sends to each reader of its logs: batches of lines of so many bytes.
 const LOGS: (usize, usize, usize) = (24, 32, 16 * 1024);
+
+/// A host's session that is kept open.
+type Session = (mpsc::Sender<v1::AgentMessage>, Streaming<v1::ServerMessage>);
 
 /// All instances of one host, in one phase.
 fn report(phase: InstancePhase) -> HostReport {
@@ -48,10 +52,10 @@ async fn send_report(out: &mpsc::Sender<v1::AgentMessage>, phase: InstancePhase)
     out.send(message).await.unwrap();
 }
 
-/// Fills what is remembered of events.
-async fn fill(server: &Server) {
+/// Fills what is remembered of events. The session must be kept: its end is one more.
+async fn fill(server: &Server) -> Session {
     let agent = Agent::enrol(server, "h").await;
-    let (out, _stream) = agent.session(hello()).await.unwrap();
+    let (out, stream) = agent.session(hello()).await.unwrap();
     let follow = v1::WatchEventsRequest { follow: true, ..Default::default() };
     let mut events = server.operator().await.watch_events(follow).await.unwrap().into_inner();
     // The first report says how things are, and is no event.
@@ -68,19 +72,20 @@ async fn fill(server: &Server) {
         send_report(&out, phase).await;
         // Of reports the latest waits: each is seen before the next one comes.
         let before = seen;
-        while seen < before + INSTANCES as u64 / 2 {
+        while seen < before + INSTANCES as u64 {
             let told = timeout(DEADLINE, events.message()).await.expect("no events").unwrap().unwrap();
             assert_eq!(told.left_out, 0);
             seen = told.events.last().map_or(seen, |event| event.sequence);
         }
     }
+    (out, stream)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_of_events_who_do_not_read_cost_little_and_begin_at_the_oldest() {
     let server = Server::start();
     server.push("web", "1", "").await;
-    fill(&server).await;
+    let _session = fill(&server).await;
     let ada = certificate(&server, "ada").await;
     let memory = server.resident();
     let mut slow = Vec::new();

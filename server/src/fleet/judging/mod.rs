@@ -4,6 +4,7 @@
 //! begins. Of all this only a judge's state is durable: written after each block, so that a restart begins no sum anew.
 
 mod blocks;
+mod compared;
 mod settings;
 mod shown;
 
@@ -13,15 +14,16 @@ use super::{
     deployments::Live, effects::Effects, records::deployment_key, refusal::Refusal, releases, state::State,
 };
 use crate::store::Keyspace;
-use blocks::{Arms, Did, LastEnds, ServiceBlock, plus};
-use handover_judge::{Judge, Judgement, Observed, Reading, Verdict as Finding};
+use blocks::{Arms, LastEnds, ServiceBlock, plus};
+use compared::Compared;
+use handover_judge::{Judge, Judgement, Reading, Verdict as Finding};
 use handover_model::{
     DeploymentId, ReleaseRef, ServiceName, Timestamp, Traffic,
     config::{JudgeConfig, Manifest},
 };
 use handover_rollout::{DeploymentState, Event, Verdict};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// So many blocks before a canary its judge learns from.
 const REMEMBERED: usize = 30;
@@ -251,45 +253,6 @@ impl Measured {
     }
 }
 
-/// A block as a deployment compares it.
-#[derive(Debug, Default)]
-struct Compared {
-    arms: Arms,
-    /// Whether the new release had a share on some host.
-    shown: bool,
-    /// Whether anything was counted.
-    counted: bool,
-    /// Whether there are latencies.
-    latency: bool,
-    /// Why something was not counted, with its host; empty where everything was.
-    silent: String,
-    view: BlockView,
-}
-
-impl Compared {
-    fn of(engine: &handover_rollout::Deployment, block: &ServiceBlock) -> Self {
-        let mut compared = Self::default();
-        for (host, new, former) in engine.pairs() {
-            let canary = block.did(host, new);
-            let baseline = former.and_then(|former| block.did(host, former));
-            let traffic = |did: Option<&Did>| did.map_or(Reading::Absent, |did| did.traffic.clone());
-            compared.arms.push(&traffic(canary), &traffic(baseline));
-            compared.shown |= canary.is_some_and(|did| did.shown);
-            for did in [canary, baseline].into_iter().flatten() {
-                if let Reading::Counted(traffic) = &did.traffic {
-                    compared.counted = true;
-                    compared.latency |= traffic.latency.is_some();
-                }
-                if !did.silent.is_empty() && compared.silent.is_empty() {
-                    compared.silent = format!("{host}: {}", did.silent);
-                }
-            }
-            compared.view.add(canary, baseline);
-        }
-        compared
-    }
-}
-
 impl Judging {
     /// Has the judge look at a block.
     fn look(&mut self, compared: &Compared, now: Timestamp) -> Verdict {
@@ -323,16 +286,5 @@ impl Judging {
             "" => said.to_owned(),
             silent => format!("{said}; {silent}"),
         }
-    }
-}
-
-impl Arms {
-    /// For the judge.
-    fn block(&self) -> handover_judge::Block<'_> {
-        BTreeMap::from([
-            (settings::ERRORS, Observed::Counts(&self.counts)),
-            (settings::LATENCY, Observed::Histograms(&self.latencies)),
-            (settings::HISTOGRAM, Observed::Histograms(&self.latencies)),
-        ])
     }
 }

@@ -1,6 +1,6 @@
 //! What people are shown of a canary.
 
-use super::{Did, Judging};
+use super::{Judging, blocks::Did};
 use crate::fleet::state::State;
 use handover_judge::{Judgement, Reading};
 use handover_model::{DeploymentId, Share, Timestamp};

@@ -1,0 +1,60 @@
+//! A block as a deployment compares it: the new release beside the one that it came from, host by host.
+
+use super::{
+    blocks::{Arms, Did, ServiceBlock},
+    settings,
+    shown::BlockView,
+};
+use handover_judge::{Block, Observed, Reading};
+use handover_rollout::Deployment;
+use std::collections::BTreeMap;
+
+/// A block as a deployment compares it.
+#[derive(Debug, Default)]
+pub(super) struct Compared {
+    pub(super) arms: Arms,
+    /// Whether the new release had a share on some host.
+    pub(super) shown: bool,
+    /// Whether anything was counted.
+    pub(super) counted: bool,
+    /// Whether there are latencies.
+    pub(super) latency: bool,
+    /// Why something was not counted, with its host; empty where everything was.
+    pub(super) silent: String,
+    pub(super) view: BlockView,
+}
+
+impl Compared {
+    pub(super) fn of(engine: &Deployment, block: &ServiceBlock) -> Self {
+        let mut compared = Self::default();
+        for (host, new, former) in engine.pairs() {
+            let canary = block.did(host, new);
+            let baseline = former.and_then(|former| block.did(host, former));
+            let traffic = |did: Option<&Did>| did.map_or(Reading::Absent, |did| did.traffic.clone());
+            compared.arms.push(&traffic(canary), &traffic(baseline));
+            compared.shown |= canary.is_some_and(|did| did.shown);
+            for did in [canary, baseline].into_iter().flatten() {
+                if let Reading::Counted(traffic) = &did.traffic {
+                    compared.counted = true;
+                    compared.latency |= traffic.latency.is_some();
+                }
+                if !did.silent.is_empty() && compared.silent.is_empty() {
+                    compared.silent = format!("{host}: {}", did.silent);
+                }
+            }
+            compared.view.add(canary, baseline);
+        }
+        compared
+    }
+}
+
+impl Arms {
+    /// For the judge.
+    pub(super) fn block(&self) -> Block<'_> {
+        BTreeMap::from([
+            (settings::ERRORS, Observed::Counts(&self.counts)),
+            (settings::LATENCY, Observed::Histograms(&self.latencies)),
+            (settings::HISTOGRAM, Observed::Histograms(&self.latencies)),
+        ])
+    }
+}

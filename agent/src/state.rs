@@ -22,6 +22,9 @@ pub struct InstanceRecord {
     pub restarts: u32,
     /// How often in a row it ended before it was ready for long.
     pub failures: u32,
+    /// Whether it ever had a share. What has served is not verified again.
+    #[serde(default)]
+    pub had_share: bool,
     /// The boot in which this was written: process numbers, sockets and times mean nothing in another.
     pub boot_id: String,
     /// Where it is.
@@ -147,6 +150,11 @@ pub enum Then {
     /// It did not fail: it is started anew, for a reason of the agent's own.
     Anew {
         /// Which.
+        reason: String,
+    },
+    /// It failed in a way that trying again does not help: it is given up.
+    GiveUp {
+        /// Why it was killed.
         reason: String,
     },
     /// It was taken out.
@@ -279,7 +287,9 @@ impl State {
                     }
                     Run::Stopping { since, then } => {
                         let reason = match then {
-                            Then::Restart { reason } | Then::Anew { reason } => reason.as_str(),
+                            Then::Restart { reason } | Then::Anew { reason } | Then::GiveUp { reason } => {
+                                reason.as_str()
+                            }
                             Then::Gone { .. } => "its processes end",
                         };
                         set(InstancePhase::Stopping, *since, None, reason);

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream},
+    ops::RangeInclusive,
     os::fd::OwnedFd,
     sync::atomic::{AtomicU16, Ordering},
     time::Duration,
@@ -66,6 +67,19 @@ impl Pin {
         self.0
     }
 
+    /// The source address that reaches its member at IPv4 listeners: `127.77.0.N`.
+    #[must_use]
+    pub const fn ipv4_source(self) -> Ipv4Addr {
+        Ipv4Addr::new(127, 77, 0, self.0)
+    }
+
+    /// The source ports that reach its member at IPv6 listeners, from the destination's own address.
+    #[must_use]
+    pub fn ipv6_ports(self) -> RangeInclusive<u16> {
+        let first = IPV6_FIRST_PORT + (u16::from(self.0) << IPV6_PORT_BITS);
+        first..=first + (1 << IPV6_PORT_BITS) - 1
+    }
+
     /// An address to bind to before connecting to [`connect_address`]`(listener)`: `127.77.0.N:0`, or for IPv6 the
     /// destination's own address with the first of the pin's source ports.
     #[must_use]
@@ -82,10 +96,9 @@ impl Pin {
 
     fn source(self, listener: SocketAddr, which: u16) -> SocketAddr {
         match connect_address(listener) {
-            SocketAddr::V4(_) => SocketAddr::new(Ipv4Addr::new(127, 77, 0, self.0).into(), 0),
+            SocketAddr::V4(_) => SocketAddr::new(self.ipv4_source().into(), 0),
             SocketAddr::V6(to) => {
-                let port = IPV6_FIRST_PORT + (u16::from(self.0) << IPV6_PORT_BITS) + which;
-                SocketAddrV6::new(*to.ip(), port, 0, to.scope_id()).into()
+                SocketAddrV6::new(*to.ip(), self.ipv6_ports().start() + which, 0, to.scope_id()).into()
             }
         }
     }

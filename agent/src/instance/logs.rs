@@ -123,7 +123,7 @@ fn last_bytes(path: &Path, most: usize) -> io::Result<Vec<u8>> {
 }
 
 /// Text of a program, safe to print: control characters are written as `\n`, `\u{1b}` and the like.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -7,6 +7,7 @@
 pub mod cgroup;
 mod cgroup2;
 mod child;
+pub mod command;
 mod error;
 pub mod launch;
 pub mod logs;
@@ -22,6 +23,7 @@ mod sys;
 mod usage;
 
 pub use cgroup::{CgroupLimits, Containment, Group, GroupRecord, Place};
+pub use command::{Ran, SideCommand};
 pub use error::{LaunchError, LaunchStep};
 pub use launch::{Launcher, PassedSocket, Prepared, Running};
 pub use process::{ExitStatus, Process, ProcessKey};

@@ -158,6 +158,7 @@ impl Supervisor {
                 let _within = super::span(id, service).entered();
                 tracing::info!(instance = %id, from = %instance.share, to = %share, micros = nanos / 1000, "flip");
                 instance.share = *share;
+                instance.had_share |= !share.is_hidden();
                 instance.flip_nanos = Some(nanos);
             }
         }
@@ -280,7 +281,7 @@ impl Supervisor {
     }
 
     /// Kills all processes of this life, and of no later one; that they are gone is seen at the main one's end.
-    fn end(&mut self, id: &InstanceId, group: Group) {
+    pub(super) fn end(&mut self, id: &InstanceId, group: Group) {
         self.begin(id, |_| async move {
             if let Err(error) = group.kill(KILL_WAIT).await {
                 tracing::error!(%group, error = &error as &dyn Error, "cannot be killed");
@@ -342,6 +343,7 @@ impl Instance {
         self.connections = None;
         self.notify = None;
         self.held_up = false;
+        self.verifying = false;
         self.waits.clear();
     }
 

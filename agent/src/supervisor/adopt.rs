@@ -98,6 +98,8 @@ impl Supervisor {
         let manifest = self.resolve(&record.release);
         let mut instance = Instance::new(record.release, record.pin, self.lives);
         instance.restarts = record.restarts;
+        // Agents before verification wrote no more than the share down.
+        instance.had_share = record.had_share || !record.share.is_hidden();
         match manifest {
             Ok(manifest) => instance.manifest = Some(manifest),
             Err(reason) => tracing::error!(instance = %id, reason, "is left as it is"),
@@ -292,6 +294,9 @@ fn ended(run: Run) -> Found {
         Run::Unhealthy { reason, .. } | Run::Stopping { then: Then::Restart { reason }, .. } => {
             failed(reason, None)
         }
+        Run::Stopping { then: Then::GiveUp { reason }, .. } => {
+            Found::As(State::GaveUp { reason, since: now() })
+        }
         Run::Emptying { .. } => gone(DrainLedger::default()),
         Run::Draining { since, ledger, .. } => {
             gone(DrainLedger { drain_millis: millis(now().since(since)), ..ledger })
@@ -310,7 +315,9 @@ fn after_reboot(life: Life) -> State {
             Run::Starting { .. }
             | Run::Ready { .. }
             | Run::Unhealthy { .. }
-            | Run::Stopping { then: Then::Restart { .. } | Then::Anew { .. }, .. } => State::Fetched,
+            | Run::Stopping {
+                then: Then::Restart { .. } | Then::Anew { .. } | Then::GiveUp { .. }, ..
+            } => State::Fetched,
             Run::Emptying { .. } => State::Exited(Exited { at: now(), ledger: DrainLedger::default() }),
             Run::Draining { ledger, .. } | Run::Stopping { then: Then::Gone { ledger, .. }, .. } => {
                 State::Exited(Exited { at: now(), ledger })

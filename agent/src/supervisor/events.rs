@@ -28,7 +28,9 @@ impl Supervisor {
             Event::Launched(launched) => self.launched(id, launched),
             Event::Exited(status) => self.exited(id, status),
             Event::NotYet(reason) | Event::Status(reason) => instance.waits = reason,
-            Event::Ready => self.ready(id),
+            Event::Ready => self.answers(id),
+            Event::Verified(Ok(())) => self.ready(id),
+            Event::Verified(Err(reason)) => self.not_verified(id, reason),
             Event::Unhealthy(reason) => {
                 if let State::Running { run: run @ Run::Ready { .. }, .. } = &mut instance.state {
                     *run = Run::Unhealthy { since: now(), reason };
@@ -38,7 +40,7 @@ impl Supervisor {
         }
     }
 
-    fn ready(&mut self, id: &InstanceId) {
+    pub(super) fn ready(&mut self, id: &InstanceId) {
         let Some(instance) = self.instances.get_mut(id) else { return };
         let State::Running { run: run @ Run::Starting { .. }, .. } = &mut instance.state else { return };
         let Run::Starting { since, .. } = run else { return };
@@ -75,6 +77,7 @@ impl Supervisor {
                 self.failed(id, reason, true);
             }
             Run::Stopping { then: Then::Anew { reason }, .. } => self.anew(id, &reason),
+            Run::Stopping { then: Then::GiveUp { reason }, .. } => self.give_up(id, reason),
             Run::Emptying { .. } => self.left(id, DrainLedger::default()),
             Run::Draining { since, ledger, .. } => {
                 self.left(id, DrainLedger { drain_millis: millis(now().since(since)), ..ledger });

@@ -13,6 +13,7 @@ mod probing;
 mod rotating;
 mod starting;
 mod unwritten;
+mod verifying;
 
 pub(crate) use handover_model::chain;
 pub use probing::Way;
@@ -75,8 +76,10 @@ pub(crate) enum Event {
     Exited(ExitStatus),
     /// A readiness probe failed: what it waits for.
     NotYet(String),
-    /// It is ready.
+    /// Its readiness holds.
     Ready,
+    /// All commands that it must pass ended well, or one did not: why.
+    Verified(Result<(), String>),
     /// Its liveness failed as often as it may.
     Unhealthy(String),
     /// It says of itself what it does.
@@ -91,6 +94,8 @@ struct Instance {
     manifest: Option<HostManifest>,
     pin: u8,
     share: Share,
+    /// Whether it ever had one.
+    had_share: bool,
     restarts: u32,
     failures: u32,
     state: State,
@@ -99,6 +104,8 @@ struct Instance {
     life: u64,
     /// What it waits for, in an operator's words.
     waits: String,
+    /// Whether the commands run that it must pass.
+    verifying: bool,
     /// Whether it waits for room, and says so there.
     held_up: bool,
     queues: Option<QueueWatch>,
@@ -440,12 +447,14 @@ impl Instance {
             manifest: None,
             pin,
             share: Share::HIDDEN,
+            had_share: false,
             restarts: 0,
             failures: 0,
             state: State::Fetching,
             entered: now(),
             life,
             waits: String::new(),
+            verifying: false,
             held_up: false,
             queues: None,
             queues_empty: false,
@@ -477,6 +486,7 @@ impl Instance {
             release: self.release.clone(),
             pin: self.pin,
             share: self.share,
+            had_share: self.had_share,
             restarts: self.restarts,
             failures: self.failures,
             boot_id: boot_id.to_owned(),

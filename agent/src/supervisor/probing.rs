@@ -2,9 +2,9 @@
 
 use super::{Event, Instance, Reporter, Supervisor};
 use crate::instance::{
-    Group, LogSink,
+    Group, LaunchSpec, LogSink, SideCommand,
     notify::NotifySocket,
-    probe::{ExecProbe, GrpcProbe, HttpProbe, ProbeKind, ProbeSpec, Route},
+    probe::{GrpcProbe, HttpProbe, ProbeKind, ProbeSpec, Route},
 };
 use handover_gate::{Pin, connect_address, sock_diag};
 use handover_model::{
@@ -131,7 +131,7 @@ enum Question {
     Http { way: Way, check: HttpCheck },
     Grpc { way: Way, service_name: String },
     Tcp { way: Way },
-    Exec(Box<ExecProbe>),
+    Exec(Box<SideCommand>),
 }
 
 /// From a pin to a listener.
@@ -231,20 +231,24 @@ impl Supervisor {
                 Question::Grpc { way: way(listener)?, service_name: service_name.clone() }
             }
             Check::Tcp { listener } => Question::Tcp { way: way(listener)? },
-            Check::Exec { command } => {
-                let folder = self.bundles.folder(&instance.release.bundle.digest);
-                let mut spec =
-                    super::starting::spec(manifest, &instance.release, id, &folder, None, LogSink::Inherited);
-                spec.command.clone_from(command);
-                let place = instance.state.group()?.place_beside();
-                Question::Exec(Box::new(ExecProbe { launcher: self.launcher.clone(), spec, place }))
-            }
+            Check::Exec { command } => Question::Exec(Box::new(self.beside(id, command)?)),
         };
         Some(Asked { question, timeout: probe.timeout, turn: 0.into() })
     }
 
+    /// A command beside an instance that runs.
+    pub(super) fn beside(&self, id: &InstanceId, command: &[String]) -> Option<SideCommand> {
+        let instance = self.instances.get(id)?;
+        let manifest = instance.manifest.as_ref()?;
+        let folder = self.bundles.folder(&instance.release.bundle.digest);
+        let spec = super::starting::spec(manifest, &instance.release, id, &folder, None, LogSink::Inherited);
+        let spec = LaunchSpec { command: command.to_vec(), ..spec };
+        let place = instance.state.group()?.place_beside();
+        Some(SideCommand { launcher: self.launcher.clone(), spec, place })
+    }
+
     /// Runs a task that asks, until the instance's life or its probing ends.
-    fn begin_probe<F>(&mut self, id: &InstanceId, task: impl FnOnce(Reporter) -> F)
+    pub(super) fn begin_probe<F>(&mut self, id: &InstanceId, task: impl FnOnce(Reporter) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {

@@ -41,6 +41,7 @@ impl Supervisor {
             let mut instance = Instance::new(release.clone(), pin, life);
             // Not none where its record was damaged while it had one.
             instance.share = self.gates.share(instance.service(), id).unwrap_or_default();
+            instance.had_share = !instance.share.is_hidden();
             self.instances.insert(id.clone(), instance);
         }
         let manifest = self.resolve(&release);

@@ -11,3 +11,4 @@ mod measuring;
 mod program;
 mod targets;
 mod unwritten;
+mod verifying;

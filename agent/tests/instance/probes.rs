@@ -1,9 +1,8 @@
 //! Each kind of probe against a small server of its own.
 
 use crate::support::{Room, launcher, session, start, until};
-use handover_agent::instance::probe::{
-    ExecProbe, GrpcProbe, HttpProbe, ProbeFailure, ProbeKind, ProbeSpec, Route,
-};
+use handover_agent::instance::SideCommand;
+use handover_agent::instance::probe::{GrpcProbe, HttpProbe, ProbeFailure, ProbeKind, ProbeSpec, Route};
 use std::{
     convert::Infallible,
     future::{Ready, ready},
@@ -252,7 +251,7 @@ async fn a_grpc_probe_tells_what_the_health_service_says() {
 fn exec(room: &Room, script: &str) -> ProbeKind {
     let mut spec = room.shell(script);
     spec.environment.insert("ZONE".into(), "a".into());
-    ProbeKind::Exec(Box::new(ExecProbe { launcher: launcher(), spec, place: session() }))
+    ProbeKind::Exec(Box::new(SideCommand { launcher: launcher(), spec, place: session() }))
 }
 
 #[tokio::test]
@@ -265,7 +264,7 @@ async fn an_exec_probe_sees_the_instances_environment_and_tells_its_last_line() 
     assert!(said.ends_with(" was killed by SIGKILL"), "{said}");
     let mut spec = room.spec(&["bin/missing"]);
     spec.environment.clear();
-    let missing = ProbeKind::Exec(Box::new(ExecProbe { launcher: launcher(), spec, place: session() }));
+    let missing = ProbeKind::Exec(Box::new(SideCommand { launcher: launcher(), spec, place: session() }));
     assert!(matches!(ask(missing, ENOUGH).await, Err(ProbeFailure::Launch(_))));
 }
 
@@ -306,7 +305,7 @@ async fn an_exec_probe_is_no_member_of_the_instances_session() {
     let room = Room::new();
     let running = start(&room.spec(&["/bin/sleep", "300"]), Vec::new()).await.unwrap();
     let spec = room.shell("exit 1");
-    let probe = ExecProbe { launcher: launcher(), spec, place: running.group.place_beside() };
+    let probe = SideCommand { launcher: launcher(), spec, place: running.group.place_beside() };
     assert!(ask(ProbeKind::Exec(Box::new(probe)), ENOUGH).await.is_err());
     assert!(running.process.status().is_none(), "the probe's end took the instance with it");
     crate::support::end(&running.group).await;

@@ -2,7 +2,7 @@
 
 use super::{
     Drain, Listener, Liveness, Logs, Manifest, MetricsConfig, Mistakes, Readiness, ResourceLimits, Restart,
-    Template,
+    Template, Verify,
     listener::socket_address,
     read::{passable, program},
     template::Filling,
@@ -35,6 +35,8 @@ pub struct HostManifest {
     pub readiness: Readiness,
     /// What must go on holding afterwards, where it is watched.
     pub liveness: Option<Liveness>,
+    /// What a candidate must pass before it counts as ready, where it must.
+    pub verify: Option<Verify>,
     /// Where it counts its requests; `None` where it does not, or nobody looks.
     pub metrics: Option<MetricsConfig>,
     /// How an instance is taken out.
@@ -66,6 +68,8 @@ impl Manifest {
             probe: liveness.probe.map(|words| filler.command("liveness.command", words)),
             failures: liveness.failures,
         });
+        let verify = self.verify.as_ref();
+        let verify = verify.map(|verify| verify.map(|words| filler.command("verify.commands", words)));
         if !filler.problems.is_empty() {
             return Err(filler.problems.into_errors());
         }
@@ -79,6 +83,7 @@ impl Manifest {
             listeners,
             readiness,
             liveness,
+            verify,
             metrics: self.metrics.clone(),
             drain: self.drain,
             restart: self.restart,

@@ -17,6 +17,7 @@ mod process;
 mod read;
 mod rollout;
 mod template;
+mod verify;
 
 pub use crate::language::{
     Absent, Entry, Mistake, Mistakes, Shape, Table, Text, WrongFile, end, printable, shown, source,
@@ -30,6 +31,7 @@ pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
 pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};
 pub use rollout::{Approve, Batch, Offline, OnFailure, RolloutConfig, Strategy};
 pub use template::{Template, TemplateError};
+pub use verify::Verify;
 
 use crate::{Labels, ServiceName};
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -38,6 +40,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 pub const MAX_MANIFEST_BYTES: usize = 64 * 1024;
 /// Most listeners of a service.
 pub const MAX_LISTENERS: usize = 16;
+/// Most commands that a candidate must pass.
+pub const MAX_VERIFY_COMMANDS: usize = 16;
 /// Most environment variables that a manifest sets.
 pub const MAX_ENVIRONMENT: usize = 256;
 /// Most words of a command, the program included.
@@ -72,6 +76,8 @@ pub struct Manifest {
     pub readiness: Readiness<Template>,
     /// What must go on holding afterwards, where it is watched.
     pub liveness: Option<Liveness<Template>>,
+    /// What a candidate must pass before it counts as ready, where it must.
+    pub verify: Option<Verify<Template>>,
     /// Where it counts its requests; `None` where it does not, or nobody looks.
     pub metrics: Option<MetricsConfig>,
     /// How an instance is taken out.

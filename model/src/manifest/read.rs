@@ -4,6 +4,7 @@ mod canary;
 mod check;
 mod metrics;
 mod sections;
+mod verify;
 
 use super::{
     Handoff, Listener, MAX_ARGUMENTS, MAX_ENVIRONMENT, MAX_HOST_LABELS, MAX_LISTENERS, MAX_MANIFEST_BYTES,
@@ -51,6 +52,7 @@ impl Reader<'_, '_> {
         let listeners = self.listeners(&listeners);
         let readiness = root.section(&keys::READINESS, self.problems);
         let liveness = root.section(&keys::LIVENESS, self.problems);
+        let verify = root.section(&keys::VERIFY, self.problems);
         let metrics = root.section(&keys::METRICS, self.problems);
         let is_measured = metrics.is_present();
         let drain = root.section(&keys::DRAIN, self.problems);
@@ -65,6 +67,7 @@ impl Reader<'_, '_> {
         let environment = self.environment(&environment);
         let readiness = self.readiness(&readiness, &listeners);
         let liveness = self.liveness(&liveness, &listeners);
+        let verify = self.verify(&verify);
         let metrics = self.metrics(&metrics, &listeners);
         let (drain, restart) = (self.drain(&drain), self.restart(&restart));
         let (limits, logs) = (self.limits(&limits), self.logs(&logs));
@@ -86,6 +89,7 @@ impl Reader<'_, '_> {
             listeners,
             readiness: readiness?,
             liveness,
+            verify,
             metrics,
             drain,
             restart,

@@ -60,6 +60,11 @@ fn the_whole_language_is_read() {
     let liveness = manifest.liveness.unwrap();
     assert_eq!(liveness.probe.check, http("/live", None, 200..=299));
     assert_eq!((liveness.probe.interval, liveness.failures), (Duration::from_secs(5), 3));
+    let verify = manifest.verify.unwrap();
+    let commands = verify.commands.iter();
+    let words: Vec<Vec<_>> = commands.map(|words| words.iter().map(Template::source).collect()).collect();
+    assert_eq!(words, [vec!["bin/smoke", "{host.name}"], vec!["/bin/true"]]);
+    assert_eq!(verify.timeout, Duration::from_secs(90));
     let selector = |text: &str| Some(text.parse().unwrap());
     let metrics = MetricsConfig {
         listener: "admin".parse().unwrap(),
@@ -116,10 +121,19 @@ fn two_keys_are_enough() {
     assert_eq!(manifest.readiness.check, ReadinessCheck::Alive { settle: Duration::from_secs(1) });
     assert_eq!(manifest.readiness.deadline, Duration::from_secs(60));
     assert_eq!(manifest.liveness, None);
+    assert_eq!(manifest.verify, None);
     assert_eq!(manifest.metrics, None);
     assert_eq!(manifest.limits, ResourceLimits::default());
     assert_eq!(manifest.rollout, RolloutConfig::default());
     assert!(manifest.runs_on(&Labels::new()));
+}
+
+#[test]
+fn what_a_candidate_must_pass_has_the_hosts_values_and_time_for_each_command() {
+    let manifest = small_with("[verify]\ncommands = [[\"bin/smoke\", \"{host.name}\"], [\"bin/more\"]]");
+    let verify = manifest.for_host(&alpha()).unwrap().verify.unwrap();
+    assert_eq!(verify.commands, [vec!["bin/smoke", "alpha"], vec!["bin/more"]]);
+    assert_eq!((verify.timeout, verify.deadline()), (Duration::from_secs(60), Duration::from_secs(150)));
 }
 
 #[test]

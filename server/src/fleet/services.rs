@@ -13,7 +13,7 @@ use handover_model::{
     Duration, HostName, InstancePhase, Labels, ReleaseRef, ServiceName, Share, Timestamp, Version,
     config::{
         Approve, Batch, Inconclusive as NoVerdict, Manifest, Offline, OnFailure as Failure, RolloutConfig,
-        StepConfig, Strategy,
+        StepConfig, Strategy, Verify,
     },
 };
 use handover_rollout::{
@@ -25,7 +25,7 @@ use std::collections::BTreeSet;
 
 /// Who begins deployments for hosts that come late.
 pub const CATCH_UP: &str = "server (catch-up)";
-/// Added to the manifest's readiness deadline: for fetching and unpacking the bundle.
+/// Added to the deadlines of the manifest's readiness and verification: for fetching and unpacking the bundle.
 const FETCHING: Duration = Duration::from_secs(300);
 /// Added to the manifest's drain deadlines: for killing, and for the report.
 const SLACK: Duration = Duration::from_secs(30);
@@ -185,7 +185,9 @@ impl State {
                 Offline::Skip => OfflinePolicy::Skip,
                 Offline::Fail => OfflinePolicy::Fail,
             },
-            ready_deadline: manifest.readiness.deadline + FETCHING,
+            ready_deadline: manifest.readiness.deadline
+                + FETCHING
+                + manifest.verify.as_ref().map(Verify::deadline).unwrap_or_default(),
             flip_deadline: rollout.flip_deadline,
             retire_deadline: manifest.drain.queue_deadline + manifest.drain.deadline + SLACK,
             keep_warm: rollout.keep_warm,

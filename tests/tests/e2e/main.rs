@@ -26,5 +26,6 @@ mod pages;
 mod refusals;
 mod roles;
 mod stories;
+mod verify;
 mod vitals;
 mod workers;

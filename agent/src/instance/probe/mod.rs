@@ -12,11 +12,11 @@ mod http;
 mod tls;
 
 pub use connect::Route;
-pub use exec::ExecProbe;
 pub use failure::ProbeFailure;
 pub use grpc::GrpcProbe;
 pub use http::{HttpProbe, Page, Wanted};
 
+use super::SideCommand;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -32,7 +32,7 @@ pub enum ProbeKind {
     /// A TCP connection that is accepted by the kernel: says that the socket listens, not that the program accepts.
     Tcp(Route),
     /// A command that ends with code 0.
-    Exec(Box<ExecProbe>),
+    Exec(Box<SideCommand>),
 }
 
 /// One probe.
@@ -58,7 +58,7 @@ impl ProbeSpec {
                 ProbeKind::Grpc(probe) => probe.ask().await,
                 ProbeKind::Tcp(route) => route.connect().await.map(drop),
                 // It ends its processes when its time is over, so it must know.
-                ProbeKind::Exec(probe) => return probe.ask(self.timeout).await,
+                ProbeKind::Exec(probe) => return exec::ask(probe, self.timeout).await,
             }
         };
         let ProbeKind::Exec(_) = &self.kind else {

@@ -9,6 +9,7 @@ pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod rollout;
 pub(crate) mod service;
+pub(crate) mod verify;
 
 pub(crate) use crate::language::{
     Absent, Durations, Either, FirstAndLast, Fractions, Integers, Key, Listed, Members, Percents, Sizes,

@@ -3,6 +3,7 @@
 use super::{
     Absent::{Default, Otherwise, Required},
     Either, Integers, Key, Members, Table, Text, Texts, Words, canary, key, metrics, probe, process, rollout,
+    verify,
 };
 use crate::manifest::{Handoff, MAX_ARGUMENTS, MAX_ENVIRONMENT, MAX_HOST_LABELS, MAX_LISTENERS};
 
@@ -93,6 +94,8 @@ pub(crate) const READINESS: Key<&Table> =
     key("readiness", &probe::READINESS, Otherwise("the defaults of its keys"), probe::READINESS.meaning);
 pub(crate) const LIVENESS: Key<&Table> =
     key("liveness", &probe::LIVENESS, Otherwise("nothing is watched"), probe::LIVENESS.meaning);
+pub(crate) const VERIFY: Key<&Table> =
+    key("verify", &verify::VERIFY, Otherwise("readiness is enough"), verify::VERIFY.meaning);
 pub(crate) const METRICS: Key<&Table> =
     key("metrics", &metrics::METRICS, Otherwise("nothing is read"), metrics::METRICS.meaning);
 pub(crate) const DRAIN: Key<&Table> =
@@ -153,6 +156,7 @@ pub(crate) const MANIFEST: Table = Table {
         &LISTENERS,
         &READINESS,
         &LIVENESS,
+        &VERIFY,
         &METRICS,
         &DRAIN,
         &RESTART,

@@ -23,6 +23,7 @@ fn before(table: &Table, key: &str) -> String {
             let check = if kind.contains("exec") && key != "command" { "command = [\"a\"]\n" } else { "" };
             top(&format!("{listeners}[{}]\n{kind}{check}", table.name))
         }
+        "verify" if key == "timeout" => top("[verify]\ncommands = [[\"a\"]]\n"),
         "rollout.steps" => top("[rollout]\n[[rollout.steps]]\n"),
         // A canary is judged by the service's metrics.
         "rollout" if key == "strategy" => top(&format!("{listeners}[metrics]\n[rollout]\n")),
@@ -122,7 +123,7 @@ fn what_the_table_calls_required_is_and_its_example_is_good() {
         assert!(Manifest::parse(&written).is_ok(), "{written}");
         tried += 1;
     }
-    assert_eq!(tried, 6);
+    assert_eq!(tried, 7);
 }
 
 #[test]
@@ -171,8 +172,9 @@ fn both_ends_of_every_range_are_taken_and_nothing_beyond() {
                 }
                 is_refused(table, key, &percent(to + 1));
             }
-            Shape::List(_, most) => {
-                let list = |length: usize| format!("[{}]", vec!["\"5%\""; length].join(", "));
+            Shape::List(member, most) => {
+                let member = if matches!(**member, Shape::Texts(..)) { "[\"a\"]" } else { "\"5%\"" };
+                let list = |length: usize| format!("[{}]", vec![member; length].join(", "));
                 is_taken(table, key, &list(1));
                 is_taken(table, key, &list(*most));
                 is_refused(table, key, "[]");

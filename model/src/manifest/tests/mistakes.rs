@@ -89,6 +89,7 @@ fn unknown_keys_are_mistakes_in_every_table() {
         "listeners.a",
         "readiness",
         "liveness",
+        "verify",
         "metrics",
         "drain",
         "restart",
@@ -263,6 +264,15 @@ fn a_canary_that_nobody_could_judge_is_refused() {
         tolerated.contains("judge.difference") && tolerated.contains("more than the difference"),
         "{tolerated}"
     );
+}
+
+#[test]
+fn what_a_candidate_must_pass_is_at_least_one_program() {
+    assert_eq!(only("[verify]\ntimeout = \"5s\""), "verify.commands: is missing");
+    assert!(only("[verify]\ncommands = []").contains("has 0 commands, expected 1 to 16"));
+    assert!(only("[verify]\ncommands = [[]]").starts_with("verify.commands[0]: has 0 words"));
+    assert!(only("[verify]\ncommands = [\"bin/smoke\"]").starts_with("verify.commands[0]: expected a list"));
+    assert!(only("[verify]\ncommands = [[\"../smoke\"]]").contains(".."));
 }
 
 #[test]

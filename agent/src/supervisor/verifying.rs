@@ -1,0 +1,171 @@
+//! Verifying a candidate: the commands of its manifest run once on the host when it is ready and still hidden, and
+//! reach it through its pin. It counts as ready when all have ended well.
+//!
+//! Only an instance that never had a share is verified: what has served is not held up by a test of a release when it
+//! crashes or the machine starts again. Nothing of it is written down but that it is starting: an agent that dies
+//! meanwhile asks for its readiness and verifies it anew.
+
+use super::{Event, Reporter, Supervisor};
+use crate::{
+    clock::now,
+    instance::{ExitStatus, Ran, SideCommand, logs},
+    state::{Run, State, Then},
+};
+use handover_gate::{Pin, connect_address};
+use handover_model::{
+    InstanceId,
+    config::{Listener, Verify},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Bytes of a command's output that are kept, and lines and characters of it in the reason.
+const KEPT_BYTES: usize = 4096;
+const LINES: usize = 3;
+const CHARACTERS: usize = 600;
+
+impl Supervisor {
+    /// Its readiness holds: it is ready, or is to be verified first.
+    pub(super) fn answers(&mut self, id: &InstanceId) {
+        let Some(instance) = self.instances.get(id) else { return };
+        let starting = matches!(instance.state, State::Running { run: Run::Starting { .. }, .. });
+        if !starting || instance.verifying {
+            return;
+        }
+        let verify = instance.manifest.as_ref().and_then(|manifest| manifest.verify.clone());
+        match verify.filter(|_| !instance.had_share) {
+            Some(verify) => self.verify(id, &verify),
+            None => self.ready(id),
+        }
+    }
+
+    fn verify(&mut self, id: &InstanceId, verify: &Verify) {
+        let commands: Option<Vec<SideCommand>> =
+            verify.commands.iter().map(|words| self.towards(id, words)).collect();
+        let Some(commands) = commands else {
+            return self.not_verified(id, "it has lost its listening sockets".to_owned());
+        };
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let State::Running { run: Run::Starting { deadline, .. }, .. } = &mut instance.state else { return };
+        // Each command has its own time; this one is for an agent that is too slow to keep it.
+        *deadline = now() + verify.deadline();
+        instance.verifying = true;
+        tracing::info!(instance = %id, commands = commands.len(), "is verified");
+        self.note(id);
+        let limit = verify.timeout;
+        self.begin_probe(id, move |reporter| run_all(reporter, commands, limit));
+    }
+
+    /// A command beside an instance, with the way to it in its environment; `None` where there is none.
+    fn towards(&self, id: &InstanceId, words: &[String]) -> Option<SideCommand> {
+        let instance = self.instances.get(id)?;
+        let listeners = &instance.manifest.as_ref()?.listeners;
+        // Through a pin that is not set another instance would answer for this one.
+        if !self.gates.leads_to(instance.service(), listeners, id) {
+            return None;
+        }
+        let mut command = self.beside(id, words)?;
+        command.spec.environment.extend(way_there(Pin::new(instance.pin).ok()?, listeners));
+        Some(command)
+    }
+
+    /// A command failed: the candidate is ended and not tried again.
+    pub(super) fn not_verified(&mut self, id: &InstanceId, reason: String) {
+        let Some(instance) = self.instances.get_mut(id) else { return };
+        let State::Running { run: run @ Run::Starting { .. }, group, .. } = &mut instance.state else {
+            return;
+        };
+        let group = group.clone();
+        tracing::warn!(instance = %id, reason, "did not pass");
+        *run =
+            Run::Stopping { since: now(), then: Then::GiveUp { reason: format!("verify failed: {reason}") } };
+        instance.entered = now();
+        self.note(id);
+        self.end(id, group);
+    }
+}
+
+/// Runs the commands in their order, until one fails.
+async fn run_all(reporter: Reporter, commands: Vec<SideCommand>, limit: Duration) {
+    let count = commands.len();
+    for (number, command) in (1..).zip(commands) {
+        let subject = logs::escape(&command.subject());
+        reporter.tell(Event::NotYet(format!("verifies it: {subject} ({number} of {count})"))).await;
+        let failure = match command.run(limit, KEPT_BYTES).await {
+            Ok(ran) => failure(&ran, limit),
+            Err(error) => Some(handover_model::chain(&error)),
+        };
+        if let Some(failure) = failure {
+            return reporter.tell(Event::Verified(Err(format!("{subject} {failure}")))).await;
+        }
+    }
+    reporter.tell(Event::Verified(Ok(()))).await;
+}
+
+/// Why a command did not end well; `None` where it did.
+fn failure(ran: &Ran, limit: Duration) -> Option<String> {
+    let how = match ran.status {
+        Some(ExitStatus::Code(0)) => return None,
+        Some(status) => status.to_string(),
+        None => format!("did not end within {limit:?} and was killed"),
+    };
+    let text = String::from_utf8_lossy(&ran.output);
+    let lines: Vec<String> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(logs::escape).collect();
+    let last = lines[lines.len().saturating_sub(LINES)..].join(" | ");
+    let surplus = last.chars().count().saturating_sub(CHARACTERS);
+    let last: String = last.chars().skip(surplus).collect();
+    Some(if last.is_empty() { how } else { format!("{how}; its last words: {last}") })
+}
+
+/// What a command finds in its environment: where to connect from and to, so as to reach one instance whatever its
+/// share is. Of two listeners whose names differ in `-` and `_` alone the later one has the variable.
+fn way_there(pin: Pin, listeners: &[Listener]) -> BTreeMap<String, String> {
+    let ports = pin.ipv6_ports();
+    let addresses = listeners.iter().map(|listener| {
+        let name = listener.name.as_str().to_uppercase().replace('-', "_");
+        (format!("HANDOVER_ADDRESS_{name}"), connect_address(listener.address).to_string())
+    });
+    let from = [
+        ("HANDOVER_PIN".to_owned(), pin.ipv4_source().to_string()),
+        ("HANDOVER_PIN_PORTS".to_owned(), format!("{}-{}", ports.start(), ports.end())),
+    ];
+    from.into_iter().chain(addresses).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use handover_model::config::Handoff;
+
+    #[test]
+    fn a_failure_tells_how_it_ended_and_its_last_lines() {
+        let ran = |status, output: &str| Ran { status, output: output.as_bytes().to_vec() };
+        let limit = Duration::from_secs(5);
+        assert_eq!(failure(&ran(Some(ExitStatus::Code(0)), "fine"), limit), None);
+        let told = failure(&ran(Some(ExitStatus::Code(3)), "one\ntwo\n\nthree\n\u{1b}four\n"), limit);
+        assert_eq!(told.as_deref(), Some("exited with code 3; its last words: two | three | \\u{1b}four"));
+        let late = failure(&ran(None, ""), limit);
+        assert_eq!(late.as_deref(), Some("did not end within 5s and was killed"));
+        let long = failure(&ran(None, &"a".repeat(4000)), limit).unwrap();
+        assert!(long.len() < 700, "{long}");
+    }
+
+    #[test]
+    fn the_way_is_one_that_a_client_can_connect_from_and_to() {
+        let listener = |name: &str, address: &str| Listener {
+            name: name.parse().unwrap(),
+            address: address.parse().unwrap(),
+            backlog: 1,
+            handoff: Handoff::Inherit,
+        };
+        let listeners = [listener("http", "0.0.0.0:8080"), listener("side-door", "[::]:81")];
+        let way = way_there(Pin::new(3).unwrap(), &listeners);
+        let expected = [
+            ("HANDOVER_ADDRESS_HTTP", "127.0.0.1:8080"),
+            ("HANDOVER_ADDRESS_SIDE_DOOR", "[::1]:81"),
+            ("HANDOVER_PIN", "127.77.0.3"),
+            ("HANDOVER_PIN_PORTS", "61048-61063"),
+        ];
+        assert!(way.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(expected), "{way:?}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::{
     bundles::Bundles,
+    commands::Commands,
     config::AgentConfig,
     disks::Disks,
     facts::{self, Facts},
@@ -29,6 +30,8 @@ use tracing::Instrument as _;
 
 /// Targets on their way to the supervisor: the latest is the one that counts.
 const OFFERS: usize = 4;
+/// Questions that wait for the supervisor: each is of a command, of which few run at once.
+const QUESTIONS: usize = 4;
 /// After that long without a turn of the supervisor the agent is not well. It turns once a second, and writes to a
 /// disk that may be slow.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -88,6 +91,7 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
         };
         tokio::spawn(endpoint.serve(Arc::new(vitals), stop.clone()).in_current_span());
     }
+    let (questions, asked) = mpsc::channel(QUESTIONS);
     let session = Session {
         hello,
         facts: Facts::of(disks, supervisor.containment()),
@@ -95,6 +99,7 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
         offers,
         server,
         logs: LogRequests::of(config.logs.clone()),
+        commands: Commands::of(questions),
         measured,
         metrics,
         hurry: renewing.changed(),
@@ -103,8 +108,9 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     // A thread of its own: it writes to the disk in its turn, and a disk that hangs must not stop the session as well.
     let here = tokio::runtime::Handle::current();
     let span = tracing::Span::current();
-    let mut supervising =
-        tokio::task::spawn_blocking(move || here.block_on(supervisor.run(offered, heart).instrument(span)));
+    let mut supervising = tokio::task::spawn_blocking(move || {
+        here.block_on(supervisor.run(offered, asked, heart).instrument(span))
+    });
     let server = config.server.clone();
     let dialled = Arc::clone(&renewing);
     let speaking = async move { session.keep(&server, || dialled.dial()).await };

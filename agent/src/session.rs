@@ -1,6 +1,9 @@
 //! The agent's connection to the server: dialled, kept, dialled again. Losing it stops nothing on the host.
 
-use crate::{facts::Facts, logs::LogRequests, measuring::Outbox, metrics::Metrics, renewal::RenewalError};
+use crate::{
+    commands::Commands, facts::Facts, logs::LogRequests, measuring::Outbox, metrics::Metrics,
+    renewal::RenewalError,
+};
 use backon::BackoffBuilder as _;
 use handover_identity::{rough, wall_clock};
 use handover_model::{HostReport, Target, Timestamp, chain};
@@ -57,6 +60,8 @@ pub struct Session {
     pub server: watch::Sender<Option<Channel>>,
     /// Who answers where the server asks what instances wrote.
     pub logs: LogRequests,
+    /// Who runs what operators ask for beside hidden instances.
+    pub commands: Commands,
     /// What was measured and is to be told; the newest of each service counts.
     pub measured: Outbox,
     /// Where sessions are counted.
@@ -237,6 +242,11 @@ impl Session {
             Some(FromServer::ReadLogs(asked)) => {
                 if let Some(channel) = self.server.borrow().clone() {
                     self.logs.answer(asked, channel);
+                }
+            }
+            Some(FromServer::RunCommand(asked)) => {
+                if let Some(channel) = self.server.borrow().clone() {
+                    self.commands.answer(asked, channel);
                 }
             }
             // A message of a later minor release: not for this agent.

@@ -12,6 +12,7 @@ mod manifest;
 mod measurement;
 mod name;
 mod nearest;
+mod pin;
 mod release;
 mod report;
 mod selector;
@@ -30,6 +31,7 @@ pub use name::{
     VersionError,
 };
 pub use nearest::nearest;
+pub use pin::{PinSource, address_variable, reached_at};
 pub use release::{BundleDescriptor, Release, ReleaseRef};
 pub use report::{DrainLedger, HostReport, InstancePhase, InstanceReport};
 pub use selector::{MAX_MATCHERS, MAX_SELECTOR_BYTES, Matcher, Selector, SelectorMistake};

@@ -1,6 +1,6 @@
 //! Reports: what a host says that it runs.
 
-use crate::{InstanceId, ReleaseRef, ServiceName, Share, Timestamp};
+use crate::{InstanceId, PinSource, ReleaseRef, ServiceName, Share, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -83,4 +83,6 @@ pub struct InstanceReport {
     pub ready_millis: Option<u64>,
     /// What became of its connections, once it is gone.
     pub ledger: Option<DrainLedger>,
+    /// Where to connect from so as to reach it, while it runs.
+    pub pin: Option<PinSource>,
 }

@@ -78,6 +78,7 @@ fn report() -> InstanceReport {
         flip_nanos: Some(900),
         ready_millis: None,
         ledger: Some(DrainLedger { connections: 3, killed: true, ..DrainLedger::default() }),
+        pin: Some(PinSource { address: [127, 77, 0, 3].into(), first_port: 61_048, last_port: 61_063 }),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod backup;
 pub mod blobs;
 pub mod cli;
+pub mod commands;
 mod descriptors;
 pub mod events;
 pub mod fleet;

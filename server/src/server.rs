@@ -242,6 +242,7 @@ impl Running {
             limits: Arc::new(Limits::default()),
             started: now,
             logs: Arc::default(),
+            commands: Arc::default(),
             stop: stop.clone(),
         };
         let renewing = OwnCertificate { ca: Arc::clone(&ca), tls, life: arguments.server_certificate_life };

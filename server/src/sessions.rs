@@ -12,7 +12,7 @@ use handover_model::{HostName, HostReport, Measurement};
 use handover_proto::{
     status::{self, Reason, refuse},
     v1::{
-        AgentMessage, Heartbeat, Hello, ReadLogs, ServerMessage, Welcome,
+        AgentMessage, Heartbeat, Hello, ReadLogs, RunCommand, ServerMessage, Welcome,
         agent_message::Message as FromAgent, server_message::Message as FromServer,
     },
     version,
@@ -36,6 +36,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(5);
 pub const SILENCE: Duration = Duration::from_secs(20);
 /// Requests for logs that wait.
 const LOG_REQUESTS: usize = 8;
+/// Commands that wait: a request has some for one host, a few at most.
+const COMMANDS: usize = 16;
 /// Messages that wait for the network.
 const OUTGOING: usize = 4;
 
@@ -48,6 +50,7 @@ struct Session {
     outgoing: mpsc::Sender<Result<ServerMessage, Status>>,
     target: watch::Receiver<Option<Arc<handover_proto::v1::Target>>>,
     logs: mpsc::Receiver<ReadLogs>,
+    commands: mpsc::Receiver<RunCommand>,
     end: oneshot::Receiver<Refusal>,
     pace: Pace,
 }
@@ -94,6 +97,7 @@ pub async fn open(
         .unwrap_or_default();
     let (target_in, target) = watch::channel(None);
     let (logs_in, logs) = mpsc::channel(LOG_REQUESTS);
+    let (commands_in, commands) = mpsc::channel(COMMANDS);
     let (end_in, end) = oneshot::channel();
     let introduction = Introduction {
         version: hello.version,
@@ -111,7 +115,7 @@ pub async fn open(
     let number = fleet
         .ask(move |desk| {
             let session = desk.state.open_session(&name, &serial, introduction, desk.now, desk.effects)?;
-            let link = Link { session, target: target_in, logs: logs_in, end: end_in };
+            let link = Link { session, target: target_in, logs: logs_in, commands: commands_in, end: end_in };
             if let Some(former) = desk.links.insert(name.clone(), link) {
                 let _ = former.end.send(Refusal::SessionReplaced(name));
             }
@@ -132,7 +136,7 @@ pub async fn open(
     fleet.metrics().session_opened();
     let now = Instant::now();
     let pace = Pace { began: now, used: Bucket::default(), open: now, counters };
-    let session = Session { fleet, host, number, incoming, outgoing, target, logs, end, pace };
+    let session = Session { fleet, host, number, incoming, outgoing, target, logs, commands, end, pace };
     tokio::spawn(session.run(stop).instrument(span));
     Ok(ReceiverStream::new(messages))
 }
@@ -227,6 +231,7 @@ impl Session {
                     FromServer::Target((*target).clone())
                 }
                 Some(order) = self.logs.recv() => FromServer::ReadLogs(order),
+                Some(order) = self.commands.recv() => FromServer::RunCommand(order),
                 _ = heartbeat.tick() => {
                     sequence += 1;
                     FromServer::Heartbeat(Heartbeat { sequence })

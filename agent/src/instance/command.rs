@@ -37,6 +37,8 @@ pub struct Ran {
     pub status: Option<ExitStatus>,
     /// What it wrote to its standard output and error: the last bytes, as many as were to be kept.
     pub output: Vec<u8>,
+    /// Whether there was more.
+    pub cut: bool,
 }
 
 impl SideCommand {
@@ -66,12 +68,12 @@ impl SideCommand {
         let session = Containment::session_of(prepared.key(), &spec.instance);
         let _guard = KillOnDrop(session.clone());
         let process = prepared.go().await?.process;
-        let mut output = Output { bytes: Vec::new(), kept };
+        let mut output = Output { bytes: Vec::new(), kept, cut: false };
         let ended = timeout_at(deadline, watch(&process, &mut pipe, &mut output)).await;
         // What it left behind in its session goes too, or each command would leave one more. Best effort: what is
         // stuck in the kernel is the instance's to answer for, which has the same cgroup.
         let _ = session.kill(KILL_WAIT).await;
-        Ok(Ran { status: ended.ok(), output: output.bytes })
+        Ok(Ran { status: ended.ok(), output: output.bytes, cut: output.cut })
     }
 }
 
@@ -79,6 +81,7 @@ impl SideCommand {
 struct Output {
     bytes: Vec<u8>,
     kept: usize,
+    cut: bool,
 }
 
 impl Output {
@@ -86,6 +89,7 @@ impl Output {
         self.bytes.extend_from_slice(bytes);
         let surplus = self.bytes.len().saturating_sub(self.kept);
         self.bytes.drain(..surplus);
+        self.cut |= surplus > 0;
     }
 }
 
@@ -130,10 +134,12 @@ mod tests {
 
     #[test]
     fn the_last_words_are_kept() {
-        let mut output = Output { bytes: Vec::new(), kept: 4096 };
-        output.keep(&[b'a'; 5000]);
+        let mut output = Output { bytes: Vec::new(), kept: 4096, cut: false };
+        output.keep(&[b'a'; 4096]);
+        assert!(!output.cut);
+        output.keep(&[b'a'; 904]);
         output.keep(b"\nno database\n\n");
-        assert_eq!(output.bytes.len(), 4096);
+        assert_eq!((output.bytes.len(), output.cut), (4096, true));
         assert!(output.bytes.ends_with(b"a\nno database\n\n"));
     }
 }

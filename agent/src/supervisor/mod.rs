@@ -21,6 +21,7 @@ pub use probing::Way;
 use crate::{
     bundles::{Bundles, FetchError},
     clock::{TimeOfDay, now},
+    commands::Question,
     config::AgentConfig,
     gates::{Gates, QueueWatch},
     instance::{Containment, ExitStatus, LaunchError, Launcher, Prepared, Running, notify::NotifySocket},
@@ -199,7 +200,12 @@ impl Supervisor {
 
     /// Runs until `offers` is closed: what runs on the host then stays. Each turn, at least one a second, is a beat of
     /// `heart`.
-    pub async fn run(mut self, mut offers: mpsc::Receiver<Offer>, heart: Heart) {
+    pub async fn run(
+        mut self,
+        mut offers: mpsc::Receiver<Offer>,
+        mut questions: mpsc::Receiver<Question>,
+        heart: Heart,
+    ) {
         let mut count = tokio::time::interval(COUNT_STEP);
         count.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -212,6 +218,7 @@ impl Supervisor {
                     Some(offer) => self.consider(offer),
                     None => return,
                 },
+                Some(question) = questions.recv() => self.lead(question),
                 Some((instance, life, event)) = self.happened.recv() => self.take(&instance, life, event),
                 _ = count.tick() => self.look_after(),
                 () = sleep_until(wake) => self.look_at_queues(),
@@ -509,6 +516,7 @@ impl Instance {
             flip_nanos: self.flip_nanos,
             ready_millis: self.ready_millis,
             ledger: None,
+            pin: self.state.group().and_then(|_| self.pin_source()),
         };
         self.state.describe(&mut report, &self.waits, self.entered);
         report

@@ -124,6 +124,7 @@ impl Supervisor {
                 flip_nanos: None,
                 ready_millis: None,
                 ledger: None,
+                pin: None,
             };
             (wanted.instance.clone(), report)
         });

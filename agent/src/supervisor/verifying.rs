@@ -5,16 +5,18 @@
 //! crashes or the machine starts again. Nothing of it is written down but that it is starting: an agent that dies
 //! meanwhile asks for its readiness and verifies it anew.
 
-use super::{Event, Reporter, Supervisor};
+use super::{Event, Instance, Reporter, Supervisor};
 use crate::{
     clock::now,
+    commands::Question,
     instance::{ExitStatus, Ran, SideCommand, logs},
     state::{Run, State, Then},
 };
-use handover_gate::{Pin, connect_address};
+use handover_gate::Pin;
 use handover_model::{
-    InstanceId,
+    InstanceId, PinSource, address_variable,
     config::{Listener, Verify},
+    reached_at,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -64,8 +66,26 @@ impl Supervisor {
             return None;
         }
         let mut command = self.beside(id, words)?;
-        command.spec.environment.extend(way_there(Pin::new(instance.pin).ok()?, listeners));
+        command.spec.environment.extend(way_there(instance.pin_source()?, listeners));
         Some(command)
+    }
+
+    /// A command for an operator, beside an instance that no client is sent to.
+    pub(super) fn lead(&self, question: Question) {
+        let Question { instance: id, words, answer } = question;
+        let hidden = self.instances.get(&id).is_some_and(|instance| {
+            let up = matches!(
+                instance.state,
+                State::Running { run: Run::Starting { .. } | Run::Ready { .. } | Run::Unhealthy { .. }, .. }
+            );
+            up && instance.share.is_hidden()
+        });
+        let found = match hidden {
+            true => self.towards(&id, &words).ok_or_else(|| "it has lost its listening sockets".to_owned()),
+            false => Err("it is not hidden any more, or does not run".to_owned()),
+        };
+        // Who does not wait any more needs no answer.
+        let _ = answer.send(found);
     }
 
     /// A command failed: the candidate is ended and not tried again.
@@ -82,6 +102,18 @@ impl Supervisor {
         self.note(id);
         self.end(id, group);
     }
+}
+
+impl Instance {
+    /// Where to connect from so as to reach it.
+    pub(super) fn pin_source(&self) -> Option<PinSource> {
+        Pin::new(self.pin).ok().map(source_of)
+    }
+}
+
+fn source_of(pin: Pin) -> PinSource {
+    let ports = pin.ipv6_ports();
+    PinSource { address: pin.ipv4_source(), first_port: *ports.start(), last_port: *ports.end() }
 }
 
 /// Runs the commands in their order, until one fails.
@@ -119,17 +151,15 @@ fn failure(ran: &Ran, limit: Duration) -> Option<String> {
 
 /// What a command finds in its environment: where to connect from and to, so as to reach one instance whatever its
 /// share is. Of two listeners whose names differ in `-` and `_` alone the later one has the variable.
-fn way_there(pin: Pin, listeners: &[Listener]) -> BTreeMap<String, String> {
-    let ports = pin.ipv6_ports();
-    let addresses = listeners.iter().map(|listener| {
-        let name = listener.name.as_str().to_uppercase().replace('-', "_");
-        (format!("HANDOVER_ADDRESS_{name}"), connect_address(listener.address).to_string())
-    });
+fn way_there(pin: PinSource, listeners: &[Listener]) -> BTreeMap<String, String> {
+    let address = |listener: &Listener| {
+        (address_variable(listener.name.as_str()), reached_at(listener.address).to_string())
+    };
     let from = [
-        ("HANDOVER_PIN".to_owned(), pin.ipv4_source().to_string()),
-        ("HANDOVER_PIN_PORTS".to_owned(), format!("{}-{}", ports.start(), ports.end())),
+        ("HANDOVER_PIN".to_owned(), pin.address.to_string()),
+        ("HANDOVER_PIN_PORTS".to_owned(), format!("{}-{}", pin.first_port, pin.last_port)),
     ];
-    from.into_iter().chain(addresses).collect()
+    from.into_iter().chain(listeners.iter().map(address)).collect()
 }
 
 #[cfg(test)]
@@ -139,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_failure_tells_how_it_ended_and_its_last_lines() {
-        let ran = |status, output: &str| Ran { status, output: output.as_bytes().to_vec() };
+        let ran = |status, output: &str| Ran { status, output: output.as_bytes().to_vec(), cut: false };
         let limit = Duration::from_secs(5);
         assert_eq!(failure(&ran(Some(ExitStatus::Code(0)), "fine"), limit), None);
         let told = failure(&ran(Some(ExitStatus::Code(3)), "one\ntwo\n\nthree\n\u{1b}four\n"), limit);
@@ -159,7 +189,7 @@ mod tests {
             handoff: Handoff::Inherit,
         };
         let listeners = [listener("http", "0.0.0.0:8080"), listener("side-door", "[::]:81")];
-        let way = way_there(Pin::new(3).unwrap(), &listeners);
+        let way = way_there(source_of(Pin::new(3).unwrap()), &listeners);
         let expected = [
             ("HANDOVER_ADDRESS_HTTP", "127.0.0.1:8080"),
             ("HANDOVER_ADDRESS_SIDE_DOOR", "[::1]:81"),
@@ -167,5 +197,25 @@ mod tests {
             ("HANDOVER_PIN_PORTS", "61048-61063"),
         ];
         assert!(way.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(expected), "{way:?}");
+    }
+
+    #[test]
+    fn what_is_told_of_a_pin_and_its_listeners_is_what_the_gate_does() {
+        let pin = Pin::new(254).unwrap();
+        for address in
+            ["0.0.0.0:80", "[::]:80", "[::1]:80", "10.0.0.1:80", "[::ffff:10.0.0.1]:80", "[fe80::1%3]:80"]
+        {
+            let listener = address.parse().unwrap();
+            assert_eq!(reached_at(listener), handover_gate::connect_address(listener), "{address}");
+            let told = source_of(pin);
+            for source in pin.sources_for(listener) {
+                let told_so = if source.is_ipv4() {
+                    source.ip() == told.address
+                } else {
+                    (told.first_port..=told.last_port).contains(&source.port())
+                };
+                assert!(told_so, "{address}: {source} is not among {told:?}");
+            }
+        }
     }
 }

@@ -205,6 +205,13 @@ impl AgentService for Played {
         Err(Status::permission_denied("nobody asked"))
     }
 
+    async fn send_outcome(
+        &self,
+        _: Request<v1::CommandOutcome>,
+    ) -> Result<Response<v1::SendOutcomeResponse>, Status> {
+        Err(Status::permission_denied("nobody asked"))
+    }
+
     async fn fetch_bundle(
         &self,
         request: Request<FetchBundleRequest>,

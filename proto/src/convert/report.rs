@@ -3,8 +3,8 @@
 use super::{ConvertError, MAX_DETAIL_CHARS, MAX_INSTANCES, MAX_SERVICES, bounded, parse, plain};
 use crate::v1;
 use handover_model::{
-    DrainLedger, HostReport, InstanceId, InstancePhase, InstanceReport, ReleaseRef, ServiceName, Share,
-    Timestamp,
+    DrainLedger, HostReport, InstanceId, InstancePhase, InstanceReport, PinSource, ReleaseRef, ServiceName,
+    Share, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,6 +65,7 @@ impl TryFrom<v1::InstanceReport> for (InstanceId, InstanceReport) {
             flip_nanos,
             ready_millis,
             ledger,
+            pin,
         } = wire;
         let service: ServiceName = parse("service", &service)?;
         let report = InstanceReport {
@@ -85,6 +86,7 @@ impl TryFrom<v1::InstanceReport> for (InstanceId, InstanceReport) {
             flip_nanos,
             ready_millis,
             ledger: ledger.map(DrainLedger::from),
+            pin: pin.map(PinSource::try_from).transpose().map_err(|error| error.inside("pin"))?,
         };
         Ok((parse("instance", &instance)?, report))
     }
@@ -107,6 +109,7 @@ impl From<(&InstanceId, &InstanceReport)> for v1::InstanceReport {
             flip_nanos,
             ready_millis,
             ledger,
+            pin,
         } = report;
         Self {
             instance: id.to_string(),
@@ -123,7 +126,29 @@ impl From<(&InstanceId, &InstanceReport)> for v1::InstanceReport {
             flip_nanos: *flip_nanos,
             ready_millis: *ready_millis,
             ledger: ledger.map(v1::DrainLedger::from),
+            pin: pin.map(v1::Pin::from),
         }
+    }
+}
+
+impl TryFrom<v1::Pin> for PinSource {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::Pin) -> Result<Self, ConvertError> {
+        let v1::Pin { address, first_port, last_port } = wire;
+        let port = |field, port: u32| u16::try_from(port).map_err(|error| ConvertError::new(field, error));
+        Ok(Self {
+            address: parse("address", &address)?,
+            first_port: port("first_port", first_port)?,
+            last_port: port("last_port", last_port)?,
+        })
+    }
+}
+
+impl From<PinSource> for v1::Pin {
+    fn from(pin: PinSource) -> Self {
+        let PinSource { address, first_port, last_port } = pin;
+        Self { address: address.to_string(), first_port: first_port.into(), last_port: last_port.into() }
     }
 }
 

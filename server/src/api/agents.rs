@@ -1,6 +1,6 @@
 //! What agents call, each for itself: the host is the certificate's, never the message's.
 
-use super::{Context, caller, held::Held, logs, request, uploads};
+use super::{Context, caller, commands, held::Held, logs, request, uploads};
 use crate::{
     audit::{Deed, OK},
     fleet::RenewedCertificate,
@@ -9,8 +9,8 @@ use crate::{
 use handover_identity::wall_clock;
 use handover_model::{Digest, HostName};
 use handover_proto::v1::{
-    AgentMessage, BundleChunk, FetchBundleRequest, LogBatch, RenewRequest, RenewResponse, SendLogsResponse,
-    ServerMessage, agent_service_server::AgentService,
+    AgentMessage, BundleChunk, CommandOutcome, FetchBundleRequest, LogBatch, RenewRequest, RenewResponse,
+    SendLogsResponse, SendOutcomeResponse, ServerMessage, agent_service_server::AgentService,
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -47,6 +47,16 @@ impl AgentService for Agents {
         let name = host.clone();
         self.0.fleet.ask(move |desk| desk.state.is_enrolled(&name, &serial)).await?;
         Ok(Response::new(logs::take(&self.0, &host, request.into_inner()).await?))
+    }
+
+    async fn send_outcome(
+        &self,
+        request: Request<CommandOutcome>,
+    ) -> Result<Response<SendOutcomeResponse>, Status> {
+        let (host, serial) = request::agent(&request)?;
+        let name = host.clone();
+        self.0.fleet.ask(move |desk| desk.state.is_enrolled(&name, &serial)).await?;
+        Ok(Response::new(commands::take(&self.0, &host, request.into_inner())?))
     }
 
     async fn fetch_bundle(

@@ -7,6 +7,7 @@ mod backups;
 mod caller;
 mod calls;
 mod canary;
+mod commands;
 mod control;
 mod counted;
 mod deployments;
@@ -21,6 +22,7 @@ mod operators;
 mod outlet;
 mod permissions;
 mod permit;
+mod previews;
 mod releases;
 mod request;
 mod rights;
@@ -41,7 +43,9 @@ pub use operators::Operators;
 pub use permissions::{Kind, Permission, Rule, Scope, TABLE};
 pub use permit::Operator;
 
-use crate::{backup::Backups, blobs::Bundles, fleet::Fleet, limits::Limits, logs::LogRequests};
+use crate::{
+    backup::Backups, blobs::Bundles, commands::Orders, fleet::Fleet, limits::Limits, logs::LogRequests,
+};
 use handover_identity::Ca;
 use handover_model::{Duration, Timestamp};
 use std::sync::Arc;
@@ -75,6 +79,8 @@ pub struct Context {
     pub started: Timestamp,
     /// Requests for logs that are open.
     pub logs: Arc<LogRequests>,
+    /// Commands of operators that run.
+    pub commands: Arc<Orders>,
     /// Cancelled when the server stops: ends sessions and watches.
     pub stop: CancellationToken,
 }

@@ -2,15 +2,17 @@
 //! of its noun where that is more than a line.
 
 use super::{
-    Context, audit, backups, control, deployments, events, freezes,
+    Context, audit, backups, commands, control, deployments, events, freezes,
     held::Held,
     hosts, logs,
     outlet::Holding,
     permit::{Access, Permit, Subject},
-    releases, request, rights, services, stories, tokens, uploads, views,
+    previews, releases, request, rights, services, stories, tokens, uploads, views,
     watches::{self, Watching},
 };
-use crate::{backup::Backups, blobs::Bundles, fleet::Act, limits::Limits, logs::LogRequests};
+use crate::{
+    backup::Backups, blobs::Bundles, commands::Orders, fleet::Act, limits::Limits, logs::LogRequests,
+};
 use handover_identity::Ca;
 use handover_model::{Digest, Timestamp};
 use handover_proto::{
@@ -29,6 +31,7 @@ pub struct Operators {
     backups: Backups,
     limits: Arc<Limits>,
     logs: Arc<LogRequests>,
+    commands: Arc<Orders>,
     ca: Arc<Ca>,
     fleet_name: String,
     address: String,
@@ -53,9 +56,10 @@ impl Operators {
             limits,
             started,
             logs,
+            commands,
             stop,
         } = context.clone();
-        Self { bundles, backups, limits, logs, ca, fleet_name, address, started, stop }
+        Self { bundles, backups, limits, logs, commands, ca, fleet_name, address, started, stop }
     }
 
     /// What a watch of this operator's needs.
@@ -73,6 +77,7 @@ impl OperatorService for Operators {
     type WatchDeploymentStream = Held<v1::Deployment, String>;
     type ExplainDeploymentStream = Held<v1::StoryLine, String>;
     type WatchEventsStream = Held<v1::Events, String>;
+    type RunPreviewStream = Held<v1::PreviewOutcome, String>;
     type ReadLogsStream = Held<v1::Logs, String>;
 
     async fn get_server(&self, request: Request<v1::GetServerRequest>) -> Answer<v1::ServerInfo> {
@@ -378,5 +383,16 @@ impl OperatorService for Operators {
         request: Request<v1::ListFreezesRequest>,
     ) -> Answer<v1::ListFreezesResponse> {
         freezes::list(request).await
+    }
+
+    async fn preview(&self, request: Request<v1::PreviewRequest>) -> Answer<v1::PreviewResponse> {
+        previews::list(request).await
+    }
+
+    async fn run_preview(&self, request: Request<v1::RunPreviewRequest>) -> Answer<Self::RunPreviewStream> {
+        let permit = Permit::of(&request)?;
+        let (wire, stop) = (request.into_inner(), self.stop.clone());
+        let stream = commands::run(permit, &self.commands, &self.limits, wire, stop);
+        Ok(Response::new(stream.await?))
     }
 }

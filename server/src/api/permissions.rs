@@ -80,6 +80,7 @@ pub const TABLE: &[Rule] = &[
     Rule { path: "/handover.v1.AgentService/Session", permission: Permission::Agent, kind: Kind::Reads },
     Rule { path: "/handover.v1.AgentService/FetchBundle", permission: Permission::Agent, kind: Kind::Reads },
     Rule { path: "/handover.v1.AgentService/SendLogs", permission: Permission::Agent, kind: Kind::Reads },
+    Rule { path: "/handover.v1.AgentService/SendOutcome", permission: Permission::Agent, kind: Kind::Reads },
     Rule { path: "/handover.v1.AgentService/Renew", permission: Permission::Agent, kind: Kind::Changes },
     operators!("GetServer", Viewer, Fleet, Reads),
     // A copy of everything leaves the server: told like a change.
@@ -121,6 +122,8 @@ pub const TABLE: &[Rule] = &[
     operators!("Freeze", Deployer, Service, Changes),
     operators!("Unfreeze", Deployer, Service, Changes),
     operators!("ListFreezes", Viewer, Filtered, Reads),
+    operators!("Preview", Viewer, Service, Reads),
+    operators!("RunPreview", Deployer, Service, Changes),
     operators!("WatchEvents", Viewer, Filtered, Reads),
     operators!("ReadLogs", Viewer, Service, Reads),
 ];

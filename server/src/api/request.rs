@@ -59,7 +59,7 @@ pub(super) fn deployment(
     })
 }
 
-fn hosts_of(hosts: &[String]) -> Result<BTreeSet<HostName>, Status> {
+pub(super) fn hosts_of(hosts: &[String]) -> Result<BTreeSet<HostName>, Status> {
     if hosts.len() > MAX_HOSTS {
         return Err(
             ConvertError::new("hosts", format!("has {} entries, at most {MAX_HOSTS}", hosts.len())).into()

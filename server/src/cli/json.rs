@@ -9,7 +9,12 @@ fn opt<T: Into<Value>>(value: Option<T>) -> Value {
 }
 
 fn phase(instance: &v1::InstanceReport) -> String {
-    let name = instance.phase().as_str_name();
+    phase_of(instance.phase())
+}
+
+/// A phase in a word.
+pub(super) fn phase_of(phase: v1::InstancePhase) -> String {
+    let name = phase.as_str_name();
     name.strip_prefix("INSTANCE_PHASE_").unwrap_or(name).to_lowercase()
 }
 
@@ -26,6 +31,32 @@ pub(super) fn instance(report: &v1::InstanceReport) -> Value {
         "connections": opt(report.connections), "since": report.since_unix_millis,
         "until": opt(report.until_unix_millis), "detail": report.detail, "flip_nanos": opt(report.flip_nanos),
         "ready_millis": opt(report.ready_millis), "ledger": opt(report.ledger.as_ref().map(ledger)),
+        "pin": opt(report.pin.as_ref().map(pin)),
+    })
+}
+
+fn pin(pin: &v1::Pin) -> Value {
+    let v1::Pin { address, first_port, last_port } = pin;
+    json!({"address": address, "first_port": first_port, "last_port": last_port})
+}
+
+/// An instance that no client is sent to; `curl`: a line for each of its listeners.
+pub(super) fn hidden(hidden: &v1::HiddenInstance, curl: &[String]) -> Value {
+    let addresses = hidden.addresses.iter();
+    json!({
+        "host": hidden.host, "instance": hidden.instance, "version": hidden.version,
+        "phase": phase_of(hidden.phase()), "pin": opt(hidden.pin.as_ref().map(pin)),
+        "addresses": addresses.map(|a| json!({"listener": a.listener, "address": a.address})).collect::<Vec<_>>(),
+        "curl": curl,
+    })
+}
+
+/// How a command ended beside a hidden instance.
+pub(super) fn outcome(outcome: &v1::PreviewOutcome) -> Value {
+    json!({
+        "host": outcome.host, "instance": outcome.instance, "version": outcome.version, "passed": outcome.passed,
+        "ended": outcome.ended, "code": opt(outcome.code),
+        "output": String::from_utf8_lossy(&outcome.output), "cut": outcome.cut,
     })
 }
 

@@ -34,6 +34,7 @@ mod outcome;
 mod pipe;
 mod plain;
 mod plan;
+mod preview;
 mod release;
 mod schema;
 mod screen;
@@ -138,6 +139,7 @@ enum Command {
     /// Watch a deployment until it ends or waits for a person.
     Watch(control::WatchArgs),
     Canary(canary::CanaryArgs),
+    Preview(preview::PreviewArgs),
     /// Tell a deployment's whole story: what happened on which host, when, and why.
     Explain(explain::ExplainArgs),
     /// Keep other operators from changing a service.
@@ -250,6 +252,7 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Retry(args) => control::retry(args, connection, json).await,
         Command::Watch(args) => control::watch(args, connection, json).await,
         Command::Canary(args) => canary::run(args, connection, json).await,
+        Command::Preview(args) => preview::run(args, connection, json).await,
         Command::Explain(args) => explain::run(args, connection, json).await,
         Command::Lock(args) => lock::lock(args, connection, json).await,
         Command::Unlock(args) => lock::unlock(args, connection, json).await,

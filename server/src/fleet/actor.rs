@@ -40,6 +40,8 @@ pub struct Link {
     pub target: watch::Sender<Option<Arc<v1::Target>>>,
     /// Asks the host for what its instances wrote.
     pub logs: mpsc::Sender<v1::ReadLogs>,
+    /// Asks the host to run a command beside an instance.
+    pub commands: mpsc::Sender<v1::RunCommand>,
     /// Ends the session.
     pub end: oneshot::Sender<Refusal>,
 }

@@ -279,11 +279,7 @@ impl State {
         }
         Ok(Target {
             revision: host.record.revision,
-            host: HostValues {
-                name: name.clone(),
-                address: host.record.address.clone(),
-                labels: host.record.labels.clone(),
-            },
+            host: values(name, host),
             services,
             keep: host.assignments.keys().flat_map(|service| self.rollback_bundles(service)).collect(),
         })
@@ -323,5 +319,14 @@ impl State {
     /// When it is not.
     pub fn is_enrolled(&self, name: &HostName, serial: &str) -> Result<(), Refusal> {
         self.host_in_session(name, serial).map(drop)
+    }
+}
+
+/// What manifests may ask of a host.
+pub(super) fn values(name: &HostName, host: &Host) -> HostValues {
+    HostValues {
+        name: name.clone(),
+        address: host.record.address.clone(),
+        labels: host.record.labels.clone(),
     }
 }

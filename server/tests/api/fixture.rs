@@ -330,6 +330,7 @@ impl Agent {
                     flip_nanos: Some(1),
                     ready_millis: Some(1),
                     ledger: None,
+                    pin: None,
                 };
                 instances.insert(instance.instance.clone(), report);
             }

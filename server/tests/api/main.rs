@@ -10,6 +10,7 @@ mod enrolment;
 mod fixture;
 mod freezes;
 mod logs;
+mod previews;
 mod releases;
 mod remote;
 mod roles;

@@ -108,6 +108,18 @@ async fn about(
         }
         // The one that was made a line before.
         "Unfreeze" => vec![client.unfreeze(v1::UnfreezeRequest { number: 1 }).await.map(drop)],
+        "Preview" => {
+            let request = v1::PreviewRequest { service: service.into(), hosts: Vec::new() };
+            vec![client.preview(request).await.map(drop)]
+        }
+        "RunPreview" => {
+            let request = v1::RunPreviewRequest {
+                service: service.into(),
+                command: vec!["bin/smoke".into()],
+                ..Default::default()
+            };
+            vec![client.run_preview(request).await.map(drop)]
+        }
         "ReadLogs" => {
             let request = v1::ReadLogsRequest { service: service.into(), ..Default::default() };
             vec![client.read_logs(request).await.map(drop)]

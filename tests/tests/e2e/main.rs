@@ -23,6 +23,7 @@ mod hosts;
 mod journald;
 mod logs;
 mod pages;
+mod preview;
 mod refusals;
 mod roles;
 mod stories;

@@ -209,6 +209,7 @@ impl Fixture {
                     flip_nanos: None,
                     ready_millis: None,
                     ledger: None,
+                    pin: None,
                 };
                 instances.insert(instance.instance.clone(), report);
             }

@@ -41,6 +41,7 @@ fn report(phase: InstancePhase) -> HostReport {
         flip_nanos: None,
         ready_millis: None,
         ledger: None,
+        pin: None,
     };
     let instances =
         (1..=INSTANCES).map(|number| (format!("web-d{number}").parse().unwrap(), instance.clone()));

@@ -109,3 +109,16 @@ fn a_freeze_holds_is_overridden_listed_and_ended_as_the_page_of_canaries_tells()
     assert!(!page.run("handover freeze", &[], 0, "").stdout.contains("the sales"));
     assert_eq!(fleet.versions(), ["v2"]);
 }
+
+#[test]
+fn what_the_page_of_previews_names_leads_to_a_release_that_waits() {
+    let fleet = on_v1(1);
+    fleet.push(
+        &Sample::new("v2").rollout("strategy = \"blue-green\"\napprove = \"manual\"\nbake = \"200ms\""),
+    );
+    fleet.deploy("v2").expect(4);
+    let page = Page::of(&fleet, "docs/preview.md").with("SERVICE", "web");
+    page.run("handover preview SERVICE", &[], 0, "curl --interface 127.77.0.");
+    let page = page.with("CMD", "/bin/echo").with("ARGS...", "a smoke test");
+    page.run("handover preview SERVICE -- CMD ARGS...", &[], 0, "| a smoke test");
+}

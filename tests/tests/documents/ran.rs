@@ -20,6 +20,9 @@ const NEEDS_SYSTEMD: &str = "needs a systemd that runs the machine: tests/system
 const IS_THE_SUITE: &str = "runs this suite, or a part of it";
 const IS_AN_OPTION: &str = "names an option, not a command";
 
+const ON_A_STUCK_HOST: &str =
+    "`e2e stories::a_rollback_that_fails_on_a_host_*` does so where a host is stuck, and `e2e control::*` a retry";
+
 /// What no test runs, and why.
 const NOT_RUN: &[(&str, &str)] = &[
     ("make demo", "builds, then runs `handover demo`, which `e2e demo` runs"),
@@ -45,6 +48,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("cargo nextest run -p handover-judge --no-capture", IS_THE_SUITE),
     ("cargo run --release -p handover-judge --example power", "minutes: makes the figures of docs/judge.md"),
     ("handover server --ca-certificate", IS_AN_OPTION),
+    ("handover explain SERVICE", ON_A_STUCK_HOST),
+    ("handover logs SERVICE --host HOST", ON_A_STUCK_HOST),
+    ("handover deploy SERVICE --version FORMER", ON_A_STUCK_HOST),
+    ("handover retry SERVICE", ON_A_STUCK_HOST),
     ("handover canary SERVICE", "the demo gives it to a canary that is judged: `e2e demo`"),
 ];
 

@@ -72,6 +72,8 @@ reasons! {
     NotNow = "NOT_NOW", FailedPrecondition;
     /// Nothing new is deployed at the moment.
     Frozen = "FROZEN", FailedPrecondition;
+    /// The release has to be rehearsed before.
+    RehearsalRequired = "REHEARSAL_REQUIRED", FailedPrecondition;
     /// There is no freeze of this number.
     UnknownFreeze = "UNKNOWN_FREEZE", NotFound;
     /// Another operator holds a lock.

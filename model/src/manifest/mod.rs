@@ -29,7 +29,7 @@ pub use listener::{Handoff, Listener, ListenerName, ListenerNameError};
 pub use metrics::MetricsConfig;
 pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
 pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};
-pub use rollout::{Approve, Batch, Offline, OnFailure, RolloutConfig, Strategy};
+pub use rollout::{Approve, Batch, Offline, OnFailure, Rehearsal, RolloutConfig, Strategy};
 pub use template::{Template, TemplateError};
 pub use verify::Verify;
 

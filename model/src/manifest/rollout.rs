@@ -25,6 +25,10 @@ pub struct RolloutConfig {
     pub approve: Approve,
     /// How long the old instances stand by after the deployment, 0 to 7 d.
     pub keep_warm: Duration,
+    /// Whether a release has to be rehearsed before it is deployed.
+    pub rehearsal: Rehearsal,
+    /// How old the rehearsal may be, with [`Rehearsal::Required`]; 1 min to 365 d.
+    pub rehearsal_max_age: Duration,
     /// What happens when the deployment has failed.
     pub on_failure: OnFailure,
     /// What happens with a host that is not connected.
@@ -51,6 +55,8 @@ impl Default for RolloutConfig {
             bake: Duration::from_secs(10),
             approve: Approve::Auto,
             keep_warm: Duration::ZERO,
+            rehearsal: Rehearsal::Optional,
+            rehearsal_max_age: Duration::from_secs(7 * 24 * 3600),
             on_failure: OnFailure::Rollback,
             offline: Offline::Skip,
             offline_deadline: Duration::from_secs(600),
@@ -77,6 +83,15 @@ pub enum Approve {
     Auto,
     /// A person.
     Manual,
+}
+
+/// Whether a release has to be rehearsed before it is deployed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rehearsal {
+    /// It may be.
+    Optional,
+    /// A deployment is refused without one, a rollback never.
+    Required,
 }
 
 /// Hosts of one batch.

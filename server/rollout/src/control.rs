@@ -9,6 +9,7 @@ use crate::{
     apply::{to_u32, to_usize},
     decide::Draft,
     deployment::{Instances, Track},
+    host::Kind,
     record::{clip, clip_by},
 };
 use handover_model::{HostName, InstanceId, Share, Timestamp};
@@ -29,6 +30,9 @@ impl Deployment {
     pub fn no_retry(&self, host: &HostName) -> Option<&'static str> {
         let Some(track) = self.facts.tracks.get(host) else { return Some("is not in its plan") };
         match &track.state {
+            HostState::Returned { .. } if track.failure.is_none() => {
+                Some("had the release and is back already")
+            }
             HostState::Skipped { .. } | HostState::Returned { .. } => {
                 (track.retries >= MAX_RETRIES).then_some("was retried too often already")
             }
@@ -192,10 +196,11 @@ impl Deployment {
     /// The host's stages are over: it gets one behind the last, with the others that are retried so.
     fn add_to_last_stage(&mut self, host: &HostName, track: &mut Track) {
         let stages = &mut self.facts.plan.stages;
-        let bake = stages.get(to_usize(track.last_stage)).map(|stage| stage.bake).unwrap_or_default();
+        let before = stages.get(to_usize(track.last_stage));
+        let (bake, returns) = before.map(|stage| (stage.bake, stage.returns)).unwrap_or_default();
         let last = to_u32(stages.len()).saturating_sub(1);
         if last < self.facts.planned_stages || last <= self.facts.stage {
-            stages.push(Stage::plain(Vec::new(), Share::ALL, bake, true));
+            stages.push(Stage { returns, ..Stage::plain(Vec::new(), Share::ALL, bake, !returns) });
         }
         track.last_stage = to_u32(stages.len()).saturating_sub(1);
         track.stage = track.last_stage;
@@ -222,6 +227,20 @@ impl Deployment {
 }
 
 fn can_retry(track: &Track) -> bool {
-    matches!(track.state, HostState::Skipped { .. } | HostState::Returned { .. })
-        && track.retries < MAX_RETRIES
+    let left_behind = match track.state.kind() {
+        Kind::Skipped => true,
+        // Without a failure it is where its plan wanted it.
+        Kind::Returned => track.failure.is_some(),
+        Kind::Pending
+        | Kind::Offline
+        | Kind::Starting
+        | Kind::Shifting
+        | Kind::Baking
+        | Kind::Retiring
+        | Kind::Done
+        | Kind::Removed
+        | Kind::Returning
+        | Kind::Stuck => false,
+    };
+    left_behind && track.retries < MAX_RETRIES
 }

@@ -379,10 +379,15 @@ impl Deployment {
     }
 
     fn close_stage(&mut self, draft: &mut Draft, now: Timestamp) -> bool {
-        let retires = self.current_stage().is_some_and(|stage| stage.retire);
-        if retires && let Some(host) = self.index.baking_here.first().cloned() {
-            let to = self.after_bake(&host, now);
-            return self.move_to(draft, &host, to, now);
+        let ends = self.current_stage().is_some_and(crate::Stage::ends);
+        if ends && let Some(host) = self.index.baking_here.first().cloned() {
+            return match self.current_stage() {
+                Some(stage) if stage.returns => self.send_back(draft, &host, now),
+                Some(_) | None => {
+                    let to = self.after_bake(&host, now);
+                    self.move_to(draft, &host, to, now)
+                }
+            };
         }
         let here = self.index.here;
         if here.of(Kind::Retiring) + here.of(Kind::Returning) > 0 {
@@ -427,7 +432,9 @@ impl Deployment {
             return outcome;
         }
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
-        match self.index.all.of(Kind::Done) {
+        let returns = self.facts.plan.returns();
+        let ended_well = if returns { self.returned_as_planned() } else { self.index.all.of(Kind::Done) };
+        match ended_well {
             0 => {
                 let why = self.facts.tracks.iter().find_map(|(host, track)| match track.state.reason() {
                     "" => track.failure.clone(),
@@ -436,8 +443,17 @@ impl Deployment {
                 let reason = clip(&format!("no host took the release; {}", why.unwrap_or_default()));
                 Outcome::RolledBack { reason }
             }
+            hosts if returns => Outcome::Returned { hosts: number(hosts), failed: self.facts.failures },
             hosts => Outcome::Succeeded { hosts: number(hosts), failed: self.facts.failures },
         }
+    }
+
+    /// How many hosts took the release, kept it well and are back.
+    fn returned_as_planned(&self) -> usize {
+        let back = |track: &&crate::deployment::Track| {
+            track.failure.is_none() && track.state.kind() == Kind::Returned
+        };
+        self.facts.tracks.values().filter(back).count()
     }
 
     fn needs_person(&self) -> Option<Outcome> {

@@ -172,6 +172,14 @@ pub enum Outcome {
         /// Hosts that failed and are back on the former release, or were never touched.
         failed: u32,
     },
+    /// The hosts of the plan took the new release, kept it well and are back on the former one, as the plan wanted; but for
+    /// the failures that were allowed and hosts left out.
+    Returned {
+        /// Hosts that had it and are back.
+        hosts: u32,
+        /// Hosts that failed and are back too, or were never touched.
+        failed: u32,
+    },
     /// No host runs the new release because of this deployment.
     RolledBack {
         /// Why.
@@ -349,7 +357,7 @@ impl DeploymentState {
             Self::Running { .. } => "running",
             Self::Paused { .. } => "paused",
             Self::RollingBack { .. } => "rolling back",
-            Self::Ended { outcome: Outcome::Succeeded { .. }, .. } => "succeeded",
+            Self::Ended { outcome: Outcome::Succeeded { .. } | Outcome::Returned { .. }, .. } => "succeeded",
             Self::Ended { outcome: Outcome::RolledBack { .. }, .. } => "rolled back",
             Self::Ended { outcome: Outcome::NeedsPerson { .. }, .. } => "needs a person",
         }

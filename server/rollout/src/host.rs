@@ -106,6 +106,9 @@ pub enum HostState {
         ledger: Option<DrainLedger>,
         /// What an operator should know besides; empty where there is nothing.
         note: String,
+        /// Whether B, which stood by before the deployment, does so again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        standby: bool,
     },
     /// It could not be shown to be back in time. The former release stays ordered, so that it heals when it can.
     Stuck {
@@ -342,9 +345,9 @@ impl HostState {
                 Self::ShiftingBack { former: StartedAgain, .. } | Self::Stuck { former: StartedAgain, .. }
             ),
             Self::ShiftingBack { former, .. } => match to {
-                Self::RetiringNew { former: other, .. } | Self::Stuck { former: other, .. } => {
-                    former == other
-                }
+                Self::RetiringNew { former: other, .. }
+                | Self::Stuck { former: other, .. }
+                | Self::Returned { former: other, standby: true, .. } => former == other,
                 Self::Pending
                 | Self::Offline { .. }
                 | Self::Starting { .. }
@@ -359,7 +362,7 @@ impl HostState {
                 | Self::Returned { .. } => false,
             },
             Self::RetiringNew { former, .. } | Self::Stuck { former, .. } => match to {
-                Self::Returned { former: other, .. } => former == other,
+                Self::Returned { former: other, standby: false, .. } => former == other,
                 Self::Stuck { former: other, .. } => {
                     former == other && matches!(self, Self::RetiringNew { .. })
                 }
@@ -374,7 +377,8 @@ impl HostState {
                 | Self::Removed { .. }
                 | Self::Restarting { .. }
                 | Self::ShiftingBack { .. }
-                | Self::RetiringNew { .. } => false,
+                | Self::RetiringNew { .. }
+                | Self::Returned { .. } => false,
             },
             Self::Skipped { .. } | Self::Removed { .. } | Self::Returned { .. } => false,
         }

@@ -1,7 +1,7 @@
 //! Plans and the deployment engine.
 //!
-//! A strategy is a function from parameters to a [`Plan`]: [`rolling`], [`blue_green`], [`canary`], and the way back,
-//! [`flip_back`]. A [`Deployment`] carries a plan
+//! A strategy is a function from parameters to a [`Plan`]: [`rolling`], [`blue_green`], [`canary`], the way back,
+//! [`flip_back`], and there and back, [`rehearsal`]. A [`Deployment`] carries a plan
 //! out without knowing which function made it. It promises:
 //!
 //! * Pure: no clock, no I/O, no runtime. Time comes in as a parameter, orders go out as [`Command`]s.
@@ -44,6 +44,7 @@ mod observed;
 mod orders;
 mod plan;
 mod record;
+mod rehearsal;
 mod request;
 mod rolling;
 mod rules;
@@ -63,6 +64,7 @@ pub use flip_back::flip_back;
 pub use host::{Former, HostState};
 pub use plan::{Inconclusive, Judged, OfflinePolicy, OnFailure, Plan, PlanError, PlannedHost, Policy, Stage};
 pub use record::Record;
+pub use rehearsal::rehearsal;
 pub use request::{BatchSize, FleetHost, PlanRequest};
 pub use rolling::{Rolling, rolling};
 pub use story::{Story, Told, sentence};

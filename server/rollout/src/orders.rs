@@ -40,6 +40,7 @@ impl Deployment {
             HostState::ShiftingBack { former: Former::StartedAgain, .. } => {
                 [Some(new(Share::HIDDEN)), former(Share::ALL)]
             }
+            HostState::Returned { standby: true, .. } => [former(Share::ALL), Some(new(Share::HIDDEN))],
             HostState::RetiringNew { .. } | HostState::Returned { .. } | HostState::Stuck { .. } => {
                 [former(Share::ALL), None]
             }

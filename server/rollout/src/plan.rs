@@ -13,7 +13,8 @@ pub struct Plan {
     pub service: ServiceName,
     /// What the hosts get.
     pub release: ReleaseRef,
-    /// In order. A host may stand in several, with another share in each; the last one retires its old instance.
+    /// In order. A host may stand in several, with another share in each; the last one retires its old instance, or takes
+    /// the host back.
     pub stages: Vec<Stage>,
     /// What is allowed and how long things may take.
     pub policy: Policy,
@@ -32,6 +33,10 @@ pub struct Stage {
     pub bake: Duration,
     /// Whether the old instances are taken out at the stage's end. Needs a share of all.
     pub retire: bool,
+    /// Whether every host goes back at the stage's end instead: what the deployment is for is that it could. All hosts of a
+    /// plan end so, or none.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub returns: bool,
     /// Whether all hosts change in one step, however many [`Policy::max_in_flight`] allows at the same time.
     #[serde(default, skip_serializing_if = "is_false")]
     pub at_once: bool,
@@ -47,7 +52,12 @@ impl Stage {
     /// A stage that only has to stay healthy: no judge, no approval, hosts as the policy allows.
     #[must_use]
     pub fn plain(hosts: Vec<PlannedHost>, share: Share, bake: Duration, retire: bool) -> Self {
-        Self { hosts, share, bake, retire, at_once: false, judged: None, approval: false }
+        Self { hosts, share, bake, retire, returns: false, at_once: false, judged: None, approval: false }
+    }
+
+    /// Whether it is the last stage of its hosts.
+    pub(crate) const fn ends(&self) -> bool {
+        self.retire || self.returns
     }
 
     /// The same without hosts.
@@ -221,15 +231,29 @@ pub enum PlanError {
         /// The new release's share in it.
         share: Share,
     },
-    /// A host's last stage does not retire its old instance, or one before it does.
-    #[error("host {host} must be retired in the last stage that names it, and only there")]
+    /// A host's last stage neither retires its old instance nor takes it back, or one before it does.
+    #[error("host {host} must be retired or taken back in the last stage that names it, and only there")]
     Unfinished {
         /// Which host.
         host: HostName,
     },
+    /// Some hosts are to go back at the plan's end and others are not.
+    #[error(
+        "stage {stage} retires old instances in a plan that takes hosts back: all of its hosts end so, or none"
+    )]
+    ReturnsInPart {
+        /// Which stage, from 0.
+        stage: usize,
+    },
 }
 
 impl Plan {
+    /// Whether every host goes back at the end.
+    #[must_use]
+    pub fn returns(&self) -> bool {
+        self.stages.iter().any(|stage| stage.returns)
+    }
+
     /// Checks what must hold of every plan, whoever made it: the engine runs no other.
     ///
     /// # Errors
@@ -252,6 +276,9 @@ impl Plan {
             if stage.hosts.is_empty() {
                 return Err(PlanError::Empty { stage: number });
             }
+            if stage.retire && self.returns() {
+                return Err(PlanError::ReturnsInPart { stage: number });
+            }
             if stage.retire && stage.share != Share::ALL {
                 return Err(PlanError::RetiresTooEarly { stage: number, share: stage.share });
             }
@@ -260,13 +287,13 @@ impl Plan {
                 if before == number || other.from != planned.from {
                     return Err(PlanError::Twice { host: planned.host.clone() });
                 }
-                if self.stages.get(before).is_some_and(|stage| stage.retire) {
+                if self.stages.get(before).is_some_and(Stage::ends) {
                     return Err(PlanError::Unfinished { host: planned.host.clone() });
                 }
             }
         }
         let unfinished =
-            seen.into_iter().find(|(_, (last, _))| !self.stages.get(*last).is_some_and(|stage| stage.retire));
+            seen.into_iter().find(|(_, (last, _))| !self.stages.get(*last).is_some_and(Stage::ends));
         match unfinished {
             Some((host, _)) => Err(PlanError::Unfinished { host: host.clone() }),
             None => Ok(()),

@@ -86,6 +86,13 @@ pub(crate) struct Chosen<'a> {
     skipped: Vec<(HostName, String)>,
 }
 
+impl<'a> Chosen<'a> {
+    /// This host alone; the others are no part of the plan.
+    pub(crate) fn alone(host: &'a FleetHost) -> Self {
+        Self { hosts: vec![host], skipped: Vec::new() }
+    }
+}
+
 impl PlanRequest {
     /// The hosts that are to be changed: by the value of `order_by` (those without the label last), then by name.
     ///
@@ -194,5 +201,15 @@ impl FleetHost {
     /// The host in a plan that starts the release there.
     pub(crate) fn planned(&self) -> PlannedHost {
         PlannedHost::new(self.host.clone(), self.runs.as_ref().map(|runs| runs.with(Share::ALL)))
+    }
+
+    /// The same in a plan that takes what stands by, where that is of the release.
+    pub(crate) fn planned_warm(&self, release: &ReleaseRef) -> PlannedHost {
+        PlannedHost { standby: self.warm(release).map(|standby| standby.instance.clone()), ..self.planned() }
+    }
+
+    /// The instance of the release that stands by.
+    pub(crate) fn warm(&self, release: &ReleaseRef) -> Option<&Placement> {
+        self.standby.as_ref().filter(|standby| standby.release == *release)
     }
 }

@@ -206,23 +206,36 @@ impl Deployment {
                 let old = self.former_of(track)?.instance;
                 let back = seen.serves(&old, Share::ALL) && seen.has_at_most(new, Share::HIDDEN);
                 let until = now + policy.retire_deadline;
-                let to = HostState::RetiringNew { since: now, until, former: *former };
+                let to = if self.stands_by_again(track) {
+                    let note = String::new();
+                    HostState::Returned { at: now, former: *former, ledger: None, note, standby: true }
+                } else {
+                    HostState::RetiringNew { since: now, until, former: *former }
+                };
                 back.then_some(Decision::Move(to))
             }
             HostState::RetiringNew { former, .. } => {
                 let (former, ledger) = (*former, seen.ledger(new));
-                let to = HostState::Returned { at: now, former, ledger, note: String::new() };
+                let to = HostState::Returned { at: now, former, ledger, note: String::new(), standby: false };
                 seen.is_gone(new).then_some(Decision::Move(to))
             }
             // Also on time as long as the deployment goes on.
             HostState::Stuck { former, .. } => {
                 let serves = self.former_of(track).is_none_or(|old| seen.serves(&old.instance, Share::ALL));
                 let (former, ledger) = (*former, seen.ledger(new));
-                let to =
-                    HostState::Returned { at: now, former, ledger, note: "after its deadline".to_owned() };
+                let note = "after its deadline".to_owned();
+                let to = HostState::Returned { at: now, former, ledger, note, standby: false };
                 (serves && seen.is_gone(new)).then_some(Decision::Move(to))
             }
         }
+    }
+
+    /// Whether the new instance, which stood by before, does so again once the host is back: the plan wanted it back, and
+    /// nothing is wrong with it.
+    fn stands_by_again(&self, track: &Track) -> bool {
+        let stages = &self.facts.plan.stages;
+        let last = stages.get(usize::try_from(track.last_stage).unwrap_or(usize::MAX));
+        track.standby.is_some() && track.failure.is_none() && last.is_some_and(|stage| stage.returns)
     }
 
     /// The new instance is ready: it gets its share, but not while a person is asked.
@@ -290,7 +303,8 @@ impl Deployment {
                 // With a former instance the connections are back already. Without one only a drain can be trusted.
                 let draining = self.observed.seen(host).and_then(|seen| seen.now(new)).is_some_and(leaves);
                 Some(if track.from.is_some() || draining {
-                    Decision::Move(HostState::Returned { at: now, former: *former, ledger: None, note })
+                    let (former, ledger) = (*former, None);
+                    Decision::Move(HostState::Returned { at: now, former, ledger, note, standby: false })
                 } else {
                     stuck(now, *former, &note)
                 })

@@ -180,6 +180,9 @@ fn what_follows(stage: &Stage) -> String {
     if stage.retire {
         parts.push(", then the old instances end".to_owned());
     }
+    if stage.returns {
+        parts.push(", then every host goes back".to_owned());
+    }
     parts.concat()
 }
 
@@ -261,6 +264,9 @@ fn moved(to: &HostState, at: Timestamp) -> String {
         HostState::RetiringNew { until, .. } => {
             format!("goes back: the new instance finishes its connections, within {}", within(until))
         }
+        HostState::Returned { standby: true, note, .. } => {
+            format!("back as it was before; the other instance stands by again{}", because(note))
+        }
         HostState::Returned { ledger, note, former, .. } => {
             let how = match former {
                 Former::Kept => "as it was before",
@@ -277,6 +283,11 @@ fn ended(outcome: &Outcome) -> String {
         Outcome::Succeeded { hosts, failed: 0 } => format!("succeeded: {} the release", run(*hosts)),
         Outcome::Succeeded { hosts, failed } => {
             format!("succeeded: {} the release, {failed} failed and do not", run(*hosts))
+        }
+        Outcome::Returned { hosts, failed } => {
+            let had = if *hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
+            let failed = if *failed == 0 { String::new() } else { format!(", {failed} failed") };
+            format!("succeeded: {had} had the release and went back as planned{failed}")
         }
         Outcome::RolledBack { reason } => format!("rolled back because {reason}"),
         Outcome::NeedsPerson { reason, .. } => format!("ended and needs a person, because {reason}"),

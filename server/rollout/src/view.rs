@@ -112,7 +112,9 @@ impl Deployment {
             } => reason,
             DeploymentState::Planning
             | DeploymentState::Running { .. }
-            | DeploymentState::Ended { outcome: Outcome::Succeeded { .. }, .. } => "",
+            | DeploymentState::Ended {
+                outcome: Outcome::Succeeded { .. } | Outcome::Returned { .. }, ..
+            } => "",
         }
     }
 

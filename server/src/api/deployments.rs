@@ -3,9 +3,9 @@
 use super::{
     canary,
     permit::{Access, Permit, Subject},
-    request, views,
+    rehearsals, request, views,
 };
-use crate::fleet::{DeploymentRecord, Refusal};
+use crate::fleet::{DeploymentRecord, DeploymentRequest, Refusal};
 use handover_model::{DeploymentId, ServiceName};
 use handover_proto::v1;
 use tonic::Status;
@@ -29,15 +29,20 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
     let request = request::deployment(request, permit.asker().limited)?;
     let access = permit.service(&request.service)?;
     let by = access.by();
-    let taken = request.take_over.clone().or_else(|| request.override_freeze.clone()).unwrap_or_default();
+    let DeploymentRequest { take_over, override_freeze, override_rehearsal, .. } = &request;
+    let why = take_over.as_ref().or(override_freeze.as_ref()).or(override_rehearsal.as_ref());
+    let taken = why.cloned().unwrap_or_default();
     let subject = Subject::service(&request.service).request(&*request.request).reason(taken);
     let id = access.change(subject, move |desk, subject| {
         let id = desk.state.create_deployment(&request, &by, desk.now, desk.effects)?;
         let version = &desk.state.deployment(id)?.0.release.version;
         let rollback = if request.rollback { ", a rollback" } else { "" };
         let taken = if request.take_over.is_some() { "; with --take-over" } else { "" };
+        let rehearsal = if request.rehearse.is_some() { ", a rehearsal" } else { "" };
         let overridden = if request.override_freeze.is_some() { "; with --override-freeze" } else { "" };
-        subject.say(format!("{id} to {version}{rollback}{taken}{overridden}"));
+        let unrehearsed =
+            if request.override_rehearsal.is_some() { "; with --override-rehearsal" } else { "" };
+        subject.say(format!("{id} to {version}{rollback}{rehearsal}{taken}{overridden}{unrehearsed}"));
         Ok(id)
     });
     let id = id.await?;
@@ -46,19 +51,24 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
 
 /// A deployment, from memory or from the journal.
 pub(super) async fn shown(access: &Access, id: DeploymentId) -> Result<v1::Deployment, Refusal> {
-    let seen: Result<v1::Deployment, DeploymentRecord> = access
+    let seen: Result<v1::Deployment, (DeploymentRecord, Option<v1::Rehearsal>)> = access
         .look(move |state, _| {
             let (record, live) = state.deployment(id)?;
             let canary = state.canary(id).map(canary::view);
-            let shown = live.map(|live| v1::Deployment { canary, ..views::deployment(id, record, live) });
-            Ok(shown.ok_or_else(|| record.clone()))
+            let rehearsal = rehearsals::of(state, id);
+            let shown = live.map(|live| v1::Deployment {
+                canary,
+                rehearsal: rehearsal.clone(),
+                ..views::deployment(id, record, live)
+            });
+            Ok(shown.ok_or_else(|| (record.clone(), rehearsal)))
         })
         .await?;
     match seen {
         Ok(deployment) => Ok(deployment),
-        Err(record) => {
+        Err((record, rehearsal)) => {
             let engine = access.replayed(id).await?;
-            Ok(views::deployment_from_journal(id, &record, engine))
+            Ok(v1::Deployment { rehearsal, ..views::deployment_from_journal(id, &record, engine) })
         }
     }
 }
@@ -80,7 +90,11 @@ pub(super) async fn list(
     let deployments = access.look(move |state, _| {
         let seen = state.deployments(service).filter(|(_, record, _)| seen_by.sees(&record.release.service));
         let newest = seen.take(limit);
-        Ok(newest.map(|(id, record, live)| views::summary(id, record, live)).collect())
+        let summary = |(id, record, live)| v1::Deployment {
+            rehearsal: rehearsals::of(state, id),
+            ..views::summary(id, record, live)
+        };
+        Ok(newest.map(summary).collect())
     });
     Ok(v1::ListDeploymentsResponse { deployments: deployments.await? })
 }

@@ -23,6 +23,7 @@ mod outlet;
 mod permissions;
 mod permit;
 mod previews;
+mod rehearsals;
 mod releases;
 mod request;
 mod rights;

@@ -7,7 +7,7 @@ use super::{
     hosts, logs,
     outlet::Holding,
     permit::{Access, Permit, Subject},
-    previews, releases, request, rights, services, stories, tokens, uploads, views,
+    previews, rehearsals, releases, request, rights, services, stories, tokens, uploads, views,
     watches::{self, Watching},
 };
 use crate::{
@@ -394,5 +394,12 @@ impl OperatorService for Operators {
         let (wire, stop) = (request.into_inner(), self.stop.clone());
         let stream = commands::run(permit, &self.commands, &self.limits, wire, stop);
         Ok(Response::new(stream.await?))
+    }
+
+    async fn list_rehearsals(
+        &self,
+        request: Request<v1::ListRehearsalsRequest>,
+    ) -> Answer<v1::ListRehearsalsResponse> {
+        rehearsals::list(request).await
     }
 }

@@ -9,7 +9,7 @@ use handover_proto::{
     status::{Reason, refuse},
     v1,
 };
-use std::{collections::BTreeSet, fmt::Display, str::FromStr};
+use std::{collections::BTreeSet, fmt::Display, str::FromStr, time::Duration};
 use tonic::{Request, Status};
 
 /// Most hosts that a request names.
@@ -44,6 +44,8 @@ pub(super) fn deployment(
         take_over,
         reason,
         override_freeze,
+        rehearse_millis,
+        override_rehearsal,
     } = wire;
     let service: ServiceName = parse("service", &service)?;
     let version: Option<Version> = parse_optional("version", &version)?;
@@ -54,7 +56,9 @@ pub(super) fn deployment(
         hosts: hosts_of(&hosts)?,
         request: request_id,
         take_over: take_over.then(|| reason.clone()),
-        override_freeze: override_freeze.then_some(reason),
+        override_freeze: override_freeze.then(|| reason.clone()),
+        rehearse: rehearse_millis.map(Duration::from_millis),
+        override_rehearsal: override_rehearsal.then_some(reason),
         limited,
     })
 }

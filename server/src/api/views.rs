@@ -4,7 +4,7 @@ use crate::{
     audit::{Deed, Entry, Head, Sealed},
     fleet::{
         CertificateRecord, DeploymentRecord, Ending, FreezeRecord, Host, Live, LockRecord, LockScope,
-        OperatorRecord, Role, State, StoredRelease,
+        OperatorRecord, Purpose, Role, State, StoredRelease,
     },
 };
 use handover_identity::OperatorName;
@@ -184,6 +184,7 @@ pub(super) fn plan(plan: &Plan) -> v1::Plan {
         bake_millis: millis(stage.bake),
         at_once: stage.at_once,
         approval: stage.approval,
+        returns: stage.returns,
         judged: stage.judged.map(|judged| v1::PlanJudged {
             within_millis: millis(judged.within),
             inconclusive: match judged.inconclusive {
@@ -255,6 +256,8 @@ pub(super) fn summary(id: DeploymentId, record: &DeploymentRecord, live: Option<
         hosts: Vec::new(),
         answer: String::new(),
         canary: None,
+        purpose: purpose(record.purpose).to_owned(),
+        rehearsal: None,
     }
 }
 
@@ -277,6 +280,16 @@ pub(super) fn deployment_from_journal(
     deployment(id, record, &Live { engine, sequence: record.records, revision })
 }
 
+const fn purpose(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Release => "release",
+        Purpose::NamedHosts => "hosts",
+        Purpose::Rollback => "rollback",
+        Purpose::CatchUp => "catch-up",
+        Purpose::Rehearsal => "rehearsal",
+    }
+}
+
 fn deployment_state(state: &DeploymentState) -> v1::DeploymentState {
     match state {
         DeploymentState::Running { phase: StagePhase::Approving { .. }, .. } => {
@@ -286,7 +299,7 @@ fn deployment_state(state: &DeploymentState) -> v1::DeploymentState {
         DeploymentState::Paused { .. } => v1::DeploymentState::Paused,
         DeploymentState::RollingBack { .. } => v1::DeploymentState::RollingBack,
         DeploymentState::Ended { outcome, .. } => match outcome {
-            Outcome::Succeeded { .. } => v1::DeploymentState::Succeeded,
+            Outcome::Succeeded { .. } | Outcome::Returned { .. } => v1::DeploymentState::Succeeded,
             Outcome::RolledBack { .. } => v1::DeploymentState::RolledBack,
             Outcome::NeedsPerson { .. } => v1::DeploymentState::NeedsPerson,
         },

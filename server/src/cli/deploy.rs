@@ -25,6 +25,9 @@ pub(super) struct DeployArgs {
     /// Also where a freeze forbids it; it needs --reason, which goes into the audit.
     #[arg(long, requires = "reason")]
     override_freeze: bool,
+    /// Also where it should be rehearsed before and was not; it needs --reason, which goes into the audit.
+    #[arg(long, requires = "reason")]
+    override_rehearsal: bool,
     #[command(flatten)]
     how: How,
 }
@@ -38,8 +41,9 @@ pub(super) struct RollbackArgs {
     how: How,
 }
 
+/// How a deployment is begun and followed.
 #[derive(Debug, clap::Args)]
-struct How {
+pub(super) struct How {
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
@@ -50,7 +54,7 @@ struct How {
     #[arg(long, conflicts_with_all = ["yes", "detach"])]
     plan: bool,
     #[command(flatten)]
-    sent: Sent,
+    pub(super) sent: Sent,
 }
 
 /// Stop a deployment and take every host that it touched back.
@@ -79,6 +83,8 @@ pub(super) async fn deploy(args: DeployArgs, mut to: Connection, json: bool) -> 
         take_over: args.how.sent.take_over,
         reason: args.how.sent.why(),
         override_freeze: args.override_freeze,
+        rehearse_millis: None,
+        override_rehearsal: args.override_rehearsal,
     };
     begin(request, args.how, to, json).await
 }
@@ -93,6 +99,8 @@ pub(super) async fn rollback(args: RollbackArgs, to: Connection, json: bool) -> 
         take_over: args.how.sent.take_over,
         reason: args.how.sent.why(),
         override_freeze: false,
+        rehearse_millis: None,
+        override_rehearsal: false,
     };
     begin(request, args.how, to, json).await
 }
@@ -129,7 +137,7 @@ async fn newest(to: &mut Connection, service: &str) -> Result<String, CliError> 
 }
 
 /// Plan, question, deployment, end.
-async fn begin(
+pub(super) async fn begin(
     request: DeploymentRequest,
     how: How,
     mut to: Connection,

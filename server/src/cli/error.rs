@@ -78,6 +78,7 @@ impl CliError {
                 | Reason::CertificateExpired
                 | Reason::Locked
                 | Reason::Frozen
+                | Reason::RehearsalRequired
                 | Reason::DeploymentInProgress => exit::REFUSED,
                 _ => exit::FAILED,
             },

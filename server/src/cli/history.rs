@@ -1,7 +1,7 @@
 //! `handover history`.
 
 use super::{connection::Connection, error::CliError, exit, json, outcome, table::Table, time};
-use handover_proto::v1::ListDeploymentsRequest;
+use handover_proto::v1::{Deployment, ListDeploymentsRequest};
 
 /// Past deployments.
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub(super) async fn run(
             format!("d{}", deployment.id),
             deployment.service.clone(),
             deployment.version.clone(),
-            outcome::state(deployment).to_owned(),
+            state(deployment),
             time::moment(deployment.created_unix_millis),
             took,
             deployment.created_by.clone(),
@@ -45,4 +45,12 @@ pub(super) async fn run(
         table.print();
     }
     Ok(exit::DONE)
+}
+
+/// How it stands; a rehearsal is told as one, since nothing of it stayed.
+fn state(deployment: &Deployment) -> String {
+    match deployment.purpose.as_str() {
+        "rehearsal" => format!("rehearsal {}", outcome::state(deployment)),
+        _ => outcome::state(deployment).to_owned(),
+    }
 }

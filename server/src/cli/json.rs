@@ -111,7 +111,7 @@ pub(super) fn plan(plan: &v1::Plan) -> Value {
         let hosts = stage.hosts.iter().map(|h| json!({"host": h.host, "from": h.from_version}));
         json!({
             "hosts": hosts.collect::<Vec<_>>(), "share": stage.share, "bake_millis": stage.bake_millis,
-            "at_once": stage.at_once, "approval": stage.approval,
+            "at_once": stage.at_once, "approval": stage.approval, "returns": stage.returns,
             "judged": opt(stage.judged.as_ref().map(|judged| {
                 json!({"within_millis": judged.within_millis, "inconclusive": judged.inconclusive})
             })),
@@ -156,7 +156,25 @@ pub(super) fn deployment(deployment: &v1::Deployment) -> Value {
         "plan": opt(deployment.plan.as_ref().map(plan)),
         "waiting": opt(deployment.waiting.as_ref().map(wait)), "answer": deployment.answer,
         "hosts": deployment.hosts.iter().map(host).collect::<Vec<_>>(),
-        "canary": opt(deployment.canary.as_ref().map(canary)),
+        "canary": opt(deployment.canary.as_ref().map(canary)), "purpose": deployment.purpose,
+        "rehearsal": opt(deployment.rehearsal.as_ref().map(rehearsal)),
+    })
+}
+
+/// What a rehearsal showed.
+pub(super) fn rehearsal(rehearsal: &v1::Rehearsal) -> Value {
+    let flip = |flip: &v1::RehearsedFlip| {
+        json!({"ordered": flip.ordered_unix_millis, "reported_millis": opt(flip.reported_millis),
+               "nanos": opt(flip.nanos)})
+    };
+    json!({
+        "deployment": format!("d{}", rehearsal.deployment), "service": rehearsal.service, "host": rehearsal.host,
+        "from": rehearsal.from_version, "to": rehearsal.to_version, "by": rehearsal.by,
+        "began": rehearsal.began_unix_millis, "ended": rehearsal.ended_unix_millis,
+        "succeeded": rehearsal.succeeded, "reason": rehearsal.reason,
+        "forward": opt(rehearsal.forward.as_ref().map(flip)), "back": opt(rehearsal.back.as_ref().map(flip)),
+        "ledger": opt(rehearsal.ledger.as_ref().map(ledger)),
+        "requests": opt(rehearsal.requests), "bad": opt(rehearsal.bad),
     })
 }
 

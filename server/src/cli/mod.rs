@@ -35,6 +35,7 @@ mod pipe;
 mod plain;
 mod plan;
 mod preview;
+mod rehearse;
 mod release;
 mod schema;
 mod screen;
@@ -134,6 +135,7 @@ enum Command {
     Promote(control::PromoteArgs),
     /// Let a paused deployment go on.
     Resume(control::ResumeArgs),
+    Rehearse(rehearse::RehearseArgs),
     /// Give hosts that failed or were skipped another attempt.
     Retry(control::RetryArgs),
     /// Watch a deployment until it ends or waits for a person.
@@ -249,6 +251,7 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Pause(args) => control::pause(args, connection, json).await,
         Command::Promote(args) => control::promote(args, connection, json).await,
         Command::Resume(args) => control::resume(args, connection, json).await,
+        Command::Rehearse(args) => rehearse::run(args, connection, json).await,
         Command::Retry(args) => control::retry(args, connection, json).await,
         Command::Watch(args) => control::watch(args, connection, json).await,
         Command::Canary(args) => canary::run(args, connection, json).await,

@@ -1,6 +1,6 @@
 //! How a deployment ended, for people and as an exit code.
 
-use super::{canary, exit, time};
+use super::{canary, exit, rehearse, time};
 use handover_proto::v1::{Deployment, DeploymentState};
 
 /// Stuck hosts that are named one by one.
@@ -55,7 +55,10 @@ pub(super) fn summary(deployment: &Deployment) -> Vec<String> {
     }
     let hit = deployment.canary.as_ref().and_then(canary::share_hit);
     lines.extend(hit.map(|line| format!("  {line}")));
-    lines.push(format!("  {}", ledger_of(deployment)));
+    match &deployment.rehearsal {
+        Some(rehearsal) => lines.extend(rehearse::showed(rehearsal).iter().map(|line| format!("  {line}"))),
+        None => lines.push(format!("  {}", ledger_of(deployment))),
+    }
     if matches!(deployment.state(), DeploymentState::Paused | DeploymentState::WaitsForPromotion) {
         let then = deployment.waiting.as_ref().map(|wait| wait.then.as_str()).unwrap_or_default();
         lines.push(format!("  it waits for a person; {then}"));

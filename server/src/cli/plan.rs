@@ -36,12 +36,13 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
         let share =
             Share::new(stage.share).map_or_else(|_| stage.share.to_string(), |share| share.to_string());
         lines.push(format!(
-            "  stage {}: {}{more}: share {share}{}, then healthy for {}{}",
+            "  stage {}: {}{more}: share {share}{}, then healthy for {}{}{}",
             number + 1,
             named.join(", "),
             if stage.at_once { ", all in one step" } else { "" },
             span(stage.bake_millis),
             if stage.approval { ", then promoted by a person" } else { "" },
+            if stage.returns { ", then back to what it ran" } else { "" },
         ));
         if let Some(judged) = &stage.judged {
             let otherwise = match judged.inconclusive.as_str() {

@@ -11,6 +11,7 @@ use super::{
         AssignmentRecord, DeploymentRecord, Ending, FreezeRecord, HostRecord, LockRecord, ReleaseRecord,
         RequestRecord, ServiceRecord, TokenRecord, number_in_key, split_key,
     },
+    rehearsals::RehearsalRecord,
 };
 use crate::{
     audit::{Break, ChainCheck},
@@ -168,6 +169,10 @@ impl Checker {
             Keyspace::Freezes => {
                 let number = number_in_key(key, 0).filter(|_| key.len() == 8);
                 drop(self.named::<_, FreezeRecord>(&place, number, value));
+            }
+            Keyspace::Rehearsals => {
+                let number = number_in_key(key, 0).filter(|_| key.len() == 8);
+                drop(self.named::<_, RehearsalRecord>(&place, number, value));
             }
             Keyspace::Requests => {
                 let sequence = number_in_key(key, 0).filter(|_| key.len() == 8);
@@ -427,7 +432,7 @@ fn differences(
     // One that has ended in the journal alone is completed by the server's next start.
     if let Some((_, ending)) = ended {
         let journal = engine.outcome().map(|outcome| match outcome {
-            Outcome::Succeeded { .. } => Ending::Succeeded,
+            Outcome::Succeeded { .. } | Outcome::Returned { .. } => Ending::Succeeded,
             Outcome::RolledBack { .. } => Ending::RolledBack,
             Outcome::NeedsPerson { .. } => Ending::NeedsPerson,
         });

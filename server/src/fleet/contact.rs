@@ -191,6 +191,7 @@ impl State {
             }
         }
         for service in services {
+            self.count_rehearsal(name, &service);
             self.is_measured(&service, now);
         }
     }

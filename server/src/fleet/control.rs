@@ -159,6 +159,10 @@ impl State {
                 self.take_locks(taken, asker, now, effects)?;
                 Ok(Controlled { deployment: id, said: format!("{id} has ended already: {}", how(&record)) })
             }
+            Act::Abort { .. } if record.purpose == Purpose::Rehearsal => {
+                let how = format!("{}; it was a rehearsal, and its host is back", how(&record));
+                Err(Refusal::DeploymentEnded { deployment: id, how })
+            }
             Act::Abort { .. } => {
                 let how = format!(
                     "{}; `handover rollback {}` goes back to the release before it",
@@ -170,8 +174,8 @@ impl State {
             Act::Retry { hosts } => {
                 let engine = self.finals.get(&id).map(|live| &live.engine).or(ended);
                 let engine = engine.ok_or_else(|| Refusal::NoDeployment(id.to_string()))?;
-                let hosts = left_behind(id, engine, hosts)?;
                 let purpose = self.purpose_of_retry(id, &record)?;
+                let hosts = left_behind(id, engine, hosts)?;
                 self.free(&record.release.service)?;
                 let plan = self.plan_for(&record.release, &hosts, now)?;
                 self.take_locks(taken, asker, now, effects)?;
@@ -189,6 +193,12 @@ impl State {
     /// What a deployment is for that brings a release to hosts that an ended one left behind.
     fn purpose_of_retry(&self, id: DeploymentId, record: &DeploymentRecord) -> Result<Purpose, Refusal> {
         let ReleaseRef { service, version } = &record.release;
+        if record.purpose == Purpose::Rehearsal {
+            return Err(Refusal::NotNow(format!(
+                "{id} was a rehearsal and has ended: {}; `handover rehearse {service} --release {version}` makes another",
+                how(record)
+            )));
+        }
         if !matches!(record.ended, Some((_, Ending::Succeeded))) {
             return Err(Refusal::NotNow(format!(
                 "{id} has ended: {}; nothing of it stands that a host could be added to: once the cause is gone, `handover deploy {service} --version {version}` tries it on every host",

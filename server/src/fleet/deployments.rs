@@ -12,7 +12,7 @@ use crate::{
     events::{self, EventKind},
     store::Keyspace,
 };
-use handover_model::{DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp, Version};
+use handover_model::{DeploymentId, Duration, HostName, ReleaseRef, ServiceName, Timestamp, Version};
 use handover_rollout::{Command, Deployment, Event, Outcome, Plan, Record, Step};
 use std::collections::BTreeSet;
 use tracing::Span;
@@ -56,18 +56,27 @@ pub struct DeploymentRequest {
     pub take_over: Option<String>,
     /// Goes although a freeze forbids it, for this reason; `None`: is refused by it.
     pub override_freeze: Option<String>,
+    /// There and, after this time, back on one host; `None`: it is to stay.
+    pub rehearse: Option<Duration>,
+    /// Goes although it should be rehearsed before and was not, for this reason; `None`: is refused then.
+    pub override_rehearsal: Option<String>,
     /// Whoever asks may change some services only.
     pub limited: bool,
 }
 
 impl DeploymentRequest {
     /// The command that asks for it.
-    fn command(&self) -> String {
-        match (&self.version, self.rollback) {
-            (_, true) => format!("handover rollback {}", self.service),
-            (Some(version), false) => format!("handover deploy {} --version {version}", self.service),
-            (None, false) => format!("handover deploy {}", self.service),
+    pub(super) fn command(&self) -> String {
+        let (service, version) = (&self.service, self.version.as_ref());
+        if self.rollback {
+            return format!("handover rollback {service}");
         }
+        let (verb, option) = match self.rehearse {
+            Some(_) => ("rehearse", "--release"),
+            None => ("deploy", "--version"),
+        };
+        let which = version.map(|version| format!(" {option} {version}")).unwrap_or_default();
+        format!("handover {verb} {service}{which}")
     }
 }
 
@@ -105,6 +114,7 @@ impl State {
         }
         self.free(&request.service)?;
         let (plan, purpose) = self.plan_deployment(request, now)?;
+        self.pass_rehearsal(&plan.release, purpose, request, now)?;
         self.take_locks(taken, &asker, now, effects)?;
         self.begin(&plan, purpose, by, &request.request, now, effects)
     }
@@ -155,7 +165,10 @@ impl State {
         }
         self.deployments.insert(id, record);
         self.live.insert(id, Live { engine, sequence: 0, revision: now.unix_millis() });
-        if !matches!(purpose, Purpose::CatchUp) {
+        if purpose == Purpose::Rehearsal {
+            self.begin_rehearsal(id, plan, by, now, effects)?;
+        }
+        if !matches!(purpose, Purpose::CatchUp | Purpose::Rehearsal) {
             for host in self.hosts.values_mut() {
                 host.tried.remove(&plan.service);
             }
@@ -324,6 +337,7 @@ impl State {
         }
         let service = live.engine.service().clone();
         let ended = live.engine.outcome().cloned();
+        self.note_rehearsal(id, &step.records, effects)?;
         for Command::Assign { host, assignment } in step.commands {
             self.assign(&host, &service, assignment, effects)?;
         }
@@ -344,7 +358,7 @@ impl State {
             return Ok(());
         };
         let ending = match outcome {
-            Outcome::Succeeded { .. } => Ending::Succeeded,
+            Outcome::Succeeded { .. } | Outcome::Returned { .. } => Ending::Succeeded,
             Outcome::RolledBack { .. } => Ending::RolledBack,
             Outcome::NeedsPerson { .. } => Ending::NeedsPerson,
         };
@@ -373,6 +387,7 @@ impl State {
         self.keep_standbys(&live.engine, now, effects)?;
         self.finals.insert(id, live);
         self.end_judging(id, effects);
+        self.end_rehearsal(id, now, effects)?;
         self.forget(&release, effects);
         self.prune(effects)?;
         self.catch_up(&release.service, now, effects)
@@ -499,5 +514,6 @@ fn event_of(id: DeploymentId, release: &ReleaseRef, record: &Record) -> Option<e
 fn answers(record: &DeploymentRecord, request: &DeploymentRequest) -> bool {
     record.release.service == request.service
         && (record.purpose == Purpose::Rollback) == request.rollback
+        && (record.purpose == Purpose::Rehearsal) == request.rehearse.is_some()
         && request.version.as_ref().is_none_or(|version| record.release.version == *version)
 }

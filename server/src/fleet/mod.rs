@@ -18,6 +18,7 @@ mod previews;
 mod queries;
 mod records;
 mod refusal;
+mod rehearsals;
 mod releases;
 mod renewal;
 mod reports;
@@ -48,6 +49,7 @@ pub use records::{
     RenewedCertificate, ServiceRecord, TakenLock, TokenRecord,
 };
 pub use refusal::Refusal;
+pub use rehearsals::{FlipRecord, RehearsalRecord};
 pub use role::{Grant, Role, RoleError};
 pub use services::CATCH_UP;
 pub use state::{Host, State, StoredRelease};

@@ -13,6 +13,7 @@ use super::{
         split_key,
     },
     refusal::Refusal,
+    rehearsals::RehearsalRecord,
     state::{Host, State, StoredRelease},
 };
 use crate::{
@@ -154,6 +155,12 @@ fn load_locks(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
         let number = number_in_key(&key, 0).ok_or_else(|| odd(Keyspace::Freezes, &key))?;
         state.last_freeze = state.last_freeze.max(number);
         state.freezes.insert(number, record);
+    }
+    for entry in scan_json::<RehearsalRecord>(store, Keyspace::Rehearsals, &[]) {
+        let (key, record) = entry?;
+        let id =
+            number_in_key(&key, 0).map(DeploymentId::new).ok_or_else(|| odd(Keyspace::Rehearsals, &key))?;
+        state.rehearsals.insert(id, record);
     }
     for entry in scan_json::<RequestRecord>(store, Keyspace::Requests, &[]) {
         let (key, record) = entry?;

@@ -158,6 +158,8 @@ pub enum Purpose {
     Rollback,
     /// To hosts that came late: the server began it.
     CatchUp,
+    /// There and back on one host: changes nothing of the service.
+    Rehearsal,
 }
 
 /// A deployment as a line in the history; its course is in the journal.

@@ -117,6 +117,22 @@ pub enum Refusal {
         /// The command that deploys all the same. Without room to grow: it would make every error of the server larger.
         command: Box<str>,
     },
+    /// The release has to be rehearsed before it is deployed.
+    #[error(
+        "{release} has to be rehearsed before it is deployed (its manifest says so), from the current release {from} and back: {why}"
+    )]
+    RehearsalRequired {
+        /// What should have been deployed.
+        release: ReleaseRef,
+        /// The current release.
+        from: Version,
+        /// What is known of rehearsals of this pair.
+        why: String,
+        /// The command that rehearses it.
+        rehearse: String,
+        /// The command that deploys all the same.
+        command: String,
+    },
     /// No such freeze.
     #[error("there is no freeze f{0}; `handover freeze` lists all")]
     NoFreeze(u64),
@@ -263,7 +279,7 @@ fn moment(at: Timestamp) -> String {
 }
 
 /// How long something is, in the two largest units.
-fn seconds(time: Duration) -> String {
+pub(super) fn seconds(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),
         seconds @ 60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
@@ -301,6 +317,7 @@ impl Refusal {
             Self::NotNow(_) => Reason::NotNow,
             Self::Locked { .. } => Reason::Locked,
             Self::Frozen { .. } => Reason::Frozen,
+            Self::RehearsalRequired { .. } => Reason::RehearsalRequired,
             Self::NoFreeze(_) => Reason::UnknownFreeze,
             Self::NotYourHost { .. } => Reason::NotYourHost,
             Self::Revoked { .. } => Reason::Revoked,
@@ -330,6 +347,7 @@ impl Refusal {
             | PlanError::NoneInFlight
             | PlanError::Twice { .. }
             | PlanError::RetiresTooEarly { .. }
+            | PlanError::ReturnsInPart { .. }
             | PlanError::Unfinished { .. } => Reason::PlanRefused,
         };
         Self::NoPlan { reason, why: error.to_string() }
@@ -360,6 +378,11 @@ impl From<Refusal> for Status {
             Refusal::Frozen { by, command, .. } => {
                 answer = answer.hint(format!(
                     "`{command}` does it all the same, and stands in the audit; first ask {by}. A rollback always goes"
+                ));
+            }
+            Refusal::RehearsalRequired { rehearse, command, .. } => {
+                answer = answer.hint(format!(
+                    "`{rehearse}` rehearses it on one host; `{command}` deploys it all the same, and stands in the audit. A rollback always goes"
                 ));
             }
             Refusal::Locked { owner, until, command, .. } => {

@@ -44,6 +44,8 @@ impl State {
             self.services.get(&request.service).ok_or_else(|| Refusal::NoService(request.service.clone()))?;
         let version = if request.rollback {
             self.rollback_version(request, service)?
+        } else if request.rehearse.is_some() && request.version.is_none() {
+            self.rehearsed_version(&request.service, service)?
         } else {
             request
                 .version
@@ -57,6 +59,9 @@ impl State {
         }
         let manifest = releases::parse(&stored.release.manifest)?;
         let asked = self.plan_request(&release, &manifest, request.hosts.clone(), now);
+        if let Some(time) = request.rehearse {
+            return Ok((Self::plan_rehearsal(asked, service, time)?, Purpose::Rehearsal));
+        }
         let purpose = if request.rollback {
             Purpose::Rollback
         } else if request.hosts.is_empty() || self.covers(&request.hosts, &manifest.hosts) {
@@ -69,7 +74,9 @@ impl State {
             PlanRequest { max_in_flight: None, order_by: None, keep_warm: Duration::ZERO, ..asked.clone() };
         let plan_of = |asked: &PlanRequest| match purpose {
             Purpose::Rollback => flip_back(&PlanRequest { force: asked.force, ..back.clone() }),
-            Purpose::Release | Purpose::NamedHosts | Purpose::CatchUp => plan_of(asked, &manifest),
+            Purpose::Release | Purpose::NamedHosts | Purpose::CatchUp | Purpose::Rehearsal => {
+                plan_of(asked, &manifest)
+            }
         };
         let plan = match plan_of(&asked) {
             // Every host has it already, but it is not the service's current release (hosts got it by name): made
@@ -204,6 +211,9 @@ impl State {
         engine: &Deployment,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
+        if purpose == Purpose::Rehearsal {
+            return Ok(());
+        }
         for view in engine.hosts() {
             let done = matches!(view.state, HostState::Done { .. });
             let untouched = matches!(view.state, HostState::Pending | HostState::Skipped { .. });
@@ -213,7 +223,7 @@ impl State {
             }
             let held = match purpose {
                 Purpose::NamedHosts => done && ending == Ending::Succeeded,
-                Purpose::Release | Purpose::Rollback | Purpose::CatchUp => false,
+                Purpose::Release | Purpose::Rollback | Purpose::CatchUp | Purpose::Rehearsal => false,
             };
             if let Some(record) = host.assignments.get_mut(&release.service)
                 && record.held != held
@@ -328,7 +338,7 @@ impl State {
 }
 
 /// Whether an instance is ready, as its host said last: one that crashed meanwhile is nothing to go back to.
-fn is_ready(host: &Host, placement: &Placement) -> bool {
+pub(super) fn is_ready(host: &Host, placement: &Placement) -> bool {
     phase(host, placement) == Some(InstancePhase::Ready)
 }
 

@@ -39,6 +39,8 @@ pub struct State {
     /// Times in which nothing new is deployed, by number.
     pub(super) freezes: BTreeMap<u64, super::records::FreezeRecord>,
     pub(super) last_freeze: u64,
+    /// What rehearsals showed, some of each service.
+    pub(super) rehearsals: BTreeMap<DeploymentId, super::rehearsals::RehearsalRecord>,
     pub(super) last_deployment: u64,
     pub(super) last_session: u64,
     pub(super) operators: super::operators::Roster,

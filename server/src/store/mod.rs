@@ -92,6 +92,8 @@ keyspaces! {
     Locks = "locks";
     /// Times in which nothing new is deployed, by number.
     Freezes = "freezes";
+    /// What rehearsals showed, by deployment.
+    Rehearsals = "rehearsals";
     /// Requests that were answered, by the order in which they were.
     Requests = "requests";
     /// Operators with certificates, by name.

@@ -20,8 +20,7 @@ const NEEDS_SYSTEMD: &str = "needs a systemd that runs the machine: tests/system
 const IS_THE_SUITE: &str = "runs this suite, or a part of it";
 const IS_AN_OPTION: &str = "names an option, not a command";
 
-const ON_A_STUCK_HOST: &str =
-    "`e2e stories::a_rollback_that_fails_on_a_host_*` does so where a host is stuck, and `e2e control::*` a retry";
+const ON_A_STUCK_HOST: &str = "`e2e stories::a_rollback_that_fails_on_a_host_*` does so where a host is stuck, and `e2e control::*` a retry";
 
 /// What no test runs, and why.
 const NOT_RUN: &[(&str, &str)] = &[

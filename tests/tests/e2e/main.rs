@@ -25,6 +25,7 @@ mod logs;
 mod pages;
 mod preview;
 mod refusals;
+mod rehearsals;
 mod roles;
 mod stories;
 mod verify;

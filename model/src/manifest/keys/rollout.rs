@@ -5,9 +5,10 @@ use super::{
     Durations, Either, Integers, Key, Percents, Table, Text, Words, canary, key,
     process::{HOUR, MOMENT},
 };
-use crate::manifest::{Approve, MAX_DEADLINE, Offline, OnFailure, Strategy};
+use crate::manifest::{Approve, MAX_DEADLINE, Offline, OnFailure, Rehearsal, Strategy};
 use std::time::Duration;
 
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(crate) const MOST_HOSTS: u32 = 1_000_000;
 const LABEL_KEY: Text =
@@ -73,6 +74,25 @@ pub(crate) const KEEP_WARM: Key<Durations> = key(
     Default("\"0s\""),
     "How long the old instances stand by after a deployment, or until the next one: then a rollback starts nothing. Not at all with `0s`.",
 );
+pub(crate) const REHEARSAL: Key<Words<Rehearsal>> = key(
+    "rehearsal",
+    Words(&[
+        ("optional", Rehearsal::Optional, "it may be rehearsed, with `handover rehearse`"),
+        (
+            "required",
+            Rehearsal::Required,
+            "a deployment is refused until going from the current release to it and back was rehearsed well; a rollback never is",
+        ),
+    ]),
+    Default("\"optional\""),
+    "Whether a release has to be rehearsed on one host before it is deployed.",
+);
+pub(crate) const REHEARSAL_MAX_AGE: Key<Durations> = key(
+    "rehearsal_max_age",
+    Durations(Duration::from_secs(60), YEAR),
+    Default("\"168h\""),
+    "How long ago that may have been with `rehearsal = \"required\"`.",
+);
 pub(crate) const ON_FAILURE: Key<Words<OnFailure>> = key(
     "on_failure",
     Words(&[
@@ -118,6 +138,8 @@ pub(crate) const ROLLOUT: Table = Table {
         &BAKE,
         &APPROVE,
         &KEEP_WARM,
+        &REHEARSAL,
+        &REHEARSAL_MAX_AGE,
         &ON_FAILURE,
         &OFFLINE,
         &OFFLINE_DEADLINE,

@@ -88,6 +88,9 @@ impl Reader<'_, '_> {
         let bake = section.duration(&rollout::BAKE, default.bake, self.problems);
         let approve = section.choice(&rollout::APPROVE, self.problems).unwrap_or(default.approve);
         let keep_warm = section.duration(&rollout::KEEP_WARM, default.keep_warm, self.problems);
+        let rehearsal = section.choice(&rollout::REHEARSAL, self.problems).unwrap_or(default.rehearsal);
+        let rehearsal_max_age =
+            section.duration(&rollout::REHEARSAL_MAX_AGE, default.rehearsal_max_age, self.problems);
         let on_failure = section.choice(&rollout::ON_FAILURE, self.problems).unwrap_or(default.on_failure);
         let offline = section.choice(&rollout::OFFLINE, self.problems).unwrap_or(default.offline);
         let offline_deadline =
@@ -98,6 +101,8 @@ impl Reader<'_, '_> {
             strategy,
             approve,
             keep_warm,
+            rehearsal,
+            rehearsal_max_age,
             batch: batch.unwrap_or(default.batch),
             steps: steps.unwrap_or(default.steps),
             order_by,

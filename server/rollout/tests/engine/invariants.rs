@@ -47,6 +47,8 @@ pub(crate) struct Story {
     shares: Vec<u32>,
     /// What each stage asks for besides, in turn.
     asks: Vec<Asks>,
+    /// Whether every host goes back at the end, as in a rehearsal.
+    returns: bool,
     new_programs: Vec<Program>,
     former_programs: Vec<Program>,
     offline: Vec<bool>,
@@ -163,11 +165,13 @@ pub(crate) fn story() -> impl Strategy<Value = Story> {
     let offline = proptest::collection::vec(proptest::bool::weighted(0.1), 7);
     let happenings = proptest::collection::vec(happening(), 0..120);
     let asks = prop_oneof![2 => Just(vec![]), 3 => proptest::collection::vec(asks(), 1..4)];
-    (settings(), shares, asks, programs(), programs(), offline, happenings).prop_map(
-        |(settings, shares, asks, new_programs, former_programs, offline, happenings)| Story {
+    let returns = proptest::bool::weighted(0.3);
+    (settings(), shares, asks, returns, programs(), programs(), offline, happenings).prop_map(
+        |(settings, shares, asks, returns, new_programs, former_programs, offline, happenings)| Story {
             settings,
             shares,
             asks,
+            returns,
             new_programs,
             former_programs,
             offline,
@@ -190,6 +194,11 @@ impl Story {
         } else {
             staged(&self.settings, &self.shares)
         };
+        if self.returns {
+            for stage in &mut plan.stages {
+                (stage.returns, stage.retire) = (stage.retire, false);
+            }
+        }
         for (stage, asks) in plan.stages.iter_mut().zip(self.asks.iter().cycle()) {
             let Asks { at_once, judged, approval } = *asks;
             (stage.at_once, stage.judged, stage.approval) = (at_once, judged, approval);
@@ -463,13 +472,17 @@ proptest! {
                 "pending" | "skipped" | "returned" | "stuck" => prop_assert_eq!(runs, former),
                 other => prop_assert!(false, "{} ended {other}", view.host),
             }
-            if matches!(outcome, Outcome::RolledBack { .. }) {
+            if story.returns || matches!(outcome, Outcome::RolledBack { .. }) {
                 prop_assert_ne!(view.state.name(), "done");
             }
             if matches!(outcome, Outcome::Succeeded { .. }) {
                 prop_assert_ne!(view.state.name(), "pending");
             }
         }
+        let (stayed, returned) =
+            (matches!(outcome, Outcome::Succeeded { .. }), matches!(outcome, Outcome::Returned { .. }));
+        let wrong = if story.returns { stayed } else { returned };
+        prop_assert!(!wrong, "it ended as {:?}", outcome);
         for (host, (order, _)) in &world.orders {
             if let Some(assignment) = world.deployment.assignment(host) {
                 prop_assert_eq!(&assignment, order, "what was ordered last is what stands");

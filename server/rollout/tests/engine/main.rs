@@ -6,6 +6,7 @@ mod control;
 mod invariants;
 mod plans;
 mod records;
+mod rehearsals;
 mod scenarios;
 mod stages;
 mod story;

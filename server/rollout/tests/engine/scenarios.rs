@@ -19,7 +19,9 @@ pub(crate) fn assert_rolled_back(outcome: &Outcome, with: &str) {
         Outcome::RolledBack { reason } => {
             assert!(reason.contains(with), "{reason:?} says nothing of {with:?}");
         }
-        Outcome::Succeeded { .. } | Outcome::NeedsPerson { .. } => panic!("it ended as {outcome:?}"),
+        Outcome::Succeeded { .. } | Outcome::Returned { .. } | Outcome::NeedsPerson { .. } => {
+            panic!("it ended as {outcome:?}")
+        }
     }
 }
 

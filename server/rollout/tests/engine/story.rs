@@ -27,8 +27,27 @@ fn states() -> Vec<HostState> {
         HostState::ShiftingBack { since: AT, until: UNTIL, former: Former::Kept },
         HostState::ShiftingBack { since: AT, until: UNTIL, former: Former::StartedAgain },
         HostState::RetiringNew { since: AT, until: UNTIL, former: Former::Kept },
-        HostState::Returned { at: AT, former: Former::Kept, ledger: None, note: String::new() },
-        HostState::Returned { at: AT, former: Former::StartedAgain, ledger: None, note: "late".to_owned() },
+        HostState::Returned {
+            at: AT,
+            former: Former::Kept,
+            ledger: None,
+            note: String::new(),
+            standby: false,
+        },
+        HostState::Returned {
+            at: AT,
+            former: Former::Kept,
+            ledger: None,
+            note: String::new(),
+            standby: true,
+        },
+        HostState::Returned {
+            at: AT,
+            former: Former::StartedAgain,
+            ledger: None,
+            note: "late".to_owned(),
+            standby: false,
+        },
         HostState::Stuck { at: AT, former: Former::Kept, reason: "web-d1 does not answer".to_owned() },
     ]
 }
@@ -54,6 +73,7 @@ fn each_state_of_a_host_has_a_sentence_of_its_own() {
         "goes back: the former release is ready again and gets everything within 60s",
         "goes back: the new instance finishes its connections, within 60s",
         "back as it was before",
+        "back as it was before; the other instance stands by again",
         "back on the former release, started again: late",
         "stuck, a person is needed: web-d1 does not answer",
     ];
@@ -180,6 +200,10 @@ fn a_story_of_many_hosts_names_a_few_of_them_in_a_line() {
 fn each_end_is_told() {
     let told = |outcome: Outcome| sentence(&Record::Ended { outcome, at: AT });
     assert_eq!(told(Outcome::Succeeded { hosts: 1, failed: 0 }), "succeeded: 1 host runs the release");
+    assert_eq!(
+        told(Outcome::Returned { hosts: 1, failed: 0 }),
+        "succeeded: 1 host had the release and went back as planned"
+    );
     assert_eq!(
         told(Outcome::Succeeded { hosts: 4, failed: 2 }),
         "succeeded: 4 hosts run the release, 2 failed and do not"

@@ -8,6 +8,7 @@ mod durable;
 mod freezes;
 mod hosts;
 mod operators;
+mod rehearsals;
 mod renewal;
 mod standby;
 
@@ -69,6 +70,8 @@ pub(super) fn request(service: &str, version: &str) -> DeploymentRequest {
         request: String::new(),
         take_over: None,
         override_freeze: None,
+        rehearse: None,
+        override_rehearsal: None,
         limited: false,
     }
 }
@@ -206,7 +209,7 @@ impl Fixture {
                     since: self.now,
                     until: None,
                     detail: if broken { "exited with 1".into() } else { String::new() },
-                    flip_nanos: None,
+                    flip_nanos: Some(900),
                     ready_millis: None,
                     ledger: None,
                     pin: None,

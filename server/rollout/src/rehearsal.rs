@@ -11,13 +11,13 @@ use handover_model::{Duration, Share};
 /// When no host is chosen, when one asked for by name is not, or when none of the chosen can do it.
 pub fn rehearsal(request: &PlanRequest, bake: Duration) -> Result<Plan, PlanError> {
     let chosen = request.choose()?.hosts;
-    let fits = |host: &&FleetHost| host.online && host.runs.is_some();
+    let fits = |host: &&FleetHost| host.online && host.runs.is_some() && !host.gave_up;
     let warm = |host: &&FleetHost| fits(host) && host.warm(&request.release).is_some();
     let first = chosen.iter().copied().find(warm).or_else(|| chosen.iter().copied().find(fits));
     let Some(host) = first else {
-        let why = |host: &&FleetHost| match host.online {
-            false => "offline".to_owned(),
-            true => "runs nothing that it could go back to".to_owned(),
+        let why = |host: &&FleetHost| {
+            let why = if host.online { "runs nothing that it could go back to" } else { "offline" };
+            why.to_owned()
         };
         let skipped = chosen.iter().map(|host| (host.host.clone(), why(host))).collect();
         return Err(PlanError::NothingToDo { release: request.release.clone(), skipped });

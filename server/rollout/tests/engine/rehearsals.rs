@@ -116,7 +116,7 @@ fn there_must_be_a_host_that_is_online_and_has_something_to_go_back_to() {
     let only = PlanRequest { only: BTreeSet::from([host(1)]), ..request.clone() };
     let error = rehearsal(&only, secs(1)).unwrap_err();
     assert!(error.to_string().contains("nothing that it could go back to"), "{error}");
-    request.hosts[2].online = false;
+    request.hosts[2].gave_up = true;
     assert!(matches!(rehearsal(&request, secs(1)), Err(PlanError::NothingToDo { .. })));
 }
 

@@ -122,3 +122,23 @@ fn what_the_page_of_previews_names_leads_to_a_release_that_waits() {
     let page = page.with("CMD", "/bin/echo").with("ARGS...", "a smoke test");
     page.run("handover preview SERVICE -- CMD ARGS...", &[], 0, "| a smoke test");
 }
+
+#[test]
+fn a_release_is_rehearsed_listed_and_deployed_without_it_as_the_page_of_rehearsals_tells() {
+    let fleet = on_v1(1);
+    let required = |version: &str| Sample::new(version).rollout("bake = \"200ms\"\nrehearsal = \"required\"");
+    fleet.push(&required("v2"));
+    let page = Page::of(&fleet, "docs/rehearsal.md").with("SERVICE", "web").with("WHY", "it cannot wait");
+    let page = page.with("1.3.0", "v2");
+    fleet.deploy("v2").expect(6);
+    page.run("handover rehearse web --release 1.3.0 --for 10s", &["--yes"], 0, "flip back: ");
+    page.run("handover rehearse SERVICE", &["--for", "1s", "--yes"], 0, "flip to the release: ");
+    let listed = page.run("handover rehearse SERVICE --list", &[], 0, "v1 -> v2 -> v1 on").stdout;
+    assert_eq!(listed.matches(": succeeded").count(), 2, "{listed}");
+    fleet.deploy("v2").expect(0);
+    fleet.push(&required("v3"));
+    fleet.deploy("v3").expect(6);
+    let over = ["--version", "v3", "--yes"];
+    page.run("handover deploy SERVICE --override-rehearsal --reason WHY", &over, 0, "succeeded");
+    assert_eq!(fleet.versions(), ["v3"]);
+}

@@ -128,8 +128,6 @@ pub enum Refusal {
         from: Version,
         /// What is known of rehearsals of this pair.
         why: String,
-        /// The command that rehearses it.
-        rehearse: String,
         /// The command that deploys all the same.
         command: String,
     },
@@ -380,9 +378,9 @@ impl From<Refusal> for Status {
                     "`{command}` does it all the same, and stands in the audit; first ask {by}. A rollback always goes"
                 ));
             }
-            Refusal::RehearsalRequired { rehearse, command, .. } => {
+            Refusal::RehearsalRequired { release: ReleaseRef { service, version }, command, .. } => {
                 answer = answer.hint(format!(
-                    "`{rehearse}` rehearses it on one host; `{command}` deploys it all the same, and stands in the audit. A rollback always goes"
+                    "`handover rehearse {service} --release {version}` rehearses it on one host; `{command}` deploys it all the same, and stands in the audit. A rollback always goes"
                 ));
             }
             Refusal::Locked { owner, until, command, .. } => {

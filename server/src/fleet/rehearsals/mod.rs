@@ -137,7 +137,6 @@ impl State {
                 release: release.clone(),
                 from,
                 why,
-                rehearse: format!("handover rehearse {} --release {}", release.service, release.version),
                 command: format!("{} --override-rehearsal --reason WHY", request.command()),
             }),
             Some(reason) if reason.is_empty() => Err(Refusal::Invalid(

@@ -109,7 +109,7 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     let here = tokio::runtime::Handle::current();
     let span = tracing::Span::current();
     let mut supervising = tokio::task::spawn_blocking(move || {
-        here.block_on(supervisor.run(offered, asked, heart).instrument(span))
+        here.block_on(supervisor.run(offered, asked, heart).instrument(span));
     });
     let server = config.server.clone();
     let dialled = Arc::clone(&renewing);

@@ -30,7 +30,7 @@ impl Supervisor {
             Event::NotYet(reason) | Event::Status(reason) => instance.waits = reason,
             Event::Ready => self.answers(id),
             Event::Verified(Ok(())) => self.ready(id),
-            Event::Verified(Err(reason)) => self.not_verified(id, reason),
+            Event::Verified(Err(reason)) => self.not_verified(id, &reason),
             Event::Unhealthy(reason) => {
                 if let State::Running { run: run @ Run::Ready { .. }, .. } = &mut instance.state {
                     *run = Run::Unhealthy { since: now(), reason };

@@ -44,7 +44,7 @@ impl Supervisor {
         let commands: Option<Vec<SideCommand>> =
             verify.commands.iter().map(|words| self.towards(id, words)).collect();
         let Some(commands) = commands else {
-            return self.not_verified(id, "it has lost its listening sockets".to_owned());
+            return self.not_verified(id, "it has lost its listening sockets");
         };
         let Some(instance) = self.instances.get_mut(id) else { return };
         let State::Running { run: Run::Starting { deadline, .. }, .. } = &mut instance.state else { return };
@@ -89,7 +89,7 @@ impl Supervisor {
     }
 
     /// A command failed: the candidate is ended and not tried again.
-    pub(super) fn not_verified(&mut self, id: &InstanceId, reason: String) {
+    pub(super) fn not_verified(&mut self, id: &InstanceId, reason: &str) {
         let Some(instance) = self.instances.get_mut(id) else { return };
         let State::Running { run: run @ Run::Starting { .. }, group, .. } = &mut instance.state else {
             return;

@@ -129,7 +129,7 @@ pub enum Refusal {
         /// What is known of rehearsals of this pair.
         why: String,
         /// The command that deploys all the same.
-        command: String,
+        command: Box<str>,
     },
     /// No such freeze.
     #[error("there is no freeze f{0}; `handover freeze` lists all")]

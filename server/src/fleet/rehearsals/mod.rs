@@ -137,7 +137,7 @@ impl State {
                 release: release.clone(),
                 from,
                 why,
-                command: format!("{} --override-rehearsal --reason WHY", request.command()),
+                command: format!("{} --override-rehearsal --reason WHY", request.command()).into(),
             }),
             Some(reason) if reason.is_empty() => Err(Refusal::Invalid(
                 "deploying without the rehearsal needs a reason, which goes into the audit: --reason WHY"

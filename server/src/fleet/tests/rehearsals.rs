@@ -139,7 +139,7 @@ fn it_excludes_other_deployments_and_is_refused_by_freezes_and_locks() {
     fleet.act(lock).unwrap();
     match refused(&mut fleet) {
         Refusal::Frozen { command, .. } => {
-            assert!(command.starts_with("handover rehearse web --release 3 "), "{command}")
+            assert!(command.starts_with("handover rehearse web --release 3 "), "{command}");
         }
         other => panic!("{other}"),
     }
@@ -196,7 +196,7 @@ fn where_it_is_required_a_release_without_a_fresh_good_one_is_refused() {
     let mut fleet = fleet(REQUIRED);
     let why = |fleet: &mut Fixture| match fleet.deploy(&request("web", "3")).unwrap_err() {
         Refusal::RehearsalRequired { why, command, .. } => {
-            assert_eq!(command, "handover deploy web --version 3 --override-rehearsal --reason WHY");
+            assert_eq!(&*command, "handover deploy web --version 3 --override-rehearsal --reason WHY");
             why
         }
         other => panic!("{other}"),

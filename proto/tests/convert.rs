@@ -4,7 +4,7 @@
 
 use handover_model::{
     BundleDescriptor, Digest, DrainLedger, HostReport, HostValues, InstancePhase, InstanceReport,
-    InstanceTarget, Release, ReleaseRef, ServiceTarget, Share, Target, Timestamp,
+    InstanceTarget, PinSource, Release, ReleaseRef, ServiceTarget, Share, Target, Timestamp,
 };
 use handover_proto::{
     convert::{ConvertError, MAX_DETAIL_CHARS, MAX_INSTANCES, MAX_SERVICES},

@@ -21,7 +21,7 @@ pub(crate) struct Trace {
 /// When an instance was given a share last, in microseconds since 1970.
 pub(crate) fn last_flip(log: &str, instance: &str) -> Result<f64, Failed> {
     let of_it = format!("instance={instance} ");
-    let flip = log.lines().filter(|line| line.contains(": flip ") && line.contains(&of_it)).next_back();
+    let flip = log.lines().rfind(|line| line.contains(": flip ") && line.contains(&of_it));
     stamp(flip.ok_or_else(|| format!("the agent's log has no flip of {instance}"))?)
 }
 

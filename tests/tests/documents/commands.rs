@@ -79,7 +79,9 @@ fn each_command_is_one_that_its_program_understands() {
             continue;
         }
         let mut command = process::Command::new(binary(program));
-        command.args(words.iter().map(|word| filled_in(word))).arg("--help").stdin(Stdio::null());
+        // What stands behind `--` is another program's.
+        let own = words.iter().take_while(|word| *word != "--");
+        command.args(own.map(|word| filled_in(word))).arg("--help").stdin(Stdio::null());
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         let said = said.lines().next().unwrap_or_default();

@@ -71,7 +71,7 @@ fn what_each_role_may_call_is_this_and_a_change_of_it_is_seen() {
     };
     let (viewer, deployer) = (may(Role::Viewer), may(Role::Deployer));
     assert!(
-        viewer.iter().all(|method| ["Get", "List", "Watch", "Plan", "Explain", "Read"]
+        viewer.iter().all(|method| ["Get", "List", "Watch", "Plan", "Explain", "Read", "Preview"]
             .iter()
             .any(|verb| method.starts_with(verb))),
         "{viewer:?}"
@@ -91,7 +91,10 @@ fn a_viewer_changes_nothing_and_whatever_changes_something_is_audited() {
         if let (Permission::Operator(Role::Viewer, _), Kind::Changes) = (rule.permission, rule.kind) {
             panic!("{} changes something and is open to viewers", rule.path);
         }
-        let reads = ["Get", "List", "Watch", "Plan", "Explain", "Verify", "Read", "Session", "Fetch", "Send"];
+        let reads = [
+            "Get", "List", "Watch", "Plan", "Explain", "Verify", "Read", "Preview", "Session", "Fetch",
+            "Send",
+        ];
         let reads = reads.iter().any(|verb| rule.method().starts_with(verb));
         assert_eq!(rule.kind == Kind::Reads, reads, "{}", rule.path);
     }

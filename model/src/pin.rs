@@ -36,3 +36,15 @@ pub fn reached_at(listener: SocketAddr) -> SocketAddr {
 pub fn address_variable(listener: &str) -> String {
     format!("HANDOVER_ADDRESS_{}", listener.to_uppercase().replace('-', "_"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_is_reached_at_its_loopback() {
+        assert_eq!(reached_at("0.0.0.0:1".parse().unwrap()), "127.0.0.1:1".parse().unwrap());
+        assert_eq!(reached_at("[::]:1".parse().unwrap()), "[::1]:1".parse().unwrap());
+        assert_eq!(reached_at("192.0.2.1:1".parse().unwrap()), "192.0.2.1:1".parse().unwrap());
+    }
+}

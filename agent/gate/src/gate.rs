@@ -1,14 +1,14 @@
 //! The group of sockets of one listener, and the mirror of the kernel's order.
 
 use crate::{
-    GateError, Order, Pin, connect_address,
+    GateError, Order, Pin,
     program::{Entry, MAX_MEMBERS, steering},
     sock_diag::{self, Connection},
     socket,
     sys::{self, Listening},
     wall::{Questions, Wall},
 };
-use handover_model::{InstanceId, Share};
+use handover_model::{InstanceId, Share, reached_at};
 use std::{
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -181,7 +181,7 @@ impl Gate {
     /// Where a client of this host connects to.
     #[must_use]
     pub fn connect_address(&self) -> SocketAddr {
-        connect_address(self.address)
+        reached_at(self.address)
     }
 }
 

@@ -39,7 +39,7 @@ pub use bpf::Instruction;
 pub use error::GateError;
 pub use gate::{Gate, Retired};
 pub use order::{Order, OrderCheck};
-pub use pin::{Pin, PinError, connect_address, is_from_pin};
+pub use pin::{Pin, PinError, is_from_pin};
 pub use queues::PendingRequests;
 pub use restore::Restored;
 pub use shares::Flip;

@@ -6,6 +6,7 @@
 //! itself (source address = destination address).
 
 use crate::program::MAX_MEMBERS;
+use handover_model::reached_at;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
@@ -14,7 +15,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use std::{
     fmt, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, TcpStream},
     ops::RangeInclusive,
     os::fd::OwnedFd,
     sync::atomic::{AtomicU16, Ordering},
@@ -80,7 +81,7 @@ impl Pin {
         first..=first + (1 << IPV6_PORT_BITS) - 1
     }
 
-    /// An address to bind to before connecting to [`connect_address`]`(listener)`: `127.77.0.N:0`, or for IPv6 the
+    /// An address to bind to before connecting to [`reached_at`]`(listener)`: `127.77.0.N:0`, or for IPv6 the
     /// destination's own address with the first of the pin's source ports.
     #[must_use]
     pub fn source_for(self, listener: SocketAddr) -> SocketAddr {
@@ -90,12 +91,12 @@ impl Pin {
     /// All addresses that the pin can bind to for this listener: one for IPv4, 16 for IPv6. Where one of them is in
     /// use or its former connection lingers in TIME_WAIT, the next one serves.
     pub fn sources_for(self, listener: SocketAddr) -> impl Iterator<Item = SocketAddr> {
-        let count = if connect_address(listener).is_ipv4() { 1 } else { 1 << IPV6_PORT_BITS };
+        let count = if reached_at(listener).is_ipv4() { 1 } else { 1 << IPV6_PORT_BITS };
         (0..count).map(move |which| self.source(listener, which))
     }
 
     fn source(self, listener: SocketAddr, which: u16) -> SocketAddr {
-        match connect_address(listener) {
+        match reached_at(listener) {
             SocketAddr::V4(_) => SocketAddr::new(self.ipv4_source().into(), 0),
             SocketAddr::V6(to) => {
                 SocketAddrV6::new(*to.ip(), self.ipv6_ports().start() + which, 0, to.scope_id()).into()
@@ -112,7 +113,7 @@ impl Pin {
     /// # Errors
     /// Those of socket(2) and bind(2); `EADDRINUSE` when none of the pin's sources is free.
     pub fn socket_for(self, listener: SocketAddr) -> io::Result<OwnedFd> {
-        let to = connect_address(listener);
+        let to = reached_at(listener);
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(family, SocketType::STREAM, flags, None)?;
@@ -139,7 +140,7 @@ impl Pin {
     /// # Errors
     /// Those of connect(2); `TimedOut` when the connection is not there in time.
     pub fn connect(self, listener: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-        let to = connect_address(listener);
+        let to = reached_at(listener);
         for _ in self.sources_for(listener) {
             let socket = self.socket_for(listener)?;
             match connect(&socket, &to) {
@@ -163,7 +164,7 @@ impl Pin {
 
 /// A socket for asking which member has number `index` in the group, bound and not connected yet.
 pub(crate) fn question_socket(listener: SocketAddr, index: u16) -> io::Result<OwnedFd> {
-    let to = connect_address(listener);
+    let to = reached_at(listener);
     let port = QUESTION_FIRST_PORT + index;
     let (family, source) = match to {
         SocketAddr::V4(_) => {
@@ -178,23 +179,6 @@ pub(crate) fn question_socket(listener: SocketAddr, index: u16) -> io::Result<Ow
     sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
     bind(&socket, &source)?;
     Ok(socket)
-}
-
-/// Where a local client connects to in order to reach `listener`: its own address, or the loopback address of its
-/// family where it is a wildcard.
-#[must_use]
-pub fn connect_address(listener: SocketAddr) -> SocketAddr {
-    let ip = match listener.ip().to_canonical() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    match (listener, ip) {
-        (SocketAddr::V6(with_scope), IpAddr::V6(ip)) => {
-            SocketAddrV6::new(ip, listener.port(), 0, with_scope.scope_id()).into()
-        }
-        (_, ip) => SocketAddr::new(ip, listener.port()),
-    }
 }
 
 /// Whether a connection from `peer` to `local` came from a pin, or from the gate itself: from this host's agent, not from a
@@ -265,12 +249,5 @@ mod tests {
         assert_eq!(Pin::new(0), Err(PinError(0)));
         assert_eq!(Pin::new(255), Err(PinError(255)));
         assert!(serde_json::from_str::<Pin>("255").is_err());
-    }
-
-    #[test]
-    fn a_wildcard_is_reached_at_its_loopback() {
-        assert_eq!(connect_address("0.0.0.0:1".parse().unwrap()), "127.0.0.1:1".parse().unwrap());
-        assert_eq!(connect_address("[::]:1".parse().unwrap()), "[::1]:1".parse().unwrap());
-        assert_eq!(connect_address("192.0.2.1:1".parse().unwrap()), "192.0.2.1:1".parse().unwrap());
     }
 }

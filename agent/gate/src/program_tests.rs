@@ -1,8 +1,6 @@
 use super::*;
-use crate::{
-    bpf::interpreter::{Packet, SYN, run},
-    connect_address,
-};
+use crate::bpf::interpreter::{Packet, SYN, run};
+use handover_model::reached_at;
 use proptest::prelude::*;
 use std::net::SocketAddr;
 
@@ -22,7 +20,7 @@ fn stranger(random: u32) -> Packet {
 
 fn pinned(pin: Pin, listener: &str) -> impl Iterator<Item = Packet> {
     let listener = address(listener);
-    pin.sources_for(listener).map(move |source| Packet::new(source, connect_address(listener), SYN))
+    pin.sources_for(listener).map(move |source| Packet::new(source, reached_at(listener), SYN))
 }
 
 #[test]

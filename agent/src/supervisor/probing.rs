@@ -6,10 +6,11 @@ use crate::instance::{
     notify::NotifySocket,
     probe::{GrpcProbe, HttpProbe, ProbeKind, ProbeSpec, Route},
 };
-use handover_gate::{Pin, connect_address, sock_diag};
+use handover_gate::{Pin, sock_diag};
 use handover_model::{
     InstanceId,
     config::{Check, HttpCheck, ListenerName, Probe, ReadinessCheck},
+    reached_at,
 };
 use std::{
     net::SocketAddr,
@@ -181,7 +182,7 @@ impl Way {
     }
 
     fn from(self, sources: &[SocketAddr], turn: usize) -> Route {
-        Route { source: sources[turn % sources.len()], target: connect_address(self.listener) }
+        Route { source: sources[turn % sources.len()], target: reached_at(self.listener) }
     }
 
     /// Whether the program accepts a connection. That it can be opened says nothing: the socket listens from before

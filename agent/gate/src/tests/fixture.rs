@@ -1,7 +1,7 @@
 //! A network of the test's own, a gate, and clients that see whom they reached.
 
-use crate::{Gate, Pin, connect_address};
-use handover_model::{InstanceId, Share};
+use crate::{Gate, Pin};
+use handover_model::{InstanceId, Share, reached_at};
 use handover_skips::Lack;
 use nix::sched::{CloneFlags, unshare};
 use rustix::{
@@ -112,7 +112,7 @@ pub(crate) fn client(to: SocketAddr, pin: Option<Pin>) -> OwnedFd {
             socket
         }
     };
-    match connect(&socket, &connect_address(to)) {
+    match connect(&socket, &reached_at(to)) {
         Ok(()) | Err(Errno::INPROGRESS) => socket,
         Err(error) => panic!("connect to {to} from {pin:?}: {error}"),
     }

@@ -1,7 +1,8 @@
 //! Queues after a flip.
 
 use super::fixture::{LONG, client, gate, in_own_network, instance, ready, shares};
-use crate::{Instruction, bpf, connect_address, sys};
+use crate::{Instruction, bpf, sys};
+use handover_model::reached_at;
 use rustix::{
     event::PollFlags,
     net::{AddressFamily, SocketFlags, SocketType, accept, connect, socket_with},
@@ -19,7 +20,7 @@ fn half_open(to: SocketAddr) -> OwnedFd {
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
     let drop_all = Instruction { code: bpf::RETURN, jump_true: 0, jump_false: 0, operand: 0 };
     sys::attach_filter(socket.as_fd(), &[drop_all]).unwrap();
-    let _in_progress = connect(&socket, &connect_address(to));
+    let _in_progress = connect(&socket, &reached_at(to));
     socket
 }
 

@@ -203,6 +203,17 @@ impl Fleet {
         std::net::TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap().port()
     }
 
+    /// The main processes on each host, in the order of their numbers.
+    #[must_use]
+    pub fn pids(&self) -> Vec<Vec<i32>> {
+        let of_host = |agent: &Agent| {
+            let mut pids = agent.pids();
+            pids.sort_unstable();
+            pids
+        };
+        self.agents.iter().map(of_host).collect()
+    }
+
     /// The versions that answer at each host's address, one request each.
     #[must_use]
     pub fn versions(&self) -> Vec<String> {

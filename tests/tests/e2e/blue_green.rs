@@ -11,36 +11,26 @@ fn green(version: &str, more: &str) -> Sample {
     Sample::new(version).rollout(&format!("{GREEN}\n{more}"))
 }
 
-/// The main processes on each host.
-fn pids(fleet: &Fleet) -> Vec<Vec<i32>> {
-    let of_host = |agent: &handover_tests::fleet::Agent| {
-        let mut pids = agent.pids();
-        pids.sort_unstable();
-        pids
-    };
-    fleet.agents.iter().map(of_host).collect()
-}
-
 #[test]
 fn five_hosts_flip_in_one_step_and_go_back_to_processes_that_never_ended() {
     let fleet = Fleet::of(5);
     fleet.push(&green("v1", "keep_warm = \"10m\""));
     fleet.deploy("v1").expect(0);
-    let first = pids(&fleet);
+    let first = fleet.pids();
     let traffic = Traffic::on(&fleet);
     fleet.push(&green("v2", "keep_warm = \"10m\""));
     let done = fleet.deploy("v2").expect(0);
     let plan = &done.last()["plan"];
     assert_eq!((&plan["stages"][0]["share"], &plan["stages"][1]["at_once"]), (&0.into(), &true.into()));
     assert_eq!(fleet.versions(), ["v2"; 5]);
-    let both = pids(&fleet);
+    let both = fleet.pids();
     assert!(both.iter().zip(&first).all(|(both, first)| both.len() == 2 && both.contains(&first[0])));
 
     let back = fleet.cli().run(["rollback", "web", "--yes", "--json"]).expect(0);
     assert_eq!(back.last()["plan"]["stages"].as_array().unwrap().len(), 1);
     assert_eq!(fleet.versions(), ["v1"; 5]);
     traffic.stop().assert_no_failures();
-    assert_eq!(pids(&fleet), first, "something was started for the rollback, or left behind");
+    assert_eq!(fleet.pids(), first, "something was started for the rollback, or left behind");
 }
 
 #[test]
@@ -96,8 +86,8 @@ fn what_stands_by_ends_when_its_time_is_over_and_a_rollback_starts_it_again() {
     let traffic = Traffic::on(&fleet);
     fleet.push(&green("v2", "keep_warm = \"2s\""));
     fleet.deploy("v2").expect(0);
-    assert!(pids(&fleet).iter().all(|pids| pids.len() == 2), "{:?}", pids(&fleet));
-    wait_until(UP, "the former instances to end", || pids(&fleet).iter().all(|pids| pids.len() == 1));
+    assert!(fleet.pids().iter().all(|pids| pids.len() == 2), "{:?}", fleet.pids());
+    wait_until(UP, "the former instances to end", || fleet.pids().iter().all(|pids| pids.len() == 1));
     assert_eq!(fleet.versions(), ["v2", "v2"]);
     fleet.cli().run(["rollback", "web", "--yes", "--json"]).expect(0);
     assert_eq!(fleet.versions(), ["v1", "v1"]);
@@ -109,19 +99,19 @@ fn a_former_release_that_crashed_while_it_served_is_gone_back_to_all_the_same() 
     let fleet = Fleet::of(1);
     fleet.push(&green("v1", ""));
     fleet.deploy("v1").expect(0);
-    let before = pids(&fleet);
+    let before = fleet.pids();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(before[0][0]), nix::sys::signal::Signal::SIGKILL)
         .unwrap();
     wait_until(UP, "it to be started again", || {
-        let now = pids(&fleet);
+        let now = fleet.pids();
         now[0].len() == 1 && now != before && fleet.versions() == ["v1"]
     });
-    let restarted = pids(&fleet);
+    let restarted = fleet.pids();
     fleet.push(&green("v2", "keep_warm = \"10m\""));
     fleet.deploy("v2").expect(0);
     let traffic = Traffic::on(&fleet);
     fleet.cli().run(["rollback", "web", "--yes", "--json"]).expect(0);
-    assert_eq!((fleet.versions(), pids(&fleet)), (vec!["v1".to_owned()], restarted));
+    assert_eq!((fleet.versions(), fleet.pids()), (vec!["v1".to_owned()], restarted));
     traffic.stop().assert_no_failures();
 }
 
@@ -130,7 +120,7 @@ fn agents_and_server_killed_while_old_instances_stand_by_lose_neither_of_both() 
     let mut fleet = Fleet::of(2);
     fleet.push(&green("v1", "keep_warm = \"10m\""));
     fleet.deploy("v1").expect(0);
-    let first = pids(&fleet);
+    let first = fleet.pids();
     let traffic = Traffic::on(&fleet);
     fleet.push(&green("v2", "keep_warm = \"10m\""));
     fleet.deploy("v2").expect(0);
@@ -146,6 +136,6 @@ fn agents_and_server_killed_while_old_instances_stand_by_lose_neither_of_both() 
     assert_eq!(fleet.versions(), ["v2", "v2"]);
     fleet.cli().run(["rollback", "web", "--yes", "--json"]).expect(0);
     assert_eq!(fleet.versions(), ["v1", "v1"]);
-    assert_eq!(pids(&fleet), first, "the standby was started again");
+    assert_eq!(fleet.pids(), first, "the standby was started again");
     traffic.stop().assert_no_failures();
 }

@@ -30,19 +30,10 @@ fn releases(fleet: &Fleet) -> [Value; 2] {
     [status["version"].clone(), status["previous_version"].clone()]
 }
 
-fn pids(fleet: &Fleet) -> Vec<Vec<i32>> {
-    let of_host = |agent: &handover_tests::fleet::Agent| {
-        let mut pids = agent.pids();
-        pids.sort_unstable();
-        pids
-    };
-    fleet.agents.iter().map(of_host).collect()
-}
-
 #[test]
 fn a_good_release_goes_there_and_back_under_load_and_nothing_stays_of_it() {
     let fleet = at_v1(2);
-    let (before, ran) = (releases(&fleet), pids(&fleet));
+    let (before, ran) = (releases(&fleet), fleet.pids());
     fleet.push(&Sample::new("v2").more(MEASURED));
     let traffic = Traffic::on(&fleet);
     let done = fleet.cli().run(["rehearse", "web", "--for", "4s", "--yes", "--json"]).expect(0);
@@ -52,7 +43,7 @@ fn a_good_release_goes_there_and_back_under_load_and_nothing_stays_of_it() {
     seen.assert_no_failures();
     assert!(seen.first_answer_of("v2").is_some(), "nobody saw the release");
     assert_eq!(fleet.versions(), ["v1"; 2]);
-    assert_eq!((releases(&fleet), pids(&fleet)), (before, ran));
+    assert_eq!((releases(&fleet), fleet.pids()), (before, ran));
     assert_eq!(
         (&shown["succeeded"], &shown["from"], &shown["to"]),
         (&true.into(), &"v1".into(), &"v2".into())

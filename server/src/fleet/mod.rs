@@ -27,6 +27,7 @@ mod role;
 mod services;
 mod standby;
 mod state;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod tokens;

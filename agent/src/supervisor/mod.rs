@@ -8,6 +8,7 @@ mod actions;
 mod adopt;
 mod counting;
 mod events;
+mod instance;
 mod measured;
 mod probing;
 mod rotating;
@@ -16,6 +17,7 @@ mod unwritten;
 mod verifying;
 
 pub(crate) use handover_model::chain;
+use instance::Instance;
 pub use probing::Way;
 
 use crate::{
@@ -23,20 +25,16 @@ use crate::{
     clock::{TimeOfDay, now},
     commands::Question,
     config::AgentConfig,
-    gates::{Gates, QueueWatch},
-    instance::{Containment, ExitStatus, LaunchError, Launcher, Prepared, Running, notify::NotifySocket},
+    gates::Gates,
+    instance::{Containment, ExitStatus, LaunchError, Launcher, Prepared, Running},
     journal::{Journal, NotWritten},
     measuring::Roster,
     metrics::Metrics,
     reconcile::{Action, Observed, ObservedInstance, next_deadline, reconcile},
     session::Offer,
-    state::{InstanceRecord, Run, State},
 };
 use handover_daemon::Heart;
-use handover_model::{
-    HostReport, InstanceId, InstancePhase, InstanceReport, Release, ServiceName, Share, Target, Timestamp,
-    config::HostManifest,
-};
+use handover_model::{HostReport, InstanceId, InstanceReport, ServiceName, Target, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     error::Error,
@@ -85,40 +83,6 @@ pub(crate) enum Event {
     Unhealthy(String),
     /// It says of itself what it does.
     Status(String),
-}
-
-/// An instance of this host, in memory.
-#[derive(Debug)]
-struct Instance {
-    release: Release,
-    /// Resolved for this host; an instance whose manifest cannot be has given up.
-    manifest: Option<HostManifest>,
-    pin: u8,
-    share: Share,
-    /// Whether it ever had one.
-    had_share: bool,
-    restarts: u32,
-    failures: u32,
-    state: State,
-    entered: Timestamp,
-    /// Counted up with each life: events of an earlier one are dropped.
-    life: u64,
-    /// What it waits for, in an operator's words.
-    waits: String,
-    /// Whether the commands run that it must pass.
-    verifying: bool,
-    /// Whether it waits for room, and says so there.
-    held_up: bool,
-    queues: Option<QueueWatch>,
-    queues_empty: bool,
-    connections: Option<u64>,
-    flip_nanos: Option<u64>,
-    ready_millis: Option<u64>,
-    notify: Option<Arc<NotifySocket>>,
-    /// Tasks that end with this life.
-    tasks: Tasks,
-    /// Those of them that ask it something: they end when it is taken out.
-    probes: Tasks,
 }
 
 /// Tasks that are ended when they are dropped.
@@ -444,81 +408,5 @@ impl Reporter {
     /// Tells what happened. A supervisor that is gone does not need to know.
     pub(crate) async fn tell(&self, event: Event) {
         let _ = self.events.send((self.instance.clone(), self.life, event)).await;
-    }
-}
-
-impl Instance {
-    fn new(release: Release, pin: u8, life: u64) -> Self {
-        Self {
-            release,
-            manifest: None,
-            pin,
-            share: Share::HIDDEN,
-            had_share: false,
-            restarts: 0,
-            failures: 0,
-            state: State::Fetching,
-            entered: now(),
-            life,
-            waits: String::new(),
-            verifying: false,
-            held_up: false,
-            queues: None,
-            queues_empty: false,
-            connections: None,
-            flip_nanos: None,
-            ready_millis: None,
-            notify: None,
-            tasks: Tasks::default(),
-            probes: Tasks::default(),
-        }
-    }
-
-    fn service(&self) -> &ServiceName {
-        &self.release.name.service
-    }
-
-    fn drains(&self) -> bool {
-        matches!(self.state, State::Running { run: Run::Emptying { .. } | Run::Draining { .. }, .. })
-    }
-
-    fn enter(&mut self, state: State) {
-        self.state = state;
-        self.entered = now();
-    }
-
-    fn record(&self, id: &InstanceId, boot_id: &str) -> InstanceRecord {
-        InstanceRecord {
-            instance: id.clone(),
-            release: self.release.clone(),
-            pin: self.pin,
-            share: self.share,
-            had_share: self.had_share,
-            restarts: self.restarts,
-            failures: self.failures,
-            boot_id: boot_id.to_owned(),
-            life: self.state.life(),
-        }
-    }
-
-    fn report(&self) -> InstanceReport {
-        let mut report = InstanceReport {
-            service: self.service().clone(),
-            release: self.release.name.clone(),
-            phase: InstancePhase::Fetching,
-            share: self.share,
-            pid: None,
-            restarts: self.restarts,
-            connections: self.connections,
-            since: self.entered,
-            until: None,
-            detail: String::new(),
-            flip_nanos: self.flip_nanos,
-            ready_millis: self.ready_millis,
-            ledger: None,
-            pin: self.state.group().and_then(|_| self.pin_source()),
-        };
-        self.state.describe(&mut report, &self.waits, self.entered);
-        report
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn load(store: &dyn Store, now: Timestamp) -> Result<(State, Effects)
     load_releases(store, &mut state)?;
     let mut effects = Effects::default();
     load_deployments(store, &mut state)?;
-    load_judges(store, &mut state)?;
+    load_judges(store, &mut state, &mut effects)?;
     state.take_up(now, &mut effects)?;
     state.prune(&mut effects)?;
     Ok((state, effects))
@@ -193,14 +193,17 @@ fn load_deployments(store: &dyn Store, state: &mut State) -> Result<(), LoadErro
     Ok(())
 }
 
-/// A judge goes on where it was; one of a deployment that is over is nobody's.
-fn load_judges(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
+/// A judge goes on where it was. One of a deployment that is over was left where the server was killed between the
+/// commits of a large end: it goes.
+fn load_judges(store: &dyn Store, state: &mut State, effects: &mut Effects) -> Result<(), LoadError> {
     for entry in scan_json::<JudgingRecord>(store, Keyspace::Judges, &[]) {
         let (key, record) = entry?;
         let id = number_in_key(&key, 0).map(DeploymentId::new).ok_or_else(|| odd(Keyspace::Judges, &key))?;
         if state.live.contains_key(&id) {
             let judging = record.try_into().map_err(|source| LoadError::Judge { deployment: id, source })?;
             state.judging.insert(id, judging);
+        } else {
+            effects.delete(Keyspace::Judges, key);
         }
     }
     Ok(())

@@ -213,6 +213,33 @@ fn a_server_that_is_killed_goes_on_with_what_its_judge_knew() {
 }
 
 #[test]
+fn a_judge_that_was_left_of_a_deployment_that_ended_is_cleared_away_at_the_next_start() {
+    let mut clients = Clients::new(300, &[]);
+    let (mut fleet, id) = begun(&mut clients, &CANARY.replace("20s", "300s"));
+    for _ in 0..30 {
+        clients.second(&mut fleet);
+    }
+    let judges = |fleet: &Fixture| {
+        let all = scan_json::<serde_json::Value>(&*fleet.store, Keyspace::Judges, &[]);
+        all.map(Result::unwrap).collect::<Vec<_>>()
+    };
+    let [(_, record)] = judges(&fleet).try_into().unwrap();
+    fleet
+        .act(|_, _, effects| {
+            effects.put(
+                Keyspace::Judges,
+                super::super::records::deployment_key(DeploymentId::new(1)),
+                &record,
+            )
+        })
+        .unwrap();
+    assert_eq!(judges(&fleet).len(), 2);
+    fleet.crash_and_start_again();
+    let left: Vec<_> = judges(&fleet).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(left, [super::super::records::deployment_key(id)]);
+}
+
+#[test]
 fn a_share_that_is_measured_is_shown_beside_the_one_that_was_asked_for() {
     let mut clients = Clients::new(1000, &[]);
     let (mut fleet, id) = begun(&mut clients, &CANARY.replace("20s", "300s"));

@@ -176,7 +176,10 @@ impl State {
                 let engine = engine.ok_or_else(|| Refusal::NoDeployment(id.to_string()))?;
                 let purpose = self.purpose_of_retry(id, &record)?;
                 let hosts = left_behind(id, engine, hosts)?;
-                self.free(&record.release.service)?;
+                let ReleaseRef { service, version } = &record.release;
+                let command = format!("handover deploy {service} --version {version} --host HOST");
+                self.pass_freezes(service, None, asker, &command, now)?;
+                self.free(service)?;
                 let plan = self.plan_for(&record.release, &hosts, now)?;
                 self.take_locks(taken, asker, now, effects)?;
                 let new = self.begin(&plan, purpose, &asker.by, "", now, effects)?;

@@ -1,7 +1,9 @@
 //! Control: pause, resume, abort, retry; locks; the same request twice.
 
 use super::{Fixture, name, request, rollback};
-use crate::fleet::{Act, Asker, Controlled, DeploymentRequest, Ending, LockScope, Refusal, Whose};
+use crate::fleet::{
+    Act, Asker, Controlled, DeploymentRequest, Ending, FreezeRequest, LockScope, Refusal, Whose,
+};
 use handover_model::{DeploymentId, Duration, HostName};
 use std::collections::BTreeSet;
 
@@ -192,6 +194,11 @@ fn a_retry_after_the_end_is_a_new_deployment_to_just_those_hosts() {
     fleet.settle();
     let refusal = fleet.control(&retry(&["a"]), &asker("ada")).unwrap_err();
     assert!(refusal.to_string().contains("left no such host behind"), "{refusal}");
+    let freeze = FreezeRequest { scope: web(), reason: "sales".into(), from: fleet.now, until: None };
+    fleet.act(|state, now, effects| state.freeze(&freeze, &asker("bob"), now, effects)).unwrap();
+    let refusal = fleet.control(&retry(&[]), &asker("ada")).unwrap_err();
+    assert!(matches!(refusal, Refusal::Frozen { .. }), "it is a new deployment: {refusal}");
+    fleet.act(|state, _, effects| state.unfreeze(1, &asker("bob"), effects)).unwrap();
     let named = Asker { request: "r-1".into(), ..asker("ada") };
     let done = fleet.control(&retry(&[]), &named).unwrap();
     assert_ne!(done.deployment, first);

@@ -103,6 +103,9 @@ pub enum Run {
         since: Timestamp,
         /// Milliseconds from exec.
         ready_millis: u64,
+        /// Probes until then that were not answered well; `None` where that is not known.
+        #[serde(default)]
+        unready_probes: Option<u32>,
     },
     /// It fails its liveness probes.
     Unhealthy {
@@ -273,9 +276,10 @@ impl State {
                     Run::Starting { since, deadline, .. } => {
                         set(InstancePhase::Starting, *since, Some(*deadline), waits);
                     }
-                    Run::Ready { since, ready_millis } => {
+                    Run::Ready { since, ready_millis, unready_probes } => {
                         set(InstancePhase::Ready, *since, None, waits);
                         report.ready_millis = Some(*ready_millis);
+                        report.unready_probes = *unready_probes;
                     }
                     Run::Unhealthy { since, reason } => set(InstancePhase::Unhealthy, *since, None, reason),
                     Run::Emptying { since, deadline } => {

@@ -81,6 +81,10 @@ pub struct InstanceReport {
     pub flip_nanos: Option<u64>,
     /// Milliseconds from exec until it was ready.
     pub ready_millis: Option<u64>,
+    /// How many probes of its readiness were not answered well from exec until it was ready; `None` where it is not ready,
+    /// or nobody asked: the program says it itself, or only its being there counts.
+    #[serde(default)]
+    pub unready_probes: Option<u32>,
     /// What became of its connections, once it is gone.
     pub ledger: Option<DrainLedger>,
     /// Where to connect from so as to reach it, while it runs.

@@ -28,7 +28,10 @@ impl Supervisor {
             Event::Launched(launched) => self.launched(id, launched),
             Event::Exited(status) => self.exited(id, status),
             Event::NotYet(reason) | Event::Status(reason) => instance.waits = reason,
-            Event::Ready => self.answers(id),
+            Event::Ready { unready_probes } => {
+                instance.unready_probes = unready_probes;
+                self.answers(id);
+            }
             Event::Verified(Ok(())) => self.ready(id),
             Event::Verified(Err(reason)) => self.not_verified(id, &reason),
             Event::Unhealthy(reason) => {
@@ -45,7 +48,7 @@ impl Supervisor {
         let State::Running { run: run @ Run::Starting { .. }, .. } = &mut instance.state else { return };
         let Run::Starting { since, .. } = run else { return };
         let ready_millis = millis(now().since(*since));
-        *run = Run::Ready { since: now(), ready_millis };
+        *run = Run::Ready { since: now(), ready_millis, unready_probes: instance.unready_probes };
         instance.entered = now();
         instance.waits.clear();
         tracing::info!(instance = %id, millis = ready_millis, "ready");

@@ -76,7 +76,10 @@ pub(crate) enum Event {
     /// A readiness probe failed: what it waits for.
     NotYet(String),
     /// Its readiness holds.
-    Ready,
+    Ready {
+        /// Probes before that were not answered well; `None` where it was not asked, or not from its start on.
+        unready_probes: Option<u32>,
+    },
     /// All commands that it must pass ended well, or one did not: why.
     Verified(Result<(), String>),
     /// Its liveness failed as often as it may.

@@ -29,13 +29,16 @@ pub(super) fn readiness(supervisor: &mut Supervisor, id: &InstanceId) {
     match manifest.readiness.check.clone() {
         ReadinessCheck::Alive { settle } => supervisor.begin_probe(id, move |reporter| async move {
             tokio::time::sleep(settle).await;
-            reporter.tell(Event::Ready).await;
+            reporter.tell(Event::Ready { unready_probes: None }).await;
         }),
         // What it says is heard anyway.
         ReadinessCheck::Notify => "READY=1 on its NOTIFY_SOCKET".clone_into(&mut instance.waits),
         ReadinessCheck::Probe(probe) => {
+            let from_its_start = !instance.taken_over;
             let Some(asked) = supervisor.probe(id, &probe) else { return };
-            supervisor.begin_probe(id, move |reporter| until_ready(reporter, asked, probe.interval));
+            supervisor.begin_probe(id, move |reporter| {
+                until_ready(reporter, asked, probe.interval, from_its_start)
+            });
         }
     }
 }
@@ -62,17 +65,22 @@ pub(super) fn liveness(supervisor: &mut Supervisor, id: &InstanceId) {
     supervisor.begin_probe(id, move |reporter| while_alive(reporter, asked, interval, failures));
 }
 
-/// Asks until the answer is good.
-async fn until_ready(reporter: Reporter, probe: Asked, interval: Duration) {
-    let mut said = String::new();
+/// Asks until the answer is good. Whoever was not asked from its start on may have answered badly before.
+async fn until_ready(reporter: Reporter, probe: Asked, interval: Duration, from_its_start: bool) {
+    let (mut said, mut bad) = (String::new(), 0_u32);
     loop {
         match probe.ask().await {
-            Ok(()) => return reporter.tell(Event::Ready).await,
-            Err(reason) if reason != said => {
-                said.clone_from(&reason);
-                reporter.tell(Event::NotYet(reason)).await;
+            Ok(()) => {
+                let unready_probes = (from_its_start || bad > 0).then_some(bad);
+                return reporter.tell(Event::Ready { unready_probes }).await;
             }
-            Err(_) => {}
+            Err(reason) => {
+                bad = bad.saturating_add(1);
+                if reason != said {
+                    said.clone_from(&reason);
+                    reporter.tell(Event::NotYet(reason)).await;
+                }
+            }
         }
         tokio::time::sleep(interval).await;
     }
@@ -105,7 +113,7 @@ async fn listen(reporter: Reporter, socket: Arc<NotifySocket>, group: Group) {
                     reporter.tell(Event::Status(status)).await;
                 }
                 if said.ready {
-                    reporter.tell(Event::Ready).await;
+                    reporter.tell(Event::Ready { unready_probes: None }).await;
                 }
             }
             Err(error) => {

@@ -64,6 +64,7 @@ impl TryFrom<v1::InstanceReport> for (InstanceId, InstanceReport) {
             detail,
             flip_nanos,
             ready_millis,
+            unready_probes,
             ledger,
             pin,
         } = wire;
@@ -85,6 +86,7 @@ impl TryFrom<v1::InstanceReport> for (InstanceId, InstanceReport) {
             detail: plain(&detail, MAX_DETAIL_CHARS),
             flip_nanos,
             ready_millis,
+            unready_probes,
             ledger: ledger.map(DrainLedger::from),
             pin: pin.map(PinSource::try_from).transpose().map_err(|error| error.inside("pin"))?,
         };
@@ -108,6 +110,7 @@ impl From<(&InstanceId, &InstanceReport)> for v1::InstanceReport {
             detail,
             flip_nanos,
             ready_millis,
+            unready_probes,
             ledger,
             pin,
         } = report;
@@ -125,6 +128,7 @@ impl From<(&InstanceId, &InstanceReport)> for v1::InstanceReport {
             detail: plain(detail, MAX_DETAIL_CHARS),
             flip_nanos: *flip_nanos,
             ready_millis: *ready_millis,
+            unready_probes: *unready_probes,
             ledger: ledger.map(v1::DrainLedger::from),
             pin: pin.map(v1::Pin::from),
         }

@@ -23,6 +23,7 @@ mod outlet;
 mod permissions;
 mod permit;
 mod previews;
+mod preflight;
 mod rehearsals;
 mod releases;
 mod request;

@@ -28,6 +28,9 @@ pub(super) struct DeployArgs {
     /// Also where it should be rehearsed before and was not; it needs --reason, which goes into the audit.
     #[arg(long, requires = "reason")]
     override_rehearsal: bool,
+    /// Also where a point of its preflight refuses it; it needs --reason, which goes into the audit.
+    #[arg(long, requires = "reason")]
+    override_preflight: bool,
     #[command(flatten)]
     how: How,
 }
@@ -85,6 +88,7 @@ pub(super) async fn deploy(args: DeployArgs, mut to: Connection, json: bool) -> 
         override_freeze: args.override_freeze,
         rehearse_millis: None,
         override_rehearsal: args.override_rehearsal,
+        override_preflight: args.override_preflight,
     };
     begin(request, args.how, to, json).await
 }
@@ -101,6 +105,7 @@ pub(super) async fn rollback(args: RollbackArgs, to: Connection, json: bool) -> 
         override_freeze: false,
         rehearse_millis: None,
         override_rehearsal: false,
+        override_preflight: false,
     };
     begin(request, args.how, to, json).await
 }

@@ -72,6 +72,7 @@ pub(super) fn request(service: &str, version: &str) -> DeploymentRequest {
         override_freeze: None,
         rehearse: None,
         override_rehearsal: None,
+        override_preflight: None,
         limited: false,
     }
 }
@@ -211,6 +212,7 @@ impl Fixture {
                     detail: if broken { "exited with 1".into() } else { String::new() },
                     flip_nanos: Some(900),
                     ready_millis: None,
+unready_probes: None,
                     ledger: None,
                     pin: None,
                 };

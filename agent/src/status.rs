@@ -34,7 +34,7 @@ mod tests {
             detail: String::new(),
             flip_nanos: None,
             ready_millis: None,
-unready_probes: None,
+            unready_probes: None,
             ledger: None,
             pin: None,
         }

@@ -77,7 +77,7 @@ fn report() -> InstanceReport {
         detail: "waits for\nits probe".into(),
         flip_nanos: Some(900),
         ready_millis: None,
-unready_probes: None,
+        unready_probes: None,
         ledger: Some(DrainLedger { connections: 3, killed: true, ..DrainLedger::default() }),
         pin: Some(PinSource { address: [127, 77, 0, 3].into(), first_port: 61_048, last_port: 61_063 }),
     }

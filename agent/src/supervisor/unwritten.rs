@@ -123,7 +123,7 @@ impl Supervisor {
                 detail: why.chars().take(1_000).collect(),
                 flip_nanos: None,
                 ready_millis: None,
-unready_probes: None,
+                unready_probes: None,
                 ledger: None,
                 pin: None,
             };

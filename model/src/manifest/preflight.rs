@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn releases_are_named_by_their_label_or_its_beginning() {
-        let have = |named: &str, label: &str| named.parse::<Releases>().unwrap().have(&label.parse().unwrap());
+        let have =
+            |named: &str, label: &str| named.parse::<Releases>().unwrap().have(&label.parse().unwrap());
         for (named, label) in [("1.2.0", "1.2.0"), ("1.3.*", "1.3.0"), ("1.3*", "1.3"), ("*", "build-77")] {
             assert!(have(named, label), "{named} has {label}");
         }

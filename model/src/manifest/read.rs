@@ -9,7 +9,9 @@ mod verify;
 
 use super::{
     Handoff, Listener, MAX_ARGUMENTS, MAX_ENVIRONMENT, MAX_HOST_LABELS, MAX_LISTENERS, MAX_MANIFEST_BYTES,
-    MAX_TEXT_BYTES, Manifest, Mistakes, Template, keys::{preflight::COMPATIBLE, service as keys}, listener::socket_address,
+    MAX_TEXT_BYTES, Manifest, Mistakes, Template,
+    keys::{preflight::COMPATIBLE, service as keys},
+    listener::socket_address,
     template::TemplateError,
 };
 use crate::{

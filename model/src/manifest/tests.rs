@@ -134,7 +134,8 @@ fn two_keys_are_enough() {
     assert_eq!(manifest.metrics, None);
     assert_eq!(manifest.limits, ResourceLimits::default());
     assert_eq!(manifest.rollout, RolloutConfig::default());
-    assert_eq!((manifest.compatible, manifest.preflight), (vec![], PreflightPolicy::default()));
+    assert!(manifest.compatible.is_empty());
+    assert_eq!(manifest.preflight, PreflightPolicy::default());
     assert!(manifest.runs_on(&Labels::new()));
 }
 

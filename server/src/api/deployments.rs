@@ -32,7 +32,8 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
     let request = request::deployment(request, permit.asker().limited)?;
     let access = permit.service(&request.service)?;
     let by = access.by();
-    let DeploymentRequest { take_over, override_freeze, override_rehearsal, override_preflight, .. } = &request;
+    let DeploymentRequest { take_over, override_freeze, override_rehearsal, override_preflight, .. } =
+        &request;
     let why = [take_over, override_freeze, override_rehearsal, override_preflight];
     let why = why.into_iter().find_map(Option::as_ref);
     let taken = why.cloned().unwrap_or_default();
@@ -46,9 +47,10 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
         let overridden = if request.override_freeze.is_some() { "; with --override-freeze" } else { "" };
         let unrehearsed =
             if request.override_rehearsal.is_some() { "; with --override-rehearsal" } else { "" };
-        let unchecked =
-            if request.override_preflight.is_some() { "; with --override-preflight" } else { "" };
-        subject.say(format!("{id} to {version}{rollback}{rehearsal}{taken}{overridden}{unrehearsed}{unchecked}"));
+        let unchecked = if request.override_preflight.is_some() { "; with --override-preflight" } else { "" };
+        subject.say(format!(
+            "{id} to {version}{rollback}{rehearsal}{taken}{overridden}{unrehearsed}{unchecked}"
+        ));
         Ok(id)
     });
     let id = id.await?;

@@ -13,8 +13,9 @@ pub(super) async fn get(wire: Request<v1::GetPreflightRequest>) -> Answer<v1::Pr
     let service: ServiceName = request::parse("service", &service)?;
     let version: Option<Version> = request::parse_optional("version", &version)?;
     let access = permit.service(&service)?;
-    let preflight = access
-        .look(move |state, now| state.preflight(&service, version.as_ref(), now).map(|preflight| view(&preflight)));
+    let preflight = access.look(move |state, now| {
+        state.preflight(&service, version.as_ref(), now).map(|preflight| view(&preflight))
+    });
     Ok(Response::new(preflight.await?))
 }
 
@@ -26,9 +27,9 @@ pub(super) fn of(
     now: Timestamp,
 ) -> Result<Option<v1::Preflight>, Refusal> {
     match purpose {
-        Purpose::Release | Purpose::NamedHosts => {
-            state.preflight(&release.service, Some(&release.version), now).map(|preflight| Some(view(&preflight)))
-        }
+        Purpose::Release | Purpose::NamedHosts => state
+            .preflight(&release.service, Some(&release.version), now)
+            .map(|preflight| Some(view(&preflight))),
         Purpose::Rollback | Purpose::CatchUp | Purpose::Rehearsal => Ok(None),
     }
 }

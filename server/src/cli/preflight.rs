@@ -116,7 +116,8 @@ mod tests {
             ]
         );
         assert_eq!(shown[7], "    to do: deploy another");
-        let current = |version: &str| lines(&Preflight { current_version: version.into(), ..preflight() })[0].clone();
+        let current =
+            |version: &str| lines(&Preflight { current_version: version.into(), ..preflight() })[0].clone();
         assert_eq!(current(""), "preflight of web 2: the first release of the service");
         assert_eq!(current("2"), "preflight of web 2: the current release");
     }

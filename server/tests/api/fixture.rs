@@ -329,7 +329,7 @@ impl Agent {
                     detail: if broken { "exited with 1".into() } else { String::new() },
                     flip_nanos: Some(1),
                     ready_millis: Some(1),
-unready_probes: None,
+                    unready_probes: None,
                     ledger: None,
                     pin: None,
                 };

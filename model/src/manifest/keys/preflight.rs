@@ -32,9 +32,14 @@ pub(crate) const READINESS: Key<Words<Stops>> =
     key("readiness", STOPS, STOPS_AT, "Point 1: readiness gates the traffic, and is not the liveness check.");
 pub(crate) const COMPATIBILITY: Key<Words<Stops>> =
     key("compatibility", STOPS, STOPS_AT, "Point 2: what runs is among `compatible`.");
-pub(crate) const SCHEMA: Key<Words<Stops>> = key("schema", STOPS, STOPS_AT, "Point 3: changes of the schema.");
-pub(crate) const DRAINING: Key<Words<Stops>> =
-    key("draining", STOPS, STOPS_AT, "Point 4: instances are drained, and the last deployments cut nobody off.");
+pub(crate) const SCHEMA: Key<Words<Stops>> =
+    key("schema", STOPS, STOPS_AT, "Point 3: changes of the schema.");
+pub(crate) const DRAINING: Key<Words<Stops>> = key(
+    "draining",
+    STOPS,
+    STOPS_AT,
+    "Point 4: instances are drained, and the last deployments cut nobody off.",
+);
 pub(crate) const ROLLBACK: Key<Words<Stops>> =
     key("rollback", STOPS, STOPS_AT, "Point 5: going back was rehearsed.");
 

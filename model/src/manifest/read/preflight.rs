@@ -22,8 +22,7 @@ impl Reader<'_, '_> {
     }
 
     pub(super) fn preflight(&mut self, section: &Section<'_>) -> PreflightPolicy {
-        let mut stops =
-            |key: &Key<Words<Stops>>| section.choice(key, self.problems).unwrap_or_default();
+        let mut stops = |key: &Key<Words<Stops>>| section.choice(key, self.problems).unwrap_or_default();
         let policy = PreflightPolicy {
             readiness: stops(&keys::READINESS),
             compatibility: stops(&keys::COMPATIBILITY),

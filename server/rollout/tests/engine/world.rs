@@ -189,7 +189,7 @@ impl Instance {
             },
             flip_nanos: None,
             ready_millis: None,
-unready_probes: None,
+            unready_probes: None,
             ledger: (self.phase == InstancePhase::Exited).then_some(ledger),
             pin: None,
         }

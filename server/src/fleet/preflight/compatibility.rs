@@ -23,7 +23,10 @@ pub(super) fn point(facts: &Facts<'_>) -> Point {
         let running: Vec<String> = facts.running.iter().map(runs).collect();
         return point.find(
             Warn,
-            format!("{version} does not declare what it is compatible with; what runs: {}", running.join("; ")),
+            format!(
+                "{version} does not declare what it is compatible with; what runs: {}",
+                running.join("; ")
+            ),
             format!("name the releases that it may run beside: compatible = [{:?}]", example(facts)),
         );
     }
@@ -47,5 +50,10 @@ pub(super) fn point(facts: &Facts<'_>) -> Point {
 /// A release that runs, as it could be declared.
 fn example(facts: &Facts<'_>) -> String {
     let any = facts.running.keys().next().map(ToString::to_string);
-    facts.current.filter(|current| facts.running.contains_key(current)).map(ToString::to_string).or(any).unwrap_or_default()
+    facts
+        .current
+        .filter(|current| facts.running.contains_key(current))
+        .map(ToString::to_string)
+        .or(any)
+        .unwrap_or_default()
 }

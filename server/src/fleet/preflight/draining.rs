@@ -35,7 +35,8 @@ pub(super) fn point(facts: &Facts<'_>) -> Point {
         return point.tell("no deployment of it drained an instance yet");
     }
     let cut: Vec<_> = last.iter().filter(|(_, lesson)| lesson.drained.cut() > 0).collect();
-    let advice = "see why connections last longer than drain.deadline, or are left in a queue: docs/draining.md";
+    let advice =
+        "see why connections last longer than drain.deadline, or are left in a queue: docs/draining.md";
     let point = cut.iter().fold(point, |point, (id, lesson)| point.find(Warn, told(*id, lesson), advice));
     let uncut: Vec<_> = last.iter().filter(|(_, lesson)| lesson.drained.cut() == 0).collect();
     if uncut.is_empty() {

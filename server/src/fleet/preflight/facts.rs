@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that the points go by.
 #[derive(Clone, Debug)]
-pub struct Facts<'a> {
+pub(super) struct Facts<'a> {
     /// What would be deployed.
     pub(super) release: &'a ReleaseRef,
     /// Its manifest.
@@ -61,16 +61,22 @@ impl State {
         if !self.services.contains_key(service) {
             return Err(Refusal::NoService(service.clone()));
         }
-        let newest = || self.list_releases(Some(service)).first().map(|stored| stored.release.name.version.clone());
+        let newest =
+            || self.list_releases(Some(service)).first().map(|stored| stored.release.name.version.clone());
         let Some(version) = version.cloned().or_else(newest) else {
             return Err(Refusal::Invalid(format!("{service} has no release that could be deployed")));
         };
         let release = ReleaseRef { service: service.clone(), version };
         let manifest = releases::parse(&self.release(&release)?.release.manifest)?;
-        Ok(Preflight::of(&self.facts(&release, &manifest, now)))
+        Ok(Preflight::of(&self.preflight_facts(&release, &manifest, now)))
     }
 
-    fn facts<'a>(&'a self, release: &'a ReleaseRef, manifest: &'a Manifest, now: Timestamp) -> Facts<'a> {
+    fn preflight_facts<'a>(
+        &'a self,
+        release: &'a ReleaseRef,
+        manifest: &'a Manifest,
+        now: Timestamp,
+    ) -> Facts<'a> {
         let ReleaseRef { service, version } = release;
         let current = self.services.get(service).and_then(|record| record.current.as_ref());
         let lessons: Vec<_> = self.lessons_of(service).collect();
@@ -99,10 +105,7 @@ impl State {
     }
 
     /// What hosts should run of a service besides a release, with what stands by.
-    fn others_that_run<'a>(
-        &'a self,
-        release: &ReleaseRef,
-    ) -> BTreeMap<&'a Version, BTreeSet<&'a HostName>> {
+    fn others_that_run<'a>(&'a self, release: &ReleaseRef) -> BTreeMap<&'a Version, BTreeSet<&'a HostName>> {
         let mut running: BTreeMap<&Version, BTreeSet<&HostName>> = BTreeMap::new();
         for (name, host) in &self.hosts {
             let placed = host.assignments.get(&release.service).into_iter();
@@ -126,7 +129,8 @@ impl State {
         let ReadinessCheck::Probe(wanted) = check else { return Vec::new() };
         let asked_the_same = |version: &Version| {
             let name = ReleaseRef { service: service.clone(), version: version.clone() };
-            let manifest = self.releases.get(&name).and_then(|stored| releases::parse(&stored.release.manifest).ok());
+            let manifest =
+                self.releases.get(&name).and_then(|stored| releases::parse(&stored.release.manifest).ok());
             match manifest.map(|manifest| manifest.readiness.check) {
                 Some(ReadinessCheck::Probe(probe)) => probe.check.asks_the_same(&wanted.check),
                 Some(ReadinessCheck::Notify | ReadinessCheck::Alive { .. }) | None => false,

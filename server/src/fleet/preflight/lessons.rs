@@ -77,7 +77,8 @@ pub(super) struct Drained {
 
 impl Drained {
     fn add(&mut self, host: &HostName, ledger: &DrainLedger) {
-        let DrainLedger { connections, force_closed, reset, killed, queues_millis: _, drain_millis: _ } = *ledger;
+        let DrainLedger { connections, force_closed, reset, killed, queues_millis: _, drain_millis: _ } =
+            *ledger;
         self.instances = self.instances.saturating_add(1);
         self.connections = self.connections.saturating_add(connections);
         self.force_closed = self.force_closed.saturating_add(force_closed);
@@ -126,7 +127,8 @@ impl LessonRecord {
                 let served = !share.is_hidden() && !std::mem::replace(&mut self.served, true);
                 self.started(host, engine) || served
             }
-            HostState::Done { ledger: Some(ledger), .. } | HostState::Returned { ledger: Some(ledger), .. } => {
+            HostState::Done { ledger: Some(ledger), .. }
+            | HostState::Returned { ledger: Some(ledger), .. } => {
                 self.drained.add(host, ledger);
                 true
             }

@@ -14,9 +14,9 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use facts::Facts;
 pub use lessons::LessonRecord;
 
+use facts::Facts;
 use handover_model::{
     HostName, ReleaseRef, Version,
     config::{PreflightPolicy, Stops},
@@ -149,8 +149,7 @@ pub struct Preflight {
 
 impl Preflight {
     /// Looks at the facts.
-    #[must_use]
-    pub fn of(facts: &Facts<'_>) -> Self {
+    fn of(facts: &Facts<'_>) -> Self {
         let points = vec![
             readiness::point(facts),
             compatibility::point(facts),

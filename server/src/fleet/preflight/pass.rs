@@ -40,7 +40,8 @@ impl State {
                 command: format!("{} --override-preflight --reason WHY", request.command()).into(),
             }),
             Some(reason) if reason.is_empty() => Err(Refusal::Invalid(
-                "deploying past the preflight needs a reason, which goes into the audit: --reason WHY".to_owned(),
+                "deploying past the preflight needs a reason, which goes into the audit: --reason WHY"
+                    .to_owned(),
             )),
             Some(_) => Ok(()),
         }

@@ -16,7 +16,9 @@ pub(super) fn point(facts: &Facts<'_>) -> Point {
     }
     let probe = match &manifest.readiness.check {
         ReadinessCheck::Alive { settle } => {
-            let line = format!("readiness is \"alive\": it holds {settle:?} after the start, whether the program serves or not");
+            let line = format!(
+                "readiness is \"alive\": it holds {settle:?} after the start, whether the program serves or not"
+            );
             let advice = "let the program say when it serves (kind = \"notify\" in [readiness]), or ask it: \"http\", \"grpc\", \"tcp\"";
             return point.find(Fail, line, advice);
         }
@@ -47,7 +49,9 @@ fn not_liveness(point: Point, readiness: &Check<Template>, manifest: &Manifest) 
             asked(&liveness.probe.check)
         ));
     }
-    let line = format!("readiness and liveness are one check, {check}: what is not ready for a while is started again");
+    let line = format!(
+        "readiness and liveness are one check, {check}: what is not ready for a while is started again"
+    );
     match readiness {
         // Of a program that speaks no protocol with a health check there is nothing weaker to ask.
         Check::Tcp { .. } => point.find(

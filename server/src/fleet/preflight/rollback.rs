@@ -27,13 +27,18 @@ pub(super) fn point(facts: &Facts<'_>) -> Point {
     let went = facts.lessons.iter().find(|(_, lesson)| went_back(lesson, current, version));
     let point = match (&facts.not_rehearsed, good) {
         (Some(why), _) => {
-            let line = format!("the manifest asks for a rehearsal from {current} to {version} and back: {why}");
+            let line =
+                format!("the manifest asks for a rehearsal from {current} to {version} and back: {why}");
             point.find(Fail, line, rehearse)
         }
         (None, Some((id, record))) => match newest {
             Some((later, failed)) if later != id && failed.not_well => point.find(
                 Fail,
-                format!("the last rehearsal, {later}, failed: {}; before it, {}", failed.reason, told(*id, record, facts)),
+                format!(
+                    "the last rehearsal, {later}, failed: {}; before it, {}",
+                    failed.reason,
+                    told(*id, record, facts)
+                ),
                 rehearse,
             ),
             _ => point.tell(told(*id, record, facts)),
@@ -45,7 +50,8 @@ pub(super) fn point(facts: &Facts<'_>) -> Point {
             }
             (None, Some(_)) => point,
             (None, None) => {
-                let line = format!("going from {current} to {version} and back was neither rehearsed nor done");
+                let line =
+                    format!("going from {current} to {version} and back was neither rehearsed nor done");
                 point.find(Warn, line, rehearse)
             }
         },

@@ -11,7 +11,7 @@ pub(super) fn point(facts: &Facts<'_>) -> Point {
 
 /// What is known of a release's changes of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Schema {
+pub(super) enum Schema {
     /// It declares none.
     NoneDeclared,
 }

@@ -212,7 +212,7 @@ impl Fixture {
                     detail: if broken { "exited with 1".into() } else { String::new() },
                     flip_nanos: Some(900),
                     ready_millis: None,
-unready_probes: None,
+                    unready_probes: None,
                     ledger: None,
                     pin: None,
                 };

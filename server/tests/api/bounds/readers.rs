@@ -40,7 +40,7 @@ fn report(phase: InstancePhase) -> HostReport {
         detail: "x".repeat(200),
         flip_nanos: None,
         ready_millis: None,
-unready_probes: None,
+        unready_probes: None,
         ledger: None,
         pin: None,
     };

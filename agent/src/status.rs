@@ -35,6 +35,7 @@ mod tests {
             flip_nanos: None,
             ready_millis: None,
             unready_probes: None,
+            unserved: None,
             ledger: None,
             pin: None,
         }

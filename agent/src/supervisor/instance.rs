@@ -121,6 +121,7 @@ impl Instance {
             flip_nanos: self.flip_nanos,
             ready_millis: self.ready_millis,
             unready_probes: None,
+            unserved: None,
             ledger: None,
             pin: self.state.group().and_then(|_| self.pin_source()),
         };

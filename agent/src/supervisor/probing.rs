@@ -155,7 +155,16 @@ impl Asked {
     async fn ask(&self) -> Result<(), String> {
         let turn = self.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let kind = match &self.question {
-            Question::Tcp { way } => return way.accepted(self.timeout).await,
+            Question::Tcp { way } => {
+                let server = reached_at(way.listener);
+                return match way.is_accepted(self.timeout).await? {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "{server} took the connection, but the program did not accept it within {:?}",
+                        self.timeout
+                    )),
+                };
+            }
             Question::Http { way, check } => {
                 let probe = HttpProbe {
                     route: way.route(turn),
@@ -195,7 +204,7 @@ impl Way {
 
     /// Whether the program accepts a connection. That it can be opened says nothing: the socket listens from before
     /// the program was started. Accepted is what belongs to a process.
-    async fn accepted(self, timeout: Duration) -> Result<(), String> {
+    pub(super) async fn is_accepted(self, timeout: Duration) -> Result<bool, String> {
         let asked = tokio::task::spawn_blocking(move || {
             let deadline = Instant::now() + timeout;
             let stream = self.pin.connect(self.listener, timeout).map_err(|error| error.to_string())?;
@@ -203,12 +212,12 @@ impl Way {
             let server = stream.peer_addr().map_err(|error| error.to_string())?;
             while Instant::now() < deadline {
                 match sock_diag::find(server, client) {
-                    Ok(Some(connection)) if connection.inode.is_some() => return Ok(()),
+                    Ok(Some(connection)) if connection.inode.is_some() => return Ok(true),
                     Ok(_) => std::thread::sleep(ACCEPT_STEP),
                     Err(error) => return Err(format!("sock_diag: {error}")),
                 }
             }
-            Err(format!("{server} took the connection, but the program did not accept it within {timeout:?}"))
+            Ok(false)
         });
         asked.await.unwrap_or_else(|error| Err(error.to_string()))
     }

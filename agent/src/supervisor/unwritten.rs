@@ -124,6 +124,7 @@ impl Supervisor {
                 flip_nanos: None,
                 ready_millis: None,
                 unready_probes: None,
+                unserved: None,
                 ledger: None,
                 pin: None,
             };

@@ -330,6 +330,7 @@ impl Agent {
                     flip_nanos: Some(1),
                     ready_millis: Some(1),
                     unready_probes: None,
+                    unserved: None,
                     ledger: None,
                     pin: None,
                 };

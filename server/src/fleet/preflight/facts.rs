@@ -7,7 +7,7 @@ use super::{
 };
 use handover_model::{
     DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp, Version,
-    config::{Manifest, ReadinessCheck, Rehearsal},
+    config::{ListenerName, Manifest, ReadinessCheck, Rehearsal, Template},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +22,8 @@ pub(super) struct Facts<'a> {
     pub(super) current: Option<&'a Version>,
     /// Other releases of the service that hosts run or have standing by.
     pub(super) running: BTreeMap<&'a Version, BTreeSet<&'a HostName>>,
-    /// Starts of the service's instances with the same readiness check of which it is known whether it was false first.
-    pub(super) starts: Vec<SeenStart>,
+    /// Starts of the service's instances with the same readiness check, the newest deployment's first.
+    pub(super) starts: Vec<SeenStart<'a>>,
     /// What deployments of the service showed, the newest first.
     pub(super) lessons: Vec<(DeploymentId, &'a LessonRecord)>,
     /// Rehearsals that ended of going from the current release to this one, the newest first.
@@ -38,13 +38,17 @@ pub(super) struct Facts<'a> {
 
 /// An instance that became ready.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SeenStart {
+pub(super) struct SeenStart<'a> {
     /// Started by which deployment.
     pub(super) deployment: DeploymentId,
+    /// Where.
+    pub(super) host: &'a HostName,
     /// Milliseconds from exec until it was ready.
     pub(super) ready_millis: u64,
-    /// Probes until then that were not answered well.
-    pub(super) unready_probes: u32,
+    /// Probes until then that were not answered well, where that is known.
+    pub(super) unready_probes: Option<u32>,
+    /// Listeners on which it accepted nothing then, where that is known.
+    pub(super) unserved: Option<&'a [ListenerName]>,
 }
 
 impl State {
@@ -120,35 +124,41 @@ impl State {
     }
 
     /// The starts of a service with this readiness check, of those that are remembered.
-    fn starts_with(
+    fn starts_with<'a>(
         &self,
-        check: &ReadinessCheck<handover_model::config::Template>,
+        wanted: &ReadinessCheck<Template>,
         service: &ServiceName,
-        lessons: &[(DeploymentId, &LessonRecord)],
-    ) -> Vec<SeenStart> {
-        let ReadinessCheck::Probe(wanted) = check else { return Vec::new() };
+        lessons: &[(DeploymentId, &'a LessonRecord)],
+    ) -> Vec<SeenStart<'a>> {
         let asked_the_same = |version: &Version| {
             let name = ReleaseRef { service: service.clone(), version: version.clone() };
-            let manifest =
-                self.releases.get(&name).and_then(|stored| releases::parse(&stored.release.manifest).ok());
-            match manifest.map(|manifest| manifest.readiness.check) {
-                Some(ReadinessCheck::Probe(probe)) => probe.check.asks_the_same(&wanted.check),
-                Some(ReadinessCheck::Notify | ReadinessCheck::Alive { .. }) | None => false,
-            }
+            let stored = self.releases.get(&name);
+            let manifest = stored.and_then(|stored| releases::parse(&stored.release.manifest).ok());
+            manifest.is_some_and(|manifest| same(&manifest.readiness.check, wanted))
         };
         let versions: BTreeSet<&Version> = lessons.iter().map(|(_, lesson)| &lesson.version).collect();
-        let same: BTreeSet<&Version> =
+        let with_it: BTreeSet<&Version> =
             versions.into_iter().filter(|version| asked_the_same(version)).collect();
-        let of_same = lessons.iter().filter(|(_, lesson)| same.contains(&lesson.version));
-        let seen = of_same.flat_map(|(deployment, lesson)| {
-            lesson.starts.iter().filter_map(|start| {
-                Some(SeenStart {
-                    deployment: *deployment,
-                    ready_millis: start.ready_millis,
-                    unready_probes: start.unready_probes?,
-                })
+        let of_these = lessons.iter().filter(|(_, lesson)| with_it.contains(&lesson.version));
+        let seen = of_these.flat_map(|(deployment, lesson)| {
+            lesson.starts.iter().map(|start| SeenStart {
+                deployment: *deployment,
+                host: &start.host,
+                ready_millis: start.ready_millis,
+                unready_probes: start.unready_probes,
+                unserved: start.unserved.as_deref(),
             })
         });
         seen.collect()
+    }
+}
+
+/// Whether two releases become ready by the same.
+fn same(one: &ReadinessCheck<Template>, other: &ReadinessCheck<Template>) -> bool {
+    match (one, other) {
+        (ReadinessCheck::Probe(one), ReadinessCheck::Probe(other)) => one.check.asks_the_same(&other.check),
+        (ReadinessCheck::Notify, ReadinessCheck::Notify)
+        | (ReadinessCheck::Alive { .. }, ReadinessCheck::Alive { .. }) => true,
+        (ReadinessCheck::Probe(_) | ReadinessCheck::Notify | ReadinessCheck::Alive { .. }, _) => false,
     }
 }

@@ -9,7 +9,9 @@ use super::super::{
     state::State,
 };
 use crate::store::Keyspace;
-use handover_model::{DeploymentId, DrainLedger, HostName, ServiceName, Timestamp, Version};
+use handover_model::{
+    DeploymentId, DrainLedger, HostName, ServiceName, Timestamp, Version, config::ListenerName,
+};
 use handover_rollout::{Deployment, HostState, Plan, Record};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,8 @@ use serde::{Deserialize, Serialize};
 const KEPT: usize = 20;
 /// How many starts of a deployment are remembered: the first ones.
 const STARTS: usize = 8;
+/// How many listeners of a start are named.
+const UNSERVED: usize = 2;
 /// How many hosts of a deployment are named on which somebody was cut off.
 const CUT_ON: usize = 8;
 
@@ -56,6 +60,8 @@ pub(super) struct Start {
     pub(super) ready_millis: u64,
     /// Probes until then that were not answered well; `None` where nobody asked, or nobody counted.
     pub(super) unready_probes: Option<u32>,
+    /// Listeners on which it accepted nothing when it was ready, the first ones; `None` where that is not known.
+    pub(super) unserved: Option<Vec<ListenerName>>,
 }
 
 /// The ledgers of all instances that a deployment drained.
@@ -122,7 +128,6 @@ impl LessonRecord {
             _ => return false,
         };
         match to {
-            HostState::Shifting { .. } => self.started(host, engine),
             HostState::Baking { share, .. } => {
                 let served = !share.is_hidden() && !std::mem::replace(&mut self.served, true);
                 self.started(host, engine) || served
@@ -130,18 +135,21 @@ impl LessonRecord {
             HostState::Done { ledger: Some(ledger), .. }
             | HostState::Returned { ledger: Some(ledger), .. } => {
                 self.drained.add(host, ledger);
+                self.started(host, engine);
                 true
             }
+            // What its agent found out after it was ready may have come by now.
+            HostState::Shifting { .. }
+            | HostState::Retiring { .. }
+            | HostState::ShiftingBack { .. }
+            | HostState::RetiringNew { .. }
+            | HostState::Done { ledger: None, .. } => self.started(host, engine),
             HostState::Pending
             | HostState::Offline { .. }
             | HostState::Starting { .. }
-            | HostState::Retiring { .. }
-            | HostState::Done { ledger: None, .. }
             | HostState::Skipped { .. }
             | HostState::Removed { .. }
             | HostState::Restarting { .. }
-            | HostState::ShiftingBack { .. }
-            | HostState::RetiringNew { .. }
             | HostState::Returned { ledger: None, .. }
             | HostState::Stuck { .. } => false,
         }
@@ -150,13 +158,17 @@ impl LessonRecord {
     /// A host has its candidate ready. One that stood by was started by another deployment.
     fn started(&mut self, host: &HostName, engine: &Deployment) -> bool {
         let Some(view) = engine.host(host) else { return false };
-        let known = |start: &Start| start.host == *host && start.attempt == view.attempt;
-        if self.starts.len() >= STARTS || self.starts.iter().any(known) {
-            return false;
-        }
         let Some((instance, report)) = view.new_instance else { return false };
         let Some(ready_millis) = report.ready_millis else { return false };
-        if instance.deployment() != Some(engine.id()) {
+        let unserved = report.unserved.as_ref();
+        let unserved = unserved.map(|listeners| listeners.iter().take(UNSERVED).cloned().collect());
+        let known = |start: &&mut Start| start.host == *host && start.attempt == view.attempt;
+        if let Some(known) = self.starts.iter_mut().find(known) {
+            let more = known.unserved.is_none() && unserved.is_some();
+            known.unserved = known.unserved.take().or(unserved);
+            return more;
+        }
+        if self.starts.len() >= STARTS || instance.deployment() != Some(engine.id()) {
             return false;
         }
         self.starts.push(Start {
@@ -164,6 +176,7 @@ impl LessonRecord {
             attempt: view.attempt,
             ready_millis,
             unready_probes: report.unready_probes,
+            unserved,
         });
         true
     }

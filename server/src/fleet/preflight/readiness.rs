@@ -5,8 +5,9 @@ use super::{
     Grade::{Fail, Warn},
     Point, Subject,
     facts::{Facts, SeenStart},
+    listed,
 };
-use handover_model::config::{Check, Manifest, ReadinessCheck, Template};
+use handover_model::config::{Check, ListenerName, Manifest, ReadinessCheck, Template};
 use std::collections::BTreeSet;
 
 pub(super) fn point(facts: &Facts<'_>) -> Point {
@@ -23,18 +24,23 @@ pub(super) fn point(facts: &Facts<'_>) -> Point {
             return point.find(Fail, line, advice);
         }
         ReadinessCheck::Notify => {
-            return point.tell("readiness is \"notify\": it does not hold before the program says READY=1");
+            let point =
+                point.tell("readiness is \"notify\": it does not hold before the program says READY=1");
+            return served(point, &facts.starts);
         }
         ReadinessCheck::Probe(probe) => probe,
     };
     let point = not_liveness(point, &probe.check, manifest);
-    if let Check::Tcp { .. } = probe.check {
-        return point.tell(format!(
+    let point = match &probe.check {
+        Check::Tcp { .. } => point.tell(format!(
             "readiness is {}: the kernel is asked whether the program accepts, so it does not hold before",
             asked(&probe.check)
-        ));
-    }
-    was_false(point, &probe.check, &facts.starts)
+        )),
+        check @ (Check::Http(_) | Check::Grpc { .. } | Check::Exec { .. }) => {
+            was_false(point, check, &facts.starts)
+        }
+    };
+    served(point, &facts.starts)
 }
 
 /// What one answer to both means.
@@ -68,14 +74,16 @@ fn not_liveness(point: Point, readiness: &Check<Template>, manifest: &Manifest) 
 }
 
 /// What the starts that were seen say of the check.
-fn was_false(point: Point, check: &Check<Template>, starts: &[SeenStart]) -> Point {
+fn was_false(point: Point, check: &Check<Template>, starts: &[SeenStart<'_>]) -> Point {
     let check = asked(check);
-    let deployments: BTreeSet<_> = starts.iter().map(|start| start.deployment).collect();
+    let starts = starts.iter().filter_map(|start| Some((start, start.unready_probes?)));
+    let starts: Vec<_> = starts.collect();
+    let deployments: BTreeSet<_> = starts.iter().map(|(start, _)| start.deployment).collect();
     let deployments: Vec<_> = deployments.iter().map(ToString::to_string).collect();
     let deployments = deployments.join(", ");
-    let least = starts.iter().map(|start| start.ready_millis).min().unwrap_or_default();
-    let most = starts.iter().map(|start| start.ready_millis).max().unwrap_or_default();
-    let (of, first) = (starts.len(), starts.iter().filter(|start| start.unready_probes > 0).count());
+    let least = starts.iter().map(|(start, _)| start.ready_millis).min().unwrap_or_default();
+    let most = starts.iter().map(|(start, _)| start.ready_millis).max().unwrap_or_default();
+    let (of, first) = (starts.len(), starts.iter().filter(|(_, unready)| *unready > 0).count());
     let starts = if of == 1 { "start" } else { "starts" };
     match (of, first) {
         (0, _) => point.find(
@@ -92,6 +100,31 @@ fn was_false(point: Point, check: &Check<Template>, starts: &[SeenStart]) -> Poi
             "readiness is {check}: false at first in {first} of {of} {starts} ({deployments}), and held {least} to {most} ms after the start"
         )),
     }
+}
+
+/// Whether the program served when its readiness held, in the last deployment that started it: what was mended since does
+/// not count any more.
+fn served(point: Point, starts: &[SeenStart<'_>]) -> Point {
+    let looked: Vec<_> = starts.iter().filter_map(|start| Some((start, start.unserved?))).collect();
+    let Some(last) = looked.first().map(|(start, _)| start.deployment) else { return point };
+    let of: Vec<_> = looked.iter().filter(|(start, _)| start.deployment == last).collect();
+    let early: Vec<_> = of.iter().filter(|(_, unserved)| !unserved.is_empty()).collect();
+    if early.is_empty() {
+        return point.tell(format!("{last} showed that what is ready accepts on every listener"));
+    }
+    let listeners: BTreeSet<_> = early.iter().flat_map(|(_, unserved)| *unserved).collect();
+    let listeners: Vec<_> = listeners.into_iter().map(ListenerName::as_str).collect();
+    point.find(
+        Fail,
+        format!(
+            "readiness held before the program served: {} of {} instances that {last} started were ready and accepted nothing on {}, on {}",
+            early.len(),
+            of.len(),
+            listeners.join(", "),
+            listed(early.iter().map(|(start, _)| start.host))
+        ),
+        "let readiness wait until the program accepts on every listener; a rehearsal of a release that does shows it",
+    )
 }
 
 /// A check in words.

@@ -10,7 +10,10 @@ use crate::fleet::{
     RehearsalRecord,
     records::{Ending, Purpose},
 };
-use handover_model::{DeploymentId, Duration, HostName, ReleaseRef, Timestamp, Version, config::Manifest};
+use handover_model::{
+    DeploymentId, Duration, HostName, ReleaseRef, Timestamp, Version,
+    config::{ListenerName, Manifest},
+};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,7 +39,7 @@ struct World {
     current: Option<Version>,
     /// Other releases, and where they run.
     running: Vec<(Version, HostName)>,
-    starts: Vec<SeenStart>,
+    starts: Vec<Seen>,
     lessons: Vec<(DeploymentId, LessonRecord)>,
     rehearsals: Vec<(DeploymentId, RehearsalRecord)>,
     not_rehearsed: Option<String>,
@@ -73,7 +76,7 @@ impl World {
             manifest: &self.manifest,
             current: self.current.as_ref(),
             running,
-            starts: self.starts.clone(),
+            starts: self.starts.iter().map(Seen::shown).collect(),
             lessons: self.lessons.iter().map(|(id, lesson)| (*id, lesson)).collect(),
             rehearsals: self.rehearsals.iter().map(|(id, record)| (*id, record)).collect(),
             not_rehearsed: self.not_rehearsed.clone(),
@@ -87,8 +90,30 @@ impl World {
     }
 }
 
-fn start(unready_probes: u32) -> SeenStart {
-    SeenStart { deployment: id(3), ready_millis: 40 + u64::from(unready_probes), unready_probes }
+/// A start that was seen.
+#[derive(Clone)]
+struct Seen {
+    deployment: u64,
+    host: HostName,
+    unready_probes: Option<u32>,
+    unserved: Option<Vec<ListenerName>>,
+}
+
+impl Seen {
+    fn shown(&self) -> SeenStart<'_> {
+        SeenStart {
+            deployment: id(self.deployment),
+            host: &self.host,
+            ready_millis: 40 + u64::from(self.unready_probes.unwrap_or_default()),
+            unready_probes: self.unready_probes,
+            unserved: self.unserved.as_deref(),
+        }
+    }
+}
+
+fn start(unready_probes: u32) -> Seen {
+    let host = "a".parse().unwrap();
+    Seen { deployment: 3, host, unready_probes: Some(unready_probes), unserved: None }
 }
 
 fn lesson(purpose: Purpose, to: &str, from: &str, ending: Ending) -> LessonRecord {
@@ -105,6 +130,7 @@ fn lesson(purpose: Purpose, to: &str, from: &str, ending: Ending) -> LessonRecor
             attempt: 1,
             ready_millis: 40,
             unready_probes: Some(1),
+            unserved: None,
         }],
         drained: Drained { instances: 2, connections: 7, ..Drained::default() },
         served: true,
@@ -170,7 +196,7 @@ fn readiness_that_is_the_liveness_check_fails_whatever_its_pace() {
 
 #[test]
 fn readiness_that_was_false_first_passes_and_what_never_was_is_told() {
-    let seen = |starts: Vec<SeenStart>| {
+    let seen = |starts: Vec<Seen>| {
         let mut world = World::of(&format!("{LISTENER}{READY}"));
         world.starts = starts;
         world.point(Subject::Readiness)
@@ -194,6 +220,30 @@ fn kinds_that_cannot_hold_too_early_need_no_history() {
     let notify = World::of(&format!("{LISTENER}[readiness]\nkind = \"notify\""));
     is(&notify.point(Subject::Readiness), Grade::Pass, "READY=1");
     is(&World::of(LISTENER).point(Subject::Readiness), Grade::Pass, "tcp at http: the kernel is asked");
+}
+
+#[test]
+fn readiness_that_held_before_the_program_served_fails_until_a_later_start_shows_better() {
+    for readiness in ["kind = \"notify\"", "kind = \"exec\"\ncommand = [\"/bin/true\"]"] {
+        let mut world = World::of(&format!("{LISTENER}[readiness]\n{readiness}"));
+        let early = |host: &str| Seen {
+            host: host.parse().unwrap(),
+            unserved: Some(vec!["http".parse().unwrap()]),
+            ..start(0)
+        };
+        let served = Seen { unserved: Some(Vec::new()), ..start(0) };
+        world.starts = vec![early("a"), served.clone(), early("c"), start(0)];
+        let point = world.point(Subject::Readiness);
+        is(
+            &point,
+            Grade::Fail,
+            "2 of 3 instances that d3 started were ready and accepted nothing on http, on a, c",
+        );
+        world.starts.insert(0, Seen { deployment: 4, ..start(1) });
+        assert_eq!(world.point(Subject::Readiness).grade, Grade::Fail, "nobody looked in d4");
+        world.starts.insert(0, Seen { deployment: 5, ..served });
+        assert_eq!(world.point(Subject::Readiness).grade, Grade::Pass, "{readiness}");
+    }
 }
 
 #[test]

@@ -213,6 +213,7 @@ impl Fixture {
                     flip_nanos: Some(900),
                     ready_millis: None,
                     unready_probes: None,
+                    unserved: None,
                     ledger: None,
                     pin: None,
                 };

@@ -41,6 +41,7 @@ fn report(phase: InstancePhase) -> HostReport {
         flip_nanos: None,
         ready_millis: None,
         unready_probes: None,
+        unserved: None,
         ledger: None,
         pin: None,
     };

@@ -1,6 +1,6 @@
 //! What a host tells of readiness: whether it was false at first, and whether the program served when it held.
 
-use crate::host::{DRAIN, HTTP, Host, find};
+use crate::host::{DRAIN, HTTP, Host, find, until};
 use handover_model::InstancePhase;
 
 /// It holds a moment after the start, whether the program serves or not.
@@ -35,7 +35,10 @@ async fn what_readiness_said_at_first_is_known_after_another_start_of_the_agent(
     let one = host.release("web", "1", "ready_after=200", &format!("{HTTP}{DRAIN}"));
     let before = host.serve("web-1", &one).await.unready_probes;
     assert!(before.is_some_and(|bad| bad > 0), "{before:?}");
-    host.restart_agent();
-    host.agent_is_ready().await;
+    host.kill_agent();
+    let heard = |host: &Host| host.driver.shared.history.lock().unwrap().len();
+    let until_now = heard(&host);
+    host.start_agent();
+    until("the agent reports again", || heard(&host) > until_now).await;
     assert_eq!(host.serves("web-1").await.unready_probes, before);
 }

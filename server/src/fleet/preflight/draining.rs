@@ -49,19 +49,24 @@ pub(super) fn point(facts: &Facts<'_>) -> Point {
         killed => format!("; {killed} of them did not end by themselves and were killed"),
     };
     point.tell(format!(
-        "nobody was cut off in {}: {} instances drained, {} connections open when they were told to{killed}",
+        "nobody was cut off in {}: {} drained, {} connections open when they were told to{killed}",
         names.join(", "),
-        sum(|drained| drained.instances.into()),
+        counted(uncut.iter().map(|(_, lesson)| lesson.drained.instances).sum()),
         sum(|drained| drained.connections)
     ))
+}
+
+fn counted(instances: u32) -> String {
+    format!("{instances} {}", if instances == 1 { "instance" } else { "instances" })
 }
 
 /// What a deployment cut.
 fn told(id: DeploymentId, lesson: &LessonRecord) -> String {
     let Drained { instances, connections, force_closed, reset, killed, cut_on } = &lesson.drained;
     format!(
-        "{id} to {}: {force_closed} cut at the deadline, {reset} reset in a queue, of {connections} connections of {instances} instances ({killed} killed), on {}",
+        "{id} to {}: {force_closed} cut at the deadline, {reset} reset in a queue, of {connections} connections of {} ({killed} killed), on {}",
         lesson.version,
+        counted(*instances),
         listed(cut_on)
     )
 }

@@ -6,6 +6,11 @@ use super::{
     facts::Facts,
     listed,
 };
+use handover_model::{HostName, Version};
+use std::collections::BTreeSet;
+
+/// How many releases that run are told one by one.
+const TOLD: usize = 8;
 
 pub(super) fn point(facts: &Facts<'_>) -> Point {
     let (declared, version) = (&facts.manifest.compatible, &facts.release.version);
@@ -16,44 +21,35 @@ pub(super) fn point(facts: &Facts<'_>) -> Point {
         let declares = if declared.is_empty() { String::new() } else { format!("; it declares {names}") };
         return point.tell(format!("no other release of the service runs{declares}"));
     }
-    let runs = |(version, hosts): (&&handover_model::Version, &std::collections::BTreeSet<_>)| {
-        format!("{version} on {}", listed(hosts.iter().copied()))
-    };
     if declared.is_empty() {
-        let running: Vec<String> = facts.running.iter().map(runs).collect();
-        return point.find(
-            Warn,
-            format!(
-                "{version} does not declare what it is compatible with; what runs: {}",
-                running.join("; ")
-            ),
-            format!("name the releases that it may run beside: compatible = [{:?}]", example(facts)),
-        );
+        let running: Vec<_> = facts.running.iter().collect();
+        let line = format!("{version} does not declare what it goes with; what runs: {}", told(&running));
+        let advice = "name the releases that it may run beside: compatible = [\"LABEL\", \"BEGINNING*\"]";
+        return point.find(Warn, line, advice);
     }
-    let among = |version: &handover_model::Version| declared.iter().any(|releases| releases.have(version));
+    let among = |version: &Version| declared.iter().any(|releases| releases.have(version));
     let (good, bad): (Vec<_>, Vec<_>) = facts.running.iter().partition(|(version, _)| among(version));
-    let told = |running: Vec<_>| running.into_iter().map(runs).collect::<Vec<_>>().join("; ");
     let point = match bad.is_empty() {
         true => point,
         false => point.find(
             Fail,
-            format!("not among what {version} declares ({names}): {}", told(bad)),
+            format!("not among what {version} declares ({names}): {}", told(&bad)),
             "deploy a release first that goes with both; or, where it does go with what runs, declare that in a new release",
         ),
     };
     match good.is_empty() {
         true => point,
-        false => point.tell(format!("among what {version} declares ({names}): {}", told(good))),
+        false => point.tell(format!("among what {version} declares ({names}): {}", told(&good))),
     }
 }
 
-/// A release that runs, as it could be declared.
-fn example(facts: &Facts<'_>) -> String {
-    let any = facts.running.keys().next().map(ToString::to_string);
-    facts
-        .current
-        .filter(|current| facts.running.contains_key(current))
-        .map(ToString::to_string)
-        .or(any)
-        .unwrap_or_default()
+/// Releases and where they run.
+fn told(running: &[(&&Version, &BTreeSet<&HostName>)]) -> String {
+    let runs = running.iter().take(TOLD);
+    let runs = runs.map(|(version, hosts)| format!("{version} on {}", listed(hosts.iter().copied())));
+    let runs: Vec<String> = runs.collect();
+    match running.len().saturating_sub(TOLD) {
+        0 => runs.join("; "),
+        more => format!("{}; and {more} more", runs.join("; ")),
+    }
 }

@@ -249,9 +249,11 @@ fn readiness_that_held_before_the_program_served_fails_until_a_later_start_shows
 #[test]
 fn compatibility_is_declared_and_what_runs_is_among_it() {
     let with = |declared: &str| World::of(declared);
-    is(&with("").point(Subject::Compatibility), Grade::Warn, "does not declare");
-    let advice = with("").point(Subject::Compatibility).advice.remove(0);
-    assert!(advice.contains("compatible = [\"1\"]"), "{advice}");
+    is(
+        &with("").point(Subject::Compatibility),
+        Grade::Warn,
+        "2 does not declare what it goes with; what runs: 1 on a, b",
+    );
     is(&with("compatible = [\"1\"]").point(Subject::Compatibility), Grade::Pass, "declares (1): 1 on a, b");
     let mut excluded = with("compatible = [\"0.*\", \"1\"]");
     excluded.running.push((version("3"), "c".parse().unwrap()));
@@ -259,6 +261,10 @@ fn compatibility_is_declared_and_what_runs_is_among_it() {
     is(&point, Grade::Fail, "not among what 2 declares (0.*, 1): 3 on c");
     assert_eq!(point.evidence[1], "among what 2 declares (0.*, 1): 1 on a, b");
     is(&with("").first().point(Subject::Compatibility), Grade::Pass, "no other release");
+    let mut many = with("compatible = [\"0.*\"]");
+    many.running = (0..100).map(|n| (version(&format!("1.{n}")), format!("h{n}").parse().unwrap())).collect();
+    is(&many.point(Subject::Compatibility), Grade::Fail, "1.0 on h0; ");
+    assert!(many.point(Subject::Compatibility).evidence[0].ends_with("; and 92 more"));
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn what_a_manifest_never_stops_for_is_told_only_and_what_it_warns_of_may_stop() 
     fleet.deploy(&request("web", "3")).unwrap();
     fleet.settle();
     let (what, _) = refused(&mut fleet, &request("web", "4"));
-    assert!(what.starts_with("warn 2, compatibility: 4 does not declare"), "{what}");
+    assert!(what.starts_with("warn 2, compatibility: 4 does not declare what it goes with"), "{what}");
 }
 
 #[test]

@@ -140,7 +140,8 @@ impl Sample {
             .map(|(name, lines)| format!("\n[{name}]\n{lines}\n"))
             .collect();
         let (top, more) = (&self.top, &self.more);
-        format!("service = \"web\"\ncommand = [{command:?}{flags}]\n{top}\n{sections}\n{more}\n")
+        let end = if top.is_empty() { "" } else { "\n" };
+        format!("service = \"web\"\ncommand = [{command:?}{flags}]\n{top}{end}{sections}\n{more}\n")
     }
 
     /// Writes the folder that is pushed.

@@ -33,7 +33,7 @@ pub(super) fn point(facts: &Facts<'_>) -> Point {
     let point = not_liveness(point, &probe.check, manifest);
     let point = match &probe.check {
         Check::Tcp { .. } => point.tell(format!(
-            "readiness is {}: the kernel is asked whether the program accepts, so it does not hold before",
+            "{}: the kernel is asked whether the program accepts, so it does not hold before",
             asked(&probe.check)
         )),
         check @ (Check::Http(_) | Check::Grpc { .. } | Check::Exec { .. }) => {
@@ -50,10 +50,8 @@ fn not_liveness(point: Point, readiness: &Check<Template>, manifest: &Manifest) 
     };
     let check = asked(readiness);
     if !liveness.probe.check.asks_the_same(readiness) {
-        return point.tell(format!(
-            "readiness is {check}, liveness is another check: {}",
-            asked(&liveness.probe.check)
-        ));
+        return point
+            .tell(format!("readiness is {check}, liveness another check: {}", asked(&liveness.probe.check)));
     }
     let line = format!(
         "readiness and liveness are one check, {check}: what is not ready for a while is started again"
@@ -88,16 +86,16 @@ fn was_false(point: Point, check: &Check<Template>, starts: &[SeenStart<'_>]) ->
     match (of, first) {
         (0, _) => point.find(
             Warn,
-            format!("readiness is {check}: no start with it was seen yet, so whether it is ever false is not known"),
+            format!("{check}: no start with it was seen yet; whether it is ever false is not known"),
             "see what the next deployment, or a rehearsal, shows of it",
         ),
         (of, 0) => point.find(
             Warn,
-            format!("readiness is {check}: it was never false in {of} {starts} ({deployments}), and held {least} to {most} ms after the start"),
+            format!("{check}: it was never false in {of} {starts} ({deployments}), and held {least} to {most} ms after the start"),
             "make sure that it answers badly until the program can serve: what connects, loads and warms up must be behind it",
         ),
         (of, first) => point.tell(format!(
-            "readiness is {check}: false at first in {first} of {of} {starts} ({deployments}), and held {least} to {most} ms after the start"
+            "{check}: false at first in {first} of {of} {starts} ({deployments}), and held {least} to {most} ms after the start"
         )),
     }
 }

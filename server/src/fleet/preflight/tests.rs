@@ -184,7 +184,7 @@ fn readiness_that_is_the_liveness_check_fails_whatever_its_pace() {
     };
     let same = "kind = \"http\"\npath = \"/ready\"\nstatus = [200, 499]\ninterval = \"9s\"";
     is(&with(same), Grade::Fail, "one check, http GET /ready at http");
-    is(&with("kind = \"http\"\npath = \"/live\""), Grade::Pass, "liveness is another check: http GET /live");
+    is(&with("kind = \"http\"\npath = \"/live\""), Grade::Pass, "liveness another check: http GET /live");
     is(&with("kind = \"https\"\npath = \"/ready\""), Grade::Pass, "another check: https");
     let command = "command = [\"bin/check\"]";
     let exec =

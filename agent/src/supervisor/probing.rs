@@ -13,6 +13,7 @@ use handover_model::{
     reached_at,
 };
 use std::{
+    io,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -210,7 +211,14 @@ impl Way {
             let stream = self.pin.connect(self.listener, timeout).map_err(|error| error.to_string())?;
             let client = stream.local_addr().map_err(|error| error.to_string())?;
             let server = stream.peer_addr().map_err(|error| error.to_string())?;
+            stream.set_nonblocking(true).map_err(|error| error.to_string())?;
             while Instant::now() < deadline {
+                // Whoever says something, or closes it, has accepted it: what only waits in a queue is reset.
+                match stream.peek(&mut [0]) {
+                    Ok(_) => return Ok(true),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error.to_string()),
+                }
                 match sock_diag::find(server, client) {
                     Ok(Some(connection)) if connection.inode.is_some() => return Ok(true),
                     Ok(_) => std::thread::sleep(ACCEPT_STEP),
@@ -287,6 +295,17 @@ mod tests {
     fn sources(listener: &str, route: impl Fn(Way, usize) -> Route) -> BTreeSet<SocketAddr> {
         let way = Way { pin: Pin::new(5).unwrap(), listener: listener.parse().unwrap() };
         (0..100).map(|turn| route(way, turn).source).collect()
+    }
+
+    #[tokio::test]
+    async fn accepted_is_what_the_program_took_also_where_it_closed_it_at_once() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let way = Way { pin: Pin::new(5).unwrap(), listener: listener.local_addr().unwrap() };
+        assert_eq!(way.is_accepted(Duration::from_millis(50)).await, Ok(false), "it waits in the queue");
+        // The one that waited, and the next one, each of which is closed as soon as it is there.
+        let program = std::thread::spawn(move || drop((listener.accept(), listener.accept())));
+        assert_eq!(way.is_accepted(Duration::from_secs(5)).await, Ok(true));
+        program.join().unwrap();
     }
 
     #[test]

@@ -8,7 +8,9 @@ use super::{
     outcome, plan,
     target::{Sent, Whose, nobody_asked, say},
 };
-use handover_proto::v1::{AbortDeploymentRequest, Deployment, DeploymentRequest, GetDeploymentRequest};
+use handover_proto::v1::{
+    AbortDeploymentRequest, Deployment, DeploymentRequest, GetDeploymentRequest, Preflight,
+};
 use std::io::{IsTerminal as _, Write as _, stdin, stdout};
 
 /// Carry a release to the hosts of its service.
@@ -156,7 +158,9 @@ pub(super) async fn begin(
     let compiled = match to.client.plan_deployment(request.clone()).await {
         Ok(plan) => plan.into_inner(),
         // The request may have been answered before: then there is nothing to plan any more, and its answer stands.
-        Err(_) if how.yes && how.sent.request_id.is_some() => return create(request, &how, to, json).await,
+        Err(_) if how.yes && how.sent.request_id.is_some() => {
+            return create(request, None, &how, to, json).await;
+        }
         Err(refused) => return Err(refused.into()),
     };
     if how.plan {
@@ -174,16 +178,21 @@ pub(super) async fn begin(
         println!("nothing was changed");
         return Ok(exit::FAILED);
     }
-    create(request, &how, to, json).await
+    create(request, compiled.preflight, &how, to, json).await
 }
 
 async fn create(
     request: DeploymentRequest,
+    preflight: Option<Preflight>,
     how: &How,
     mut to: Connection,
     json: bool,
 ) -> Result<exit::Exit, CliError> {
-    let deployment = to.client.create_deployment(request).await?.into_inner();
+    let mut deployment = to.client.create_deployment(request).await?.into_inner();
+    // What was shown before it began belongs to its first picture.
+    if let Some(plan) = &mut deployment.plan {
+        plan.preflight = preflight;
+    }
     if how.detach {
         announce(&deployment, json);
         return Ok(exit::DONE);

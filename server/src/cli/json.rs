@@ -31,7 +31,8 @@ pub(super) fn instance(report: &v1::InstanceReport) -> Value {
         "connections": opt(report.connections), "since": report.since_unix_millis,
         "until": opt(report.until_unix_millis), "detail": report.detail, "flip_nanos": opt(report.flip_nanos),
         "ready_millis": opt(report.ready_millis),
-        "unready_probes": opt(report.unready_probes), "ledger": opt(report.ledger.as_ref().map(ledger)),
+        "unready_probes": opt(report.unready_probes),
+        "unserved": opt(report.unserved.as_ref().map(|unserved| unserved.listeners.clone())), "ledger": opt(report.ledger.as_ref().map(ledger)),
         "pin": opt(report.pin.as_ref().map(pin)),
     })
 }

@@ -117,7 +117,8 @@ fn a_release_that_does_not_go_with_what_runs_is_refused_and_overridden_in_the_au
     assert_eq!(fleet.versions(), ["1.4.0"], "a rollback always goes");
     fleet.push(&Sample::new("3.0.1").top("compatible = [\"1.4.*\", \"2.*\"]"));
     is(&point(&fleet, "3.0.1", 2), "pass", &format!("1.4.0 on {host}"));
-    fleet.deploy("3.0.1").expect(0);
+    let begun = fleet.deploy("3.0.1").expect(0).json().remove(0);
+    assert_eq!(begun["plan"]["preflight"]["points"][1]["grade"], "pass", "{begun}");
 }
 
 /// A connection that the service has answered on, and keeps.
@@ -168,5 +169,5 @@ fn a_rollback_that_was_rehearsed_passes_with_when_and_how_long_it_took() {
     fleet.cli().run(["preflight", "web", "--release", "v2"]).expect(0);
     fleet.deploy("v2").expect(0);
     fleet.cli().run(["rollback", "web", "--yes"]).expect(0);
-    is(&point(&fleet, "v2", 5), "pass", "d4 was a rollback of this pair");
+    is(&point(&fleet, "v2", 5), "pass", "d4 rolled v2 back to v1 at ");
 }

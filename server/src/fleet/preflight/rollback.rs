@@ -112,14 +112,16 @@ fn went_back(lesson: &LessonRecord, current: &Version, release: &Version) -> boo
 /// A way back that was gone, and how long that took.
 fn done(id: DeploymentId, lesson: &LessonRecord) -> String {
     let ended = lesson.ended.map_or(lesson.began, |(at, _)| at);
+    let from = lesson.from.as_ref().map(ToString::to_string).unwrap_or_default();
     let (what, began) = match lesson.purpose {
-        Purpose::Rollback => ("was a rollback", lesson.began),
+        Purpose::Rollback => (format!("{id} rolled {from} back to {}", lesson.version), lesson.began),
         Purpose::Release | Purpose::NamedHosts | Purpose::CatchUp | Purpose::Rehearsal => {
-            ("went back", lesson.back_began.unwrap_or(lesson.began))
+            let what = format!("{id} went to {} and back to {from}", lesson.version);
+            (what, lesson.back_began.unwrap_or(lesson.began))
         }
     };
     format!(
-        "{id} {what} of this pair at {}; from its beginning until everything was as before it took {} ms",
+        "{what} at {}: it took {} ms from the order to go back until every host had",
         moment(ended),
         ended.since(began).as_millis()
     )

@@ -214,7 +214,7 @@ fn a_rehearsal_and_a_rollback_show_that_the_way_back_works() {
     fleet.settle();
     fleet.deploy(&rollback("web")).unwrap();
     fleet.settle();
-    is(&point(&fleet, "3", 5), Grade::Pass, "d6 was a rollback of this pair");
+    is(&point(&fleet, "3", 5), Grade::Pass, "d6 rolled 3 back to 2 at ");
 }
 
 #[test]

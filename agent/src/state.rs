@@ -4,7 +4,9 @@ use crate::{
     instance::{Group, GroupRecord, Process, ProcessKey},
     reconcile::{ObservedInstance, ObservedState},
 };
-use handover_model::{DrainLedger, InstanceId, InstancePhase, InstanceReport, Release, Share, Timestamp};
+use handover_model::{
+    DrainLedger, InstanceId, InstancePhase, InstanceReport, Release, Share, Timestamp, config::ListenerName,
+};
 use serde::{Deserialize, Serialize};
 
 /// What is written down of an instance.
@@ -103,6 +105,12 @@ pub enum Run {
         since: Timestamp,
         /// Milliseconds from exec.
         ready_millis: u64,
+        /// Probes until then that were not answered well; `None` where that is not known.
+        #[serde(default)]
+        unready_probes: Option<u32>,
+        /// Listeners on which it accepted nothing then, once somebody has looked.
+        #[serde(default)]
+        unserved: Option<Vec<ListenerName>>,
     },
     /// It fails its liveness probes.
     Unhealthy {
@@ -273,9 +281,11 @@ impl State {
                     Run::Starting { since, deadline, .. } => {
                         set(InstancePhase::Starting, *since, Some(*deadline), waits);
                     }
-                    Run::Ready { since, ready_millis } => {
+                    Run::Ready { since, ready_millis, unready_probes, unserved } => {
                         set(InstancePhase::Ready, *since, None, waits);
                         report.ready_millis = Some(*ready_millis);
+                        report.unready_probes = *unready_probes;
+                        report.unserved.clone_from(unserved);
                     }
                     Run::Unhealthy { since, reason } => set(InstancePhase::Unhealthy, *since, None, reason),
                     Run::Emptying { since, deadline } => {

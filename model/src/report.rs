@@ -1,6 +1,6 @@
 //! Reports: what a host says that it runs.
 
-use crate::{InstanceId, PinSource, ReleaseRef, ServiceName, Share, Timestamp};
+use crate::{InstanceId, PinSource, ReleaseRef, ServiceName, Share, Timestamp, config::ListenerName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -81,6 +81,14 @@ pub struct InstanceReport {
     pub flip_nanos: Option<u64>,
     /// Milliseconds from exec until it was ready.
     pub ready_millis: Option<u64>,
+    /// How many probes of its readiness were not answered well from exec until it was ready; `None` where it is not ready,
+    /// or nobody asked: the program says it itself, or only its being there counts.
+    #[serde(default)]
+    pub unready_probes: Option<u32>,
+    /// Listeners that its readiness does not ask, and on which it accepted nothing when it was ready; `None` where it is not
+    /// ready, where nobody has looked yet, or where its readiness asks all of them.
+    #[serde(default)]
+    pub unserved: Option<Vec<ListenerName>>,
     /// What became of its connections, once it is gone.
     pub ledger: Option<DrainLedger>,
     /// Where to connect from so as to reach it, while it runs.

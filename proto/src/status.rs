@@ -74,6 +74,8 @@ reasons! {
     Frozen = "FROZEN", FailedPrecondition;
     /// The release has to be rehearsed before.
     RehearsalRequired = "REHEARSAL_REQUIRED", FailedPrecondition;
+    /// A point of the release's preflight stops its deployment.
+    PreflightFailed = "PREFLIGHT_FAILED", FailedPrecondition;
     /// There is no freeze of this number.
     UnknownFreeze = "UNKNOWN_FREEZE", NotFound;
     /// Another operator holds a lock.

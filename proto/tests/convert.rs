@@ -77,6 +77,8 @@ fn report() -> InstanceReport {
         detail: "waits for\nits probe".into(),
         flip_nanos: Some(900),
         ready_millis: None,
+        unready_probes: None,
+        unserved: None,
         ledger: Some(DrainLedger { connections: 3, killed: true, ..DrainLedger::default() }),
         pin: Some(PinSource { address: [127, 77, 0, 3].into(), first_port: 61_048, last_port: 61_063 }),
     }
@@ -198,6 +200,8 @@ prop_compose! {
         detail in "[^\\pC]{0,40}",
         flip_nanos in any::<Option<u64>>(),
         ready_millis in any::<Option<u64>>(),
+        unready_probes in any::<Option<u32>>(),
+        unserved in prop::option::of(prop::collection::vec("[a-z0-9_-]{1,63}", 0..3)),
         ledger in any::<Option<[u64; 5]>>(),
         killed in any::<bool>(),
     ) -> InstanceReport {
@@ -207,7 +211,8 @@ prop_compose! {
         let (since, until) = (Timestamp::from_unix_millis(since), until.map(Timestamp::from_unix_millis));
         InstanceReport {
             phase, share: Share::new(share).unwrap(), pid, restarts, connections, since, until, detail,
-            flip_nanos, ready_millis, ledger, ..report()
+            flip_nanos, ready_millis, unready_probes, ledger,
+            unserved: unserved.map(|names| names.iter().map(|name| name.parse().unwrap()).collect()), ..report()
         }
     }
 }

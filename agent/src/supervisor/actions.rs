@@ -344,6 +344,8 @@ impl Instance {
         self.notify = None;
         self.held_up = false;
         self.verifying = false;
+        self.unready_probes = None;
+        self.taken_over = false;
         self.waits.clear();
     }
 

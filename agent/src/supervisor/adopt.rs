@@ -98,6 +98,7 @@ impl Supervisor {
         let manifest = self.resolve(&record.release);
         let mut instance = Instance::new(record.release, record.pin, self.lives);
         instance.restarts = record.restarts;
+        instance.taken_over = true;
         // Agents before verification wrote no more than the share down.
         instance.had_share = record.had_share || !record.share.is_hidden();
         match manifest {

@@ -6,7 +6,10 @@ use crate::{
     instance::{ExitStatus, logs, rotate},
     state::{Run, State, Then},
 };
-use handover_model::{DrainLedger, InstanceId, config::LogTarget};
+use handover_model::{
+    DrainLedger, InstanceId,
+    config::{ListenerName, LogTarget},
+};
 use std::error::Error;
 
 /// Lines of a program's own output behind the reason why it failed.
@@ -28,7 +31,20 @@ impl Supervisor {
             Event::Launched(launched) => self.launched(id, launched),
             Event::Exited(status) => self.exited(id, status),
             Event::NotYet(reason) | Event::Status(reason) => instance.waits = reason,
-            Event::Ready => self.answers(id),
+            Event::Ready { unready_probes } => {
+                instance.unready_probes = unready_probes;
+                self.answers(id);
+            }
+            Event::Unserved(listeners) => {
+                if let State::Running { run: Run::Ready { unserved, .. }, .. } = &mut instance.state {
+                    if !listeners.is_empty() {
+                        let names: Vec<&str> = listeners.iter().map(ListenerName::as_str).collect();
+                        tracing::warn!(instance = %id, listeners = names.join(", "), "is ready and accepts nothing");
+                    }
+                    *unserved = Some(listeners);
+                    self.note(id);
+                }
+            }
             Event::Verified(Ok(())) => self.ready(id),
             Event::Verified(Err(reason)) => self.not_verified(id, &reason),
             Event::Unhealthy(reason) => {
@@ -45,12 +61,18 @@ impl Supervisor {
         let State::Running { run: run @ Run::Starting { .. }, .. } = &mut instance.state else { return };
         let Run::Starting { since, .. } = run else { return };
         let ready_millis = millis(now().since(*since));
-        *run = Run::Ready { since: now(), ready_millis };
+        *run = Run::Ready {
+            since: now(),
+            ready_millis,
+            unready_probes: instance.unready_probes,
+            unserved: None,
+        };
         instance.entered = now();
         instance.waits.clear();
         tracing::info!(instance = %id, millis = ready_millis, "ready");
         self.note(id);
         probing::liveness(self, id);
+        self.look_whether_it_serves(id);
     }
 
     /// All of its processes are gone.

@@ -39,6 +39,10 @@ pub(super) struct Instance {
     pub(super) connections: Option<u64>,
     pub(super) flip_nanos: Option<u64>,
     pub(super) ready_millis: Option<u64>,
+    /// Probes of its readiness that were not answered well in this life, where that is known.
+    pub(super) unready_probes: Option<u32>,
+    /// Whether this life began under an earlier run of the agent.
+    pub(super) taken_over: bool,
     pub(super) notify: Option<Arc<NotifySocket>>,
     /// Tasks that end with this life.
     pub(super) tasks: Tasks,
@@ -67,6 +71,8 @@ impl Instance {
             connections: None,
             flip_nanos: None,
             ready_millis: None,
+            unready_probes: None,
+            taken_over: false,
             notify: None,
             tasks: Tasks::default(),
             probes: Tasks::default(),
@@ -114,6 +120,8 @@ impl Instance {
             detail: String::new(),
             flip_nanos: self.flip_nanos,
             ready_millis: self.ready_millis,
+            unready_probes: None,
+            unserved: None,
             ledger: None,
             pin: self.state.group().and_then(|_| self.pin_source()),
         };

@@ -12,6 +12,7 @@ mod instance;
 mod measured;
 mod probing;
 mod rotating;
+mod serving;
 mod starting;
 mod unwritten;
 mod verifying;
@@ -34,7 +35,9 @@ use crate::{
     session::Offer,
 };
 use handover_daemon::Heart;
-use handover_model::{HostReport, InstanceId, InstanceReport, ServiceName, Target, Timestamp};
+use handover_model::{
+    HostReport, InstanceId, InstanceReport, ServiceName, Target, Timestamp, config::ListenerName,
+};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     error::Error,
@@ -76,7 +79,12 @@ pub(crate) enum Event {
     /// A readiness probe failed: what it waits for.
     NotYet(String),
     /// Its readiness holds.
-    Ready,
+    Ready {
+        /// Probes before that were not answered well; `None` where it was not asked, or not from its start on.
+        unready_probes: Option<u32>,
+    },
+    /// When it was ready it accepted nothing on these listeners.
+    Unserved(Vec<ListenerName>),
     /// All commands that it must pass ended well, or one did not: why.
     Verified(Result<(), String>),
     /// Its liveness failed as often as it may.

@@ -13,6 +13,7 @@ use handover_model::{
     reached_at,
 };
 use std::{
+    io,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -29,13 +30,16 @@ pub(super) fn readiness(supervisor: &mut Supervisor, id: &InstanceId) {
     match manifest.readiness.check.clone() {
         ReadinessCheck::Alive { settle } => supervisor.begin_probe(id, move |reporter| async move {
             tokio::time::sleep(settle).await;
-            reporter.tell(Event::Ready).await;
+            reporter.tell(Event::Ready { unready_probes: None }).await;
         }),
         // What it says is heard anyway.
         ReadinessCheck::Notify => "READY=1 on its NOTIFY_SOCKET".clone_into(&mut instance.waits),
         ReadinessCheck::Probe(probe) => {
+            let from_its_start = !instance.taken_over;
             let Some(asked) = supervisor.probe(id, &probe) else { return };
-            supervisor.begin_probe(id, move |reporter| until_ready(reporter, asked, probe.interval));
+            supervisor.begin_probe(id, move |reporter| {
+                until_ready(reporter, asked, probe.interval, from_its_start)
+            });
         }
     }
 }
@@ -62,17 +66,22 @@ pub(super) fn liveness(supervisor: &mut Supervisor, id: &InstanceId) {
     supervisor.begin_probe(id, move |reporter| while_alive(reporter, asked, interval, failures));
 }
 
-/// Asks until the answer is good.
-async fn until_ready(reporter: Reporter, probe: Asked, interval: Duration) {
-    let mut said = String::new();
+/// Asks until the answer is good. Whoever was not asked from its start on may have answered badly before.
+async fn until_ready(reporter: Reporter, probe: Asked, interval: Duration, from_its_start: bool) {
+    let (mut said, mut bad) = (String::new(), 0_u32);
     loop {
         match probe.ask().await {
-            Ok(()) => return reporter.tell(Event::Ready).await,
-            Err(reason) if reason != said => {
-                said.clone_from(&reason);
-                reporter.tell(Event::NotYet(reason)).await;
+            Ok(()) => {
+                let unready_probes = (from_its_start || bad > 0).then_some(bad);
+                return reporter.tell(Event::Ready { unready_probes }).await;
             }
-            Err(_) => {}
+            Err(reason) => {
+                bad = bad.saturating_add(1);
+                if reason != said {
+                    said.clone_from(&reason);
+                    reporter.tell(Event::NotYet(reason)).await;
+                }
+            }
         }
         tokio::time::sleep(interval).await;
     }
@@ -105,7 +114,7 @@ async fn listen(reporter: Reporter, socket: Arc<NotifySocket>, group: Group) {
                     reporter.tell(Event::Status(status)).await;
                 }
                 if said.ready {
-                    reporter.tell(Event::Ready).await;
+                    reporter.tell(Event::Ready { unready_probes: None }).await;
                 }
             }
             Err(error) => {
@@ -147,7 +156,16 @@ impl Asked {
     async fn ask(&self) -> Result<(), String> {
         let turn = self.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let kind = match &self.question {
-            Question::Tcp { way } => return way.accepted(self.timeout).await,
+            Question::Tcp { way } => {
+                let server = reached_at(way.listener);
+                return match way.is_accepted(self.timeout).await? {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "{server} took the connection, but the program did not accept it within {:?}",
+                        self.timeout
+                    )),
+                };
+            }
             Question::Http { way, check } => {
                 let probe = HttpProbe {
                     route: way.route(turn),
@@ -187,20 +205,27 @@ impl Way {
 
     /// Whether the program accepts a connection. That it can be opened says nothing: the socket listens from before
     /// the program was started. Accepted is what belongs to a process.
-    async fn accepted(self, timeout: Duration) -> Result<(), String> {
+    pub(super) async fn is_accepted(self, timeout: Duration) -> Result<bool, String> {
         let asked = tokio::task::spawn_blocking(move || {
             let deadline = Instant::now() + timeout;
             let stream = self.pin.connect(self.listener, timeout).map_err(|error| error.to_string())?;
             let client = stream.local_addr().map_err(|error| error.to_string())?;
             let server = stream.peer_addr().map_err(|error| error.to_string())?;
+            stream.set_nonblocking(true).map_err(|error| error.to_string())?;
             while Instant::now() < deadline {
+                // Whoever says something, or closes it, has accepted it: what only waits in a queue is reset.
+                match stream.peek(&mut [0]) {
+                    Ok(_) => return Ok(true),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error.to_string()),
+                }
                 match sock_diag::find(server, client) {
-                    Ok(Some(connection)) if connection.inode.is_some() => return Ok(()),
+                    Ok(Some(connection)) if connection.inode.is_some() => return Ok(true),
                     Ok(_) => std::thread::sleep(ACCEPT_STEP),
                     Err(error) => return Err(format!("sock_diag: {error}")),
                 }
             }
-            Err(format!("{server} took the connection, but the program did not accept it within {timeout:?}"))
+            Ok(false)
         });
         asked.await.unwrap_or_else(|error| Err(error.to_string()))
     }
@@ -270,6 +295,17 @@ mod tests {
     fn sources(listener: &str, route: impl Fn(Way, usize) -> Route) -> BTreeSet<SocketAddr> {
         let way = Way { pin: Pin::new(5).unwrap(), listener: listener.parse().unwrap() };
         (0..100).map(|turn| route(way, turn).source).collect()
+    }
+
+    #[tokio::test]
+    async fn accepted_is_what_the_program_took_also_where_it_closed_it_at_once() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let way = Way { pin: Pin::new(5).unwrap(), listener: listener.local_addr().unwrap() };
+        assert_eq!(way.is_accepted(Duration::from_millis(50)).await, Ok(false), "it waits in the queue");
+        // The one that waited, and the next one, each of which is closed as soon as it is there.
+        let program = std::thread::spawn(move || drop((listener.accept(), listener.accept())));
+        assert_eq!(way.is_accepted(Duration::from_secs(5)).await, Ok(true));
+        program.join().unwrap();
     }
 
     #[test]

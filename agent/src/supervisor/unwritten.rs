@@ -123,6 +123,8 @@ impl Supervisor {
                 detail: why.chars().take(1_000).collect(),
                 flip_nanos: None,
                 ready_millis: None,
+                unready_probes: None,
+                unserved: None,
                 ledger: None,
                 pin: None,
             };

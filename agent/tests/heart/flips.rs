@@ -16,6 +16,8 @@ async fn nobody_drains_before_the_other_has_the_share_and_what_runs_finishes() {
     let candidate = host.phase("web-2", InstancePhase::Ready).await;
     assert_eq!((candidate.share, host.ask().as_str()), (Share::HIDDEN, "1"));
     assert!(candidate.ready_millis.unwrap() >= 300);
+    assert!(candidate.unready_probes.unwrap() > 0, "it was not ready at first, and that was not counted");
+    assert_eq!(candidate.unserved, None, "its readiness asks its only listener");
 
     host.serve("web-2", &two).await;
     assert_eq!(host.ask(), "2");

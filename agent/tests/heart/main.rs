@@ -9,6 +9,7 @@ mod flips;
 mod host;
 mod measuring;
 mod program;
+mod serving;
 mod targets;
 mod unwritten;
 mod verifying;

@@ -48,6 +48,7 @@ async fn serve(flags: BTreeMap<&str, &str>) {
         busy: AtomicU64::new(0),
         ending: AtomicBool::new(false),
     });
+    let accept_after = millis("accept_after");
     let mut terminate = signal(SignalKind::terminate()).unwrap();
     let listener = passed().map(|listener| tokio::net::TcpListener::from_std(listener).unwrap());
     loop {
@@ -59,7 +60,9 @@ async fn serve(flags: BTreeMap<&str, &str>) {
                     program.ending.store(true, Ordering::SeqCst);
                 }
             }
-            accepted = accept(listener.as_ref()), if !program.ending.load(Ordering::SeqCst) => {
+            accepted = accept(listener.as_ref()),
+                if program.began.elapsed() >= accept_after && !program.ending.load(Ordering::SeqCst) =>
+            {
                 tokio::spawn(speak(accepted, Arc::clone(&program)));
             }
             () = tokio::time::sleep(Duration::from_millis(5)) => {}

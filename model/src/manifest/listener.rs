@@ -1,5 +1,6 @@
 //! Listeners: named addresses of a service that the agent holds open across releases.
 
+use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr, str::FromStr};
 
 /// A listener of a service. Its address is a text with placeholders in a manifest and a socket address on a host.
@@ -24,7 +25,8 @@ pub enum Handoff {
 }
 
 /// A listener's name: 1 to 63 of `a-z 0-9 - _`. It goes into `LISTEN_FDNAMES`, where a colon separates.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct ListenerName(String);
 
 /// A text that is no listener's name.
@@ -49,6 +51,20 @@ impl FromStr for ListenerName {
             return Err(ListenerNameError(text.chars().take(100).collect()));
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for ListenerName {
+    type Error = ListenerNameError;
+
+    fn try_from(text: String) -> Result<Self, ListenerNameError> {
+        text.parse()
+    }
+}
+
+impl From<ListenerName> for String {
+    fn from(name: ListenerName) -> Self {
+        name.0
     }
 }
 

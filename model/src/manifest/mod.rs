@@ -12,6 +12,7 @@ mod host;
 mod keys;
 mod listener;
 mod metrics;
+mod preflight;
 mod probe;
 mod process;
 mod read;
@@ -27,6 +28,7 @@ pub use host::HostManifest;
 pub use keys::LANGUAGE;
 pub use listener::{Handoff, Listener, ListenerName, ListenerNameError};
 pub use metrics::MetricsConfig;
+pub use preflight::{MAX_COMPATIBLE, PreflightPolicy, Releases, ReleasesError, Stops};
 pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
 pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};
 pub use rollout::{Approve, Batch, Offline, OnFailure, Rehearsal, RolloutConfig, Strategy};
@@ -68,6 +70,8 @@ pub struct Manifest {
     pub working_directory: PathBuf,
     /// Labels that a host must have, with these values, to run the service; none: every host.
     pub hosts: Labels,
+    /// The releases that it declares to run beside, at most [`MAX_COMPATIBLE`]; none: nothing is declared.
+    pub compatible: Vec<Releases>,
     /// Environment variables, at most [`MAX_ENVIRONMENT`].
     pub environment: BTreeMap<String, Template>,
     /// In the order of the file, which is the order of the descriptors from 3. At most [`MAX_LISTENERS`].
@@ -92,6 +96,8 @@ pub struct Manifest {
     pub rollout: RolloutConfig,
     /// How a canary is judged.
     pub judge: JudgeConfig,
+    /// Which findings of the preflight refuse its deployment.
+    pub preflight: PreflightPolicy,
 }
 
 impl Manifest {

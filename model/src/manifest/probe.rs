@@ -98,6 +98,20 @@ impl<T> Check<T> {
         }
     }
 
+    /// Whether one answer is the answer to both: what is asked is the same, however often and with whatever patience.
+    #[must_use]
+    pub fn asks_the_same(&self, other: &Self) -> bool
+    where
+        T: PartialEq,
+    {
+        match (self, other) {
+            (Self::Http(one), Self::Http(other)) => {
+                (&one.listener, &one.path, one.tls) == (&other.listener, &other.path, other.tls)
+            }
+            (Self::Http(_) | Self::Grpc { .. } | Self::Tcp { .. } | Self::Exec { .. }, _) => self == other,
+        }
+    }
+
     /// The same check with the words of its command turned into something else.
     pub(super) fn map<U>(&self, command: impl FnOnce(&[T]) -> Vec<U>) -> Check<U> {
         match self {

@@ -3,12 +3,15 @@
 mod canary;
 mod check;
 mod metrics;
+mod preflight;
 mod sections;
 mod verify;
 
 use super::{
     Handoff, Listener, MAX_ARGUMENTS, MAX_ENVIRONMENT, MAX_HOST_LABELS, MAX_LISTENERS, MAX_MANIFEST_BYTES,
-    MAX_TEXT_BYTES, Manifest, Mistakes, Template, keys::service as keys, listener::socket_address,
+    MAX_TEXT_BYTES, Manifest, Mistakes, Template,
+    keys::{preflight::COMPATIBLE, service as keys},
+    listener::socket_address,
     template::TemplateError,
 };
 use crate::{
@@ -47,6 +50,7 @@ impl Reader<'_, '_> {
         let working_directory = root.get(&keys::WORKING_DIRECTORY);
         let working_directory = working_directory.and_then(|value| value.parsed(self.problems, directory));
         let hosts = root.free(&keys::HOSTS, self.problems);
+        let compatible = root.get(&COMPATIBLE).and_then(|value| self.compatible(&value));
         let environment = root.free(&keys::ENVIRONMENT, self.problems);
         let listeners = root.free(&keys::LISTENERS, self.problems);
         let listeners = self.listeners(&listeners);
@@ -61,6 +65,7 @@ impl Reader<'_, '_> {
         let logs = root.section(&keys::LOGS, self.problems);
         let rollout = root.section(&keys::ROLLOUT, self.problems);
         let judge = root.section(&keys::JUDGE, self.problems);
+        let preflight = root.section(&keys::PREFLIGHT, self.problems);
         root.refuse_unknown(self.problems);
 
         let hosts = self.hosts(&hosts);
@@ -73,6 +78,7 @@ impl Reader<'_, '_> {
         let (limits, logs) = (self.limits(&limits), self.logs(&logs));
         let strategy = rollout.get(&super::keys::rollout::STRATEGY);
         let (rollout, judge) = (self.rollout(&rollout), self.judge(&judge));
+        let preflight = self.preflight(&preflight);
         match (&metrics, strategy) {
             (Some(metrics), _) => self.blocks_are_long_enough(&judge, metrics, root),
             (None, Some(strategy)) if !is_measured => self.can_be_judged(&rollout, &strategy),
@@ -85,6 +91,7 @@ impl Reader<'_, '_> {
             group,
             working_directory: working_directory.unwrap_or_else(|| PathBuf::from(".")),
             hosts,
+            compatible: compatible.unwrap_or_default(),
             environment,
             listeners,
             readiness: readiness?,
@@ -97,6 +104,7 @@ impl Reader<'_, '_> {
             logs,
             rollout,
             judge,
+            preflight,
         })
     }
 

@@ -113,6 +113,15 @@ fn the_whole_language_is_read() {
     assert_eq!(manifest.rollout, rollout);
     let judge = JudgeConfig { cap: 10, max_errors: Some(Millionths::new(50_000)), ..JudgeConfig::default() };
     assert_eq!(manifest.judge, judge);
+    let compatible: Vec<_> = manifest.compatible.iter().map(ToString::to_string).collect();
+    assert_eq!(compatible, ["1.2.0", "1.3.*"]);
+    let preflight = PreflightPolicy {
+        compatibility: Stops::Warn,
+        schema: Stops::Never,
+        rollback: Stops::Warn,
+        ..PreflightPolicy::default()
+    };
+    assert_eq!(manifest.preflight, preflight);
 }
 
 #[test]
@@ -125,6 +134,8 @@ fn two_keys_are_enough() {
     assert_eq!(manifest.metrics, None);
     assert_eq!(manifest.limits, ResourceLimits::default());
     assert_eq!(manifest.rollout, RolloutConfig::default());
+    assert!(manifest.compatible.is_empty());
+    assert_eq!(manifest.preflight, PreflightPolicy::default());
     assert!(manifest.runs_on(&Labels::new()));
 }
 

@@ -5,6 +5,7 @@ use crate::v1;
 use handover_model::{
     DrainLedger, HostReport, InstanceId, InstancePhase, InstanceReport, PinSource, ReleaseRef, ServiceName,
     Share, Timestamp,
+    config::{ListenerName, MAX_LISTENERS},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,6 +65,8 @@ impl TryFrom<v1::InstanceReport> for (InstanceId, InstanceReport) {
             detail,
             flip_nanos,
             ready_millis,
+            unready_probes,
+            unserved,
             ledger,
             pin,
         } = wire;
@@ -85,6 +88,8 @@ impl TryFrom<v1::InstanceReport> for (InstanceId, InstanceReport) {
             detail: plain(&detail, MAX_DETAIL_CHARS),
             flip_nanos,
             ready_millis,
+            unready_probes,
+            unserved: unserved.map(TryInto::try_into).transpose()?,
             ledger: ledger.map(DrainLedger::from),
             pin: pin.map(PinSource::try_from).transpose().map_err(|error| error.inside("pin"))?,
         };
@@ -108,6 +113,8 @@ impl From<(&InstanceId, &InstanceReport)> for v1::InstanceReport {
             detail,
             flip_nanos,
             ready_millis,
+            unready_probes,
+            unserved,
             ledger,
             pin,
         } = report;
@@ -125,9 +132,23 @@ impl From<(&InstanceId, &InstanceReport)> for v1::InstanceReport {
             detail: plain(detail, MAX_DETAIL_CHARS),
             flip_nanos: *flip_nanos,
             ready_millis: *ready_millis,
+            unready_probes: *unready_probes,
+            unserved: unserved.as_ref().map(|listeners| v1::Unserved {
+                listeners: listeners.iter().map(ToString::to_string).collect(),
+            }),
             ledger: ledger.map(v1::DrainLedger::from),
             pin: pin.map(v1::Pin::from),
         }
+    }
+}
+
+impl TryFrom<v1::Unserved> for Vec<ListenerName> {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::Unserved) -> Result<Self, ConvertError> {
+        let v1::Unserved { listeners } = wire;
+        bounded("unserved", &listeners, MAX_LISTENERS)?;
+        listeners.iter().map(|name| parse("unserved", name)).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     canary,
     permit::{Access, Permit, Subject},
-    rehearsals, request, views,
+    preflight, rehearsals, request, views,
 };
 use crate::fleet::{DeploymentRecord, DeploymentRequest, Refusal};
 use handover_model::{DeploymentId, ServiceName};
@@ -19,8 +19,11 @@ const MOST_LISTED: usize = 200;
 pub(super) async fn plan(permit: Permit, request: v1::DeploymentRequest) -> Result<v1::Plan, Status> {
     let request = request::deployment(request, permit.asker().limited)?;
     let access = permit.service(&request.service)?;
-    let plan = access
-        .look(move |state, now| state.plan_deployment(&request, now).map(|(plan, _)| views::plan(&plan)));
+    let plan = access.look(move |state, now| {
+        let (plan, purpose) = state.plan_deployment(&request, now)?;
+        let preflight = preflight::of(state, &plan.release, purpose, now)?;
+        Ok(v1::Plan { preflight, ..views::plan(&plan) })
+    });
     Ok(plan.await?)
 }
 
@@ -29,8 +32,10 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
     let request = request::deployment(request, permit.asker().limited)?;
     let access = permit.service(&request.service)?;
     let by = access.by();
-    let DeploymentRequest { take_over, override_freeze, override_rehearsal, .. } = &request;
-    let why = take_over.as_ref().or(override_freeze.as_ref()).or(override_rehearsal.as_ref());
+    let DeploymentRequest { take_over, override_freeze, override_rehearsal, override_preflight, .. } =
+        &request;
+    let why = [take_over, override_freeze, override_rehearsal, override_preflight];
+    let why = why.into_iter().find_map(Option::as_ref);
     let taken = why.cloned().unwrap_or_default();
     let subject = Subject::service(&request.service).request(&*request.request).reason(taken);
     let id = access.change(subject, move |desk, subject| {
@@ -42,7 +47,10 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
         let overridden = if request.override_freeze.is_some() { "; with --override-freeze" } else { "" };
         let unrehearsed =
             if request.override_rehearsal.is_some() { "; with --override-rehearsal" } else { "" };
-        subject.say(format!("{id} to {version}{rollback}{rehearsal}{taken}{overridden}{unrehearsed}"));
+        let unchecked = if request.override_preflight.is_some() { "; with --override-preflight" } else { "" };
+        subject.say(format!(
+            "{id} to {version}{rollback}{rehearsal}{taken}{overridden}{unrehearsed}{unchecked}"
+        ));
         Ok(id)
     });
     let id = id.await?;

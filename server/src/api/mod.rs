@@ -22,6 +22,7 @@ mod operators;
 mod outlet;
 mod permissions;
 mod permit;
+mod preflight;
 mod previews;
 mod rehearsals;
 mod releases;

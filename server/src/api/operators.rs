@@ -7,7 +7,7 @@ use super::{
     hosts, logs,
     outlet::Holding,
     permit::{Access, Permit, Subject},
-    previews, rehearsals, releases, request, rights, services, stories, tokens, uploads, views,
+    preflight, previews, rehearsals, releases, request, rights, services, stories, tokens, uploads, views,
     watches::{self, Watching},
 };
 use crate::{
@@ -401,5 +401,9 @@ impl OperatorService for Operators {
         request: Request<v1::ListRehearsalsRequest>,
     ) -> Answer<v1::ListRehearsalsResponse> {
         rehearsals::list(request).await
+    }
+
+    async fn get_preflight(&self, request: Request<v1::GetPreflightRequest>) -> Answer<v1::Preflight> {
+        preflight::get(request).await
     }
 }

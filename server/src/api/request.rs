@@ -46,6 +46,7 @@ pub(super) fn deployment(
         override_freeze,
         rehearse_millis,
         override_rehearsal,
+        override_preflight,
     } = wire;
     let service: ServiceName = parse("service", &service)?;
     let version: Option<Version> = parse_optional("version", &version)?;
@@ -58,7 +59,8 @@ pub(super) fn deployment(
         take_over: take_over.then(|| reason.clone()),
         override_freeze: override_freeze.then(|| reason.clone()),
         rehearse: rehearse_millis.map(Duration::from_millis),
-        override_rehearsal: override_rehearsal.then_some(reason),
+        override_rehearsal: override_rehearsal.then(|| reason.clone()),
+        override_preflight: override_preflight.then_some(reason),
         limited,
     })
 }

@@ -205,6 +205,7 @@ pub(super) fn plan(plan: &Plan) -> v1::Plan {
             .iter()
             .map(|(host, reason)| v1::PlanSkip { host: host.to_string(), reason: reason.clone() })
             .collect(),
+        preflight: None,
     }
 }
 

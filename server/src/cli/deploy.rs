@@ -8,7 +8,9 @@ use super::{
     outcome, plan,
     target::{Sent, Whose, nobody_asked, say},
 };
-use handover_proto::v1::{AbortDeploymentRequest, Deployment, DeploymentRequest, GetDeploymentRequest};
+use handover_proto::v1::{
+    AbortDeploymentRequest, Deployment, DeploymentRequest, GetDeploymentRequest, Preflight,
+};
 use std::io::{IsTerminal as _, Write as _, stdin, stdout};
 
 /// Carry a release to the hosts of its service.
@@ -28,6 +30,9 @@ pub(super) struct DeployArgs {
     /// Also where it should be rehearsed before and was not; it needs --reason, which goes into the audit.
     #[arg(long, requires = "reason")]
     override_rehearsal: bool,
+    /// Also where a point of its preflight refuses it; it needs --reason, which goes into the audit.
+    #[arg(long, requires = "reason")]
+    override_preflight: bool,
     #[command(flatten)]
     how: How,
 }
@@ -85,6 +90,7 @@ pub(super) async fn deploy(args: DeployArgs, mut to: Connection, json: bool) -> 
         override_freeze: args.override_freeze,
         rehearse_millis: None,
         override_rehearsal: args.override_rehearsal,
+        override_preflight: args.override_preflight,
     };
     begin(request, args.how, to, json).await
 }
@@ -101,6 +107,7 @@ pub(super) async fn rollback(args: RollbackArgs, to: Connection, json: bool) -> 
         override_freeze: false,
         rehearse_millis: None,
         override_rehearsal: false,
+        override_preflight: false,
     };
     begin(request, args.how, to, json).await
 }
@@ -151,7 +158,9 @@ pub(super) async fn begin(
     let compiled = match to.client.plan_deployment(request.clone()).await {
         Ok(plan) => plan.into_inner(),
         // The request may have been answered before: then there is nothing to plan any more, and its answer stands.
-        Err(_) if how.yes && how.sent.request_id.is_some() => return create(request, &how, to, json).await,
+        Err(_) if how.yes && how.sent.request_id.is_some() => {
+            return create(request, None, &how, to, json).await;
+        }
         Err(refused) => return Err(refused.into()),
     };
     if how.plan {
@@ -169,16 +178,21 @@ pub(super) async fn begin(
         println!("nothing was changed");
         return Ok(exit::FAILED);
     }
-    create(request, &how, to, json).await
+    create(request, compiled.preflight, &how, to, json).await
 }
 
 async fn create(
     request: DeploymentRequest,
+    preflight: Option<Preflight>,
     how: &How,
     mut to: Connection,
     json: bool,
 ) -> Result<exit::Exit, CliError> {
-    let deployment = to.client.create_deployment(request).await?.into_inner();
+    let mut deployment = to.client.create_deployment(request).await?.into_inner();
+    // What was shown before it began belongs to its first picture.
+    if let Some(plan) = &mut deployment.plan {
+        plan.preflight = preflight;
+    }
     if how.detach {
         announce(&deployment, json);
         return Ok(exit::DONE);

@@ -30,7 +30,9 @@ pub(super) fn instance(report: &v1::InstanceReport) -> Value {
         "phase": phase(report), "share": report.share, "pid": opt(report.pid), "restarts": report.restarts,
         "connections": opt(report.connections), "since": report.since_unix_millis,
         "until": opt(report.until_unix_millis), "detail": report.detail, "flip_nanos": opt(report.flip_nanos),
-        "ready_millis": opt(report.ready_millis), "ledger": opt(report.ledger.as_ref().map(ledger)),
+        "ready_millis": opt(report.ready_millis),
+        "unready_probes": opt(report.unready_probes),
+        "unserved": opt(report.unserved.as_ref().map(|unserved| unserved.listeners.clone())), "ledger": opt(report.ledger.as_ref().map(ledger)),
         "pin": opt(report.pin.as_ref().map(pin)),
     })
 }
@@ -131,7 +133,20 @@ pub(super) fn plan(plan: &v1::Plan) -> Value {
             "retire_deadline_millis": policy.retire_deadline_millis,
             "keep_warm_millis": policy.keep_warm_millis,
         },
+        "preflight": opt(plan.preflight.as_ref().map(preflight)),
     })
+}
+
+/// The points that are looked at before a release is deployed.
+pub(super) fn preflight(preflight: &v1::Preflight) -> Value {
+    let v1::Preflight { service, version, current_version, points } = preflight;
+    let point = |point: &v1::PreflightPoint| {
+        let v1::PreflightPoint { number, name, grade, evidence, advice, stops } = point;
+        json!({"number": number, "name": name, "grade": grade, "evidence": evidence, "advice": advice,
+               "stops": stops})
+    };
+    json!({"service": service, "version": version, "current": current_version,
+           "points": points.iter().map(point).collect::<Vec<_>>()})
 }
 
 fn wait(wait: &v1::Wait) -> Value {

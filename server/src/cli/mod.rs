@@ -34,6 +34,7 @@ mod outcome;
 mod pipe;
 mod plain;
 mod plan;
+mod preflight;
 mod preview;
 mod rehearse;
 mod release;
@@ -142,6 +143,7 @@ enum Command {
     Watch(control::WatchArgs),
     Canary(canary::CanaryArgs),
     Preview(preview::PreviewArgs),
+    Preflight(preflight::PreflightArgs),
     /// Tell a deployment's whole story: what happened on which host, when, and why.
     Explain(explain::ExplainArgs),
     /// Keep other operators from changing a service.
@@ -256,6 +258,7 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Watch(args) => control::watch(args, connection, json).await,
         Command::Canary(args) => canary::run(args, connection, json).await,
         Command::Preview(args) => preview::run(args, connection, json).await,
+        Command::Preflight(args) => preflight::run(args, connection, json).await,
         Command::Explain(args) => explain::run(args, connection, json).await,
         Command::Lock(args) => lock::lock(args, connection, json).await,
         Command::Unlock(args) => lock::unlock(args, connection, json).await,

@@ -1,6 +1,6 @@
 //! A compiled plan, before anything happens.
 
-use super::time::span;
+use super::{preflight, time::span};
 use handover_model::Share;
 use handover_proto::v1::Plan;
 use std::collections::BTreeSet;
@@ -8,19 +8,20 @@ use std::collections::BTreeSet;
 /// Longest list of hosts in one line.
 const NAMED: usize = 8;
 
-/// The plan in lines.
+/// The plan in lines, with its preflight before it.
 pub(super) fn lines(plan: &Plan) -> Vec<String> {
     let hosts: BTreeSet<&str> =
         plan.stages.iter().flat_map(|stage| &stage.hosts).map(|host| host.host.as_str()).collect();
     let hosts = hosts.len();
-    let mut lines = vec![format!(
+    let mut lines = plan.preflight.as_ref().map(preflight::brief).unwrap_or_default();
+    lines.push(format!(
         "plan: {} {} to {hosts} {} in {} {}",
         plan.service,
         plan.version,
         if hosts == 1 { "host" } else { "hosts" },
         plan.stages.len(),
         if plan.stages.len() == 1 { "stage" } else { "stages" },
-    )];
+    ));
     for (number, stage) in plan.stages.iter().enumerate() {
         let named: Vec<String> = stage
             .hosts

@@ -59,6 +59,8 @@ mod tests {
             detail: String::new(),
             flip_nanos: None,
             ready_millis: None,
+            unready_probes: None,
+            unserved: None,
             ledger: None,
             pin: None,
         }

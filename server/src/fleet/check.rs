@@ -7,6 +7,7 @@
 use super::{
     judging::JudgingRecord,
     operators::OperatorRecord,
+    preflight::LessonRecord,
     records::{
         AssignmentRecord, DeploymentRecord, Ending, FreezeRecord, HostRecord, LockRecord, ReleaseRecord,
         RequestRecord, ServiceRecord, TokenRecord, number_in_key, split_key,
@@ -173,6 +174,10 @@ impl Checker {
             Keyspace::Rehearsals => {
                 let number = number_in_key(key, 0).filter(|_| key.len() == 8);
                 drop(self.named::<_, RehearsalRecord>(&place, number, value));
+            }
+            Keyspace::Lessons => {
+                let number = number_in_key(key, 0).filter(|_| key.len() == 8);
+                drop(self.named::<_, LessonRecord>(&place, number, value));
             }
             Keyspace::Requests => {
                 let sequence = number_in_key(key, 0).filter(|_| key.len() == 8);

@@ -332,7 +332,8 @@ fn how(record: &DeploymentRecord) -> String {
     format!("{ending}{by}{why}")
 }
 
-fn listed<'a>(hosts: impl Iterator<Item = &'a HostName>) -> String {
+/// Some names, the rest as a number.
+pub(super) fn listed<'a>(hosts: impl Iterator<Item = &'a HostName>) -> String {
     const NAMED: usize = 8;
     let names: Vec<&str> = hosts.map(HostName::as_str).collect();
     let first: Vec<&str> = names.iter().take(NAMED).copied().collect();

@@ -57,6 +57,8 @@ pub struct DeploymentRequest {
     pub rehearse: Option<Duration>,
     /// Goes although it should be rehearsed before and was not, for this reason; `None`: is refused then.
     pub override_rehearsal: Option<String>,
+    /// Goes although a point of its preflight stops it, for this reason; `None`: is refused then.
+    pub override_preflight: Option<String>,
     /// Whoever asks may change some services only.
     pub limited: bool,
 }
@@ -112,6 +114,7 @@ impl State {
         self.free(&request.service)?;
         let (plan, purpose) = self.plan_deployment(request, now)?;
         self.pass_rehearsal(&plan.release, purpose, request, now)?;
+        self.pass_preflight(&plan.release, purpose, request, now)?;
         self.take_locks(taken, &asker, now, effects)?;
         self.begin(&plan, purpose, by, &request.request, now, effects)
     }
@@ -162,6 +165,7 @@ impl State {
         }
         self.deployments.insert(id, record);
         self.live.insert(id, Live { engine, sequence: 0, revision: now.unix_millis() });
+        self.begin_lesson(id, plan, purpose, now, effects)?;
         if purpose == Purpose::Rehearsal {
             self.begin_rehearsal(id, plan, by, now, effects)?;
         }
@@ -335,6 +339,7 @@ impl State {
         let service = live.engine.service().clone();
         let ended = live.engine.outcome().cloned();
         self.note_rehearsal(id, &step.records, effects)?;
+        self.note_lesson(id, &step.records, effects)?;
         for Command::Assign { host, assignment } in step.commands {
             self.assign(&host, &service, assignment, effects)?;
         }
@@ -385,6 +390,7 @@ impl State {
         self.finals.insert(id, live);
         self.end_judging(id, effects);
         self.end_rehearsal(id, now, effects)?;
+        self.end_lesson(id, ending, now, effects)?;
         self.forget(&release, effects);
         self.prune(effects)?;
         self.catch_up(&release.service, now, effects)

@@ -14,6 +14,7 @@ mod judging;
 mod locks;
 mod operators;
 mod persist;
+mod preflight;
 mod previews;
 mod queries;
 mod records;
@@ -44,6 +45,7 @@ pub use judging::{BlockView, CanaryView};
 pub use locks::{Asker, LockScope};
 pub use operators::{CertificateRecord, OperatorRecord, OperatorRequest, RevocationRecord, Roster, granted};
 pub use persist::LoadError;
+pub use preflight::{Grade, LessonRecord, Point, Preflight};
 pub use previews::Hidden;
 pub use records::{
     AssignmentRecord, CloneAlarm, DeploymentRecord, Ending, FreezeRecord, HostRecord, LockRecord, Purpose,

@@ -7,6 +7,7 @@ use super::{
     judging::JudgingRecord,
     locks::LockScope,
     operators::OperatorRecord,
+    preflight::LessonRecord,
     records::{
         AssignmentRecord, DeploymentRecord, FreezeRecord, HostRecord, LockRecord, ReleaseRecord,
         RequestRecord, ServiceRecord, TokenRecord, chunk_key, deployment_key, journal_key, number_in_key,
@@ -161,6 +162,11 @@ fn load_locks(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
         let id =
             number_in_key(&key, 0).map(DeploymentId::new).ok_or_else(|| odd(Keyspace::Rehearsals, &key))?;
         state.rehearsals.insert(id, record);
+    }
+    for entry in scan_json::<LessonRecord>(store, Keyspace::Lessons, &[]) {
+        let (key, record) = entry?;
+        let id = number_in_key(&key, 0).map(DeploymentId::new).ok_or_else(|| odd(Keyspace::Lessons, &key))?;
+        state.lessons.insert(id, record);
     }
     for entry in scan_json::<RequestRecord>(store, Keyspace::Requests, &[]) {
         let (key, record) = entry?;

@@ -131,6 +131,16 @@ pub enum Refusal {
         /// The command that deploys all the same.
         command: Box<str>,
     },
+    /// A point of its preflight stops the deployment.
+    #[error("{release} does not pass its preflight: {what}")]
+    PreflightFailed {
+        /// What should have been deployed.
+        release: ReleaseRef,
+        /// The points that stop it.
+        what: Box<str>,
+        /// The command that deploys all the same.
+        command: Box<str>,
+    },
     /// No such freeze.
     #[error("there is no freeze f{0}; `handover freeze` lists all")]
     NoFreeze(u64),
@@ -269,7 +279,7 @@ pub enum Refusal {
 }
 
 /// A moment, the same on every machine that reads it.
-fn moment(at: Timestamp) -> String {
+pub(super) fn moment(at: Timestamp) -> String {
     let parsed = i64::try_from(at.unix_millis())
         .ok()
         .and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
@@ -316,6 +326,7 @@ impl Refusal {
             Self::Locked { .. } => Reason::Locked,
             Self::Frozen { .. } => Reason::Frozen,
             Self::RehearsalRequired { .. } => Reason::RehearsalRequired,
+            Self::PreflightFailed { .. } => Reason::PreflightFailed,
             Self::NoFreeze(_) => Reason::UnknownFreeze,
             Self::NotYourHost { .. } => Reason::NotYourHost,
             Self::Revoked { .. } => Reason::Revoked,
@@ -381,6 +392,11 @@ impl From<Refusal> for Status {
             Refusal::RehearsalRequired { release: ReleaseRef { service, version }, command, .. } => {
                 answer = answer.hint(format!(
                     "`handover rehearse {service} --release {version}` rehearses it on one host; `{command}` deploys it all the same, and stands in the audit. A rollback always goes"
+                ));
+            }
+            Refusal::PreflightFailed { release: ReleaseRef { service, version }, command, .. } => {
+                answer = answer.hint(format!(
+                    "`handover preflight {service} --release {version}` tells all of it; `{command}` deploys it all the same, and stands in the audit. A rollback always goes"
                 ));
             }
             Refusal::Locked { owner, until, command, .. } => {

@@ -41,6 +41,8 @@ pub struct State {
     pub(super) last_freeze: u64,
     /// What rehearsals showed, some of each service.
     pub(super) rehearsals: BTreeMap<DeploymentId, super::rehearsals::RehearsalRecord>,
+    /// What deployments showed that the preflight goes by, some of each service.
+    pub(super) lessons: BTreeMap<DeploymentId, super::preflight::LessonRecord>,
     pub(super) last_deployment: u64,
     pub(super) last_session: u64,
     pub(super) operators: super::operators::Roster,

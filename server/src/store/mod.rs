@@ -94,6 +94,8 @@ keyspaces! {
     Freezes = "freezes";
     /// What rehearsals showed, by deployment.
     Rehearsals = "rehearsals";
+    /// What deployments showed, by number.
+    Lessons = "lessons";
     /// Requests that were answered, by the order in which they were.
     Requests = "requests";
     /// Operators with certificates, by name.

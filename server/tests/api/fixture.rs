@@ -329,6 +329,8 @@ impl Agent {
                     detail: if broken { "exited with 1".into() } else { String::new() },
                     flip_nanos: Some(1),
                     ready_millis: Some(1),
+                    unready_probes: None,
+                    unserved: None,
                     ledger: None,
                     pin: None,
                 };

@@ -10,6 +10,7 @@ mod enrolment;
 mod fixture;
 mod freezes;
 mod logs;
+mod preflight;
 mod previews;
 mod releases;
 mod remote;

@@ -128,6 +128,11 @@ async fn about(
             let request = v1::ListRehearsalsRequest { service: service.into() };
             vec![client.list_rehearsals(request).await.map(drop)]
         }
+        "GetPreflight" => {
+            let request =
+                v1::GetPreflightRequest { service: service.into(), ..v1::GetPreflightRequest::default() };
+            vec![client.get_preflight(request).await.map(drop)]
+        }
         "WatchEvents" => {
             let request = v1::WatchEventsRequest { service: service.into(), ..Default::default() };
             vec![client.watch_events(request).await.map(drop)]

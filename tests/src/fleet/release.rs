@@ -12,6 +12,8 @@ pub struct Sample {
     pub command: String,
     /// Flags of the program.
     pub flags: Vec<String>,
+    /// Keys before the first section.
+    pub top: String,
     /// The `[listeners]` section's lines; empty for a worker.
     pub listeners: String,
     /// Sections of the manifest; those left out are as [`Sample::new`] has them.
@@ -34,6 +36,7 @@ impl Sample {
             version: version.to_owned(),
             command: "bin/web".to_owned(),
             flags: Vec::new(),
+            top: String::new(),
             listeners: "http = \"{host.address}:8080\"".to_owned(),
             readiness: "kind = \"http\"\npath = \"/ready\"\ninterval = \"20ms\"\ndeadline = \"20s\""
                 .to_owned(),
@@ -55,6 +58,13 @@ impl Sample {
     #[must_use]
     pub fn command(mut self, program: &str) -> Self {
         program.clone_into(&mut self.command);
+        self
+    }
+
+    /// With keys before the first section.
+    #[must_use]
+    pub fn top(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.top);
         self
     }
 
@@ -129,7 +139,9 @@ impl Sample {
             .filter(|(_, lines)| !lines.is_empty())
             .map(|(name, lines)| format!("\n[{name}]\n{lines}\n"))
             .collect();
-        format!("service = \"web\"\ncommand = [{command:?}{flags}]\n{sections}\n{}\n", self.more)
+        let (top, more) = (&self.top, &self.more);
+        let end = if top.is_empty() { "" } else { "\n" };
+        format!("service = \"web\"\ncommand = [{command:?}{flags}]\n{top}{end}{sections}\n{more}\n")
     }
 
     /// Writes the folder that is pushed.

@@ -23,6 +23,7 @@ mod hosts;
 mod journald;
 mod logs;
 mod pages;
+mod preflight;
 mod preview;
 mod refusals;
 mod rehearsals;

@@ -72,8 +72,10 @@ fn what_an_operator_may_not_do() {
 #[test]
 fn what_another_operator_holds() {
     let fleet = Fleet::of(1);
-    fleet.push(&Sample::new("v1").rollout("bake = \"10m\""));
-    fleet.push(&Sample::new("v2"));
+    // What a preflight says of it does not hang on how far the deployment has come.
+    let tcp = |version: &str| Sample::new(version).readiness("kind = \"tcp\"");
+    fleet.push(&tcp("v1").rollout("bake = \"10m\""));
+    fleet.push(&tcp("v2"));
     let ada = operator(&fleet, "ada", &["--role", "deployer"]);
     let bob = operator(&fleet, "bob", &["--role", "deployer"]);
     let mut told = Told::of(&fleet);

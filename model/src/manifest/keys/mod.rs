@@ -5,6 +5,7 @@
 
 pub(crate) mod canary;
 pub(crate) mod metrics;
+pub(crate) mod preflight;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod rollout;

@@ -2,8 +2,8 @@
 
 use super::{
     Absent::{Default, Otherwise, Required},
-    Either, Integers, Key, Members, Table, Text, Texts, Words, canary, key, metrics, probe, process, rollout,
-    verify,
+    Either, Integers, Key, Members, Table, Text, Texts, Words, canary, key, metrics, preflight, probe,
+    process, rollout, verify,
 };
 use crate::manifest::{Handoff, MAX_ARGUMENTS, MAX_ENVIRONMENT, MAX_HOST_LABELS, MAX_LISTENERS};
 
@@ -110,6 +110,12 @@ pub(crate) const ROLLOUT: Key<&Table> =
     key("rollout", &rollout::ROLLOUT, Otherwise("the defaults of its keys"), rollout::ROLLOUT.meaning);
 pub(crate) const JUDGE: Key<&Table> =
     key("judge", &canary::JUDGE, Otherwise("the defaults of its keys"), canary::JUDGE.meaning);
+pub(crate) const PREFLIGHT: Key<&Table> = key(
+    "preflight",
+    &preflight::PREFLIGHT,
+    Otherwise("the defaults of its keys"),
+    preflight::PREFLIGHT.meaning,
+);
 
 pub(crate) const ADDRESS: Key<Text> = key(
     "address",
@@ -152,6 +158,7 @@ pub(crate) const MANIFEST: Table = Table {
         &GROUP,
         &WORKING_DIRECTORY,
         &HOSTS,
+        &preflight::COMPATIBLE,
         &ENVIRONMENT,
         &LISTENERS,
         &READINESS,
@@ -164,6 +171,7 @@ pub(crate) const MANIFEST: Table = Table {
         &LOGS,
         &ROLLOUT,
         &JUDGE,
+        &PREFLIGHT,
     ],
     kinds: Vec::new,
 };

@@ -173,7 +173,11 @@ fn both_ends_of_every_range_are_taken_and_nothing_beyond() {
                 is_refused(table, key, &percent(to + 1));
             }
             Shape::List(member, most) => {
-                let member = if matches!(**member, Shape::Texts(..)) { "[\"a\"]" } else { "\"5%\"" };
+                let member = match **member {
+                    Shape::Texts(..) => "[\"a\"]",
+                    Shape::Text(_) => "\"a\"",
+                    _ => "\"5%\"",
+                };
                 let list = |length: usize| format!("[{}]", vec![member; length].join(", "));
                 is_taken(table, key, &list(1));
                 is_taken(table, key, &list(*most));

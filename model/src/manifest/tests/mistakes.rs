@@ -96,6 +96,7 @@ fn unknown_keys_are_mistakes_in_every_table() {
         "limits",
         "logs",
         "rollout",
+        "preflight",
         "handover",
     ] {
         let text = format!("{SMALL}[{table}]\nsurprise = 1\n");
@@ -142,6 +143,11 @@ fn values_outside_their_range_name_the_range() {
             "limits.memory: \"1KiB\" is outside 1048576 to 1125899906842624 bytes",
         ),
         ("[rollout]\nbatch = 0", "rollout.batch: 0 is outside 1 to 1000000"),
+        ("compatible = []", "compatible: has 0 entries, expected 1 to 64"),
+        (
+            "compatible = [\"1.2\", \">=1.3\"]",
+            "compatible[1]: \">=1.3\" names no releases: expected a version label like \"1.2.0\", or the beginning of some with '*' behind it, like \"1.3.*\"",
+        ),
         ("[rollout]\nbatch = \"101%\"", "rollout.batch: \"101%\" is outside 1% to 100%"),
         ("[rollout]\nfailures_allowed = -1", "rollout.failures_allowed: -1 is outside 0 to 1000000"),
         ("[logs]\nkeep = 0x7fffffffffffffff", "logs.keep: 0x7fffffffffffffff is outside 0 to 100"),

@@ -189,6 +189,8 @@ impl Instance {
             },
             flip_nanos: None,
             ready_millis: None,
+            unready_probes: None,
+            unserved: None,
             ledger: (self.phase == InstancePhase::Exited).then_some(ledger),
             pin: None,
         }

@@ -50,7 +50,7 @@ impl State {
         Ok(self.rehearsals_of(service))
     }
 
-    fn rehearsals_of<'a>(
+    pub(super) fn rehearsals_of<'a>(
         &'a self,
         service: &'a ServiceName,
     ) -> impl DoubleEndedIterator<Item = (DeploymentId, &'a RehearsalRecord)> {
@@ -148,7 +148,7 @@ impl State {
     }
 
     /// Why a pair of releases does not count as rehearsed; `None` where it does.
-    fn not_rehearsed(
+    pub(super) fn not_rehearsed(
         &self,
         release: &ReleaseRef,
         from: &Version,

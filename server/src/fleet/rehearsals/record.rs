@@ -31,6 +31,9 @@ pub struct RehearsalRecord {
     pub ended: Option<Timestamp>,
     /// Why it failed; empty where it did not.
     pub reason: String,
+    /// Whether its host failed: the release did not get ready, or was not well. Not so where a person ended it.
+    #[serde(default)]
+    pub not_well: bool,
     /// Whether the release's instance was started for it.
     started: bool,
     /// What the release's instance had counted when the flip to it was ordered; `None` where it was not measured.
@@ -125,6 +128,7 @@ impl RehearsalRecord {
             ledger: None,
             ended: None,
             reason: String::new(),
+            not_well: false,
             started: planned.standby.is_none(),
             before: None,
             last: None,
@@ -156,7 +160,11 @@ impl RehearsalRecord {
 
     /// Takes a record of its deployment in. False where it says nothing new of it.
     pub(super) fn note(&mut self, record: &Record, took: Took) -> bool {
-        let Record::HostMoved { to, at, .. } = record else { return false };
+        let (to, at) = match record {
+            Record::HostMoved { to, at, .. } => (to, at),
+            Record::HostFailed { .. } => return !std::mem::replace(&mut self.not_well, true),
+            _ => return false,
+        };
         match to {
             HostState::Shifting { .. } => self.forward = Some(FlipRecord::ordered(*at)),
             HostState::Baking { .. } => FlipRecord::seen(&mut self.forward, *at, took.new),

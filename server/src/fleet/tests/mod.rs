@@ -8,6 +8,7 @@ mod durable;
 mod freezes;
 mod hosts;
 mod operators;
+mod preflight;
 mod rehearsals;
 mod renewal;
 mod standby;
@@ -16,13 +17,16 @@ use super::{DeploymentRequest, Effects, Enrolment, Introduction, Refusal, State,
 use crate::store::{MemoryStore, Store};
 use handover_identity::{JoinToken, TokenClaim};
 use handover_model::{
-    BundleDescriptor, DeploymentId, Digest, Duration, HostName, HostReport, InstancePhase, InstanceReport,
-    Labels, Release, ReleaseRef, ServiceName, Share, Timestamp,
+    BundleDescriptor, DeploymentId, Digest, DrainLedger, Duration, HostName, HostReport, InstanceId,
+    InstancePhase, InstanceReport, Labels, Release, ReleaseRef, ServiceName, Share, Timestamp,
+    config::ListenerName,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+
+type Readiness = (Option<u64>, Option<u32>, Option<Vec<ListenerName>>);
 
 /// A fleet with its own clock, whose agents do at once what their targets say.
 pub(super) struct Fixture {
@@ -31,6 +35,11 @@ pub(super) struct Fixture {
     sessions: BTreeMap<HostName, u64>,
     /// Versions that never get ready.
     pub(super) broken: BTreeSet<String>,
+    /// What agents say of an instance that is ready: after how many milliseconds it was, how many probes were not answered
+    /// well until then, and where it accepted nothing.
+    pub(super) ready: fn(&InstanceId) -> Readiness,
+    /// What becomes of the connections of an instance that is not wanted any more; `None`: agents forget it.
+    pub(super) gone: Option<fn(&InstanceId) -> DrainLedger>,
     /// Where every decision is written.
     pub(super) store: Arc<dyn Store>,
 }
@@ -72,6 +81,7 @@ pub(super) fn request(service: &str, version: &str) -> DeploymentRequest {
         override_freeze: None,
         rehearse: None,
         override_rehearsal: None,
+        override_preflight: None,
         limited: false,
     }
 }
@@ -91,6 +101,8 @@ impl Fixture {
             now,
             sessions: BTreeMap::new(),
             broken: BTreeSet::new(),
+            ready: |_| (None, None, None),
+            gone: None,
             store: Arc::new(MemoryStore::new()),
         };
         fixture.act(State::tick).unwrap();
@@ -198,6 +210,7 @@ impl Fixture {
         for (service, service_target) in &target.services {
             for instance in &service_target.instances {
                 let broken = self.broken.contains(instance.release.name.version.as_str());
+                let (ready_millis, unready_probes, unserved) = (self.ready)(&instance.instance);
                 let report = InstanceReport {
                     service: service.clone(),
                     release: instance.release.name.clone(),
@@ -210,11 +223,21 @@ impl Fixture {
                     until: None,
                     detail: if broken { "exited with 1".into() } else { String::new() },
                     flip_nanos: Some(900),
-                    ready_millis: None,
+                    ready_millis,
+                    unready_probes,
+                    unserved,
                     ledger: None,
                     pin: None,
                 };
                 instances.insert(instance.instance.clone(), report);
+            }
+        }
+        let before = self.state.hosts.get(host).and_then(|host| host.report.clone()).unwrap_or_default();
+        if let Some(ledger) = self.gone {
+            for (id, report) in before.instances {
+                let (phase, ledger) = (InstancePhase::Exited, Some(ledger(&id)));
+                let gone = InstanceReport { phase, ledger, share: Share::HIDDEN, pid: None, ..report };
+                instances.entry(id).or_insert(gone);
             }
         }
         HostReport { revision: target.revision, instances }

@@ -40,6 +40,8 @@ fn report(phase: InstancePhase) -> HostReport {
         detail: "x".repeat(200),
         flip_nanos: None,
         ready_millis: None,
+        unready_probes: None,
+        unserved: None,
         ledger: None,
         pin: None,
     };

@@ -40,6 +40,9 @@ pub(crate) struct Flags {
     /// /ready answers with this status.
     #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(200..=599))]
     pub(crate) ready_status: Option<u16>,
+    /// Accepts no connection before this time: they wait in the queue.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "0s")]
+    pub(crate) accept_after: Duration,
     /// Sends READY=1 to NOTIFY_SOCKET after this time.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) notify_after: Option<Duration>,

@@ -96,6 +96,7 @@ async fn run(flags: Flags) -> Result<(), Failed> {
 /// Takes connections until a moment after SIGTERM, and then those that wait in the queue.
 async fn accept(listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>, sample: Arc<Sample>) {
     let _guard = sample.drain().guard();
+    sleep(sample.flags().accept_after).await;
     let serve = |stream| {
         // The guard first: the task may begin only after this function has ended.
         let guard = sample.drain().guard();

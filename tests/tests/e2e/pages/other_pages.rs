@@ -142,3 +142,17 @@ fn a_release_is_rehearsed_listed_and_deployed_without_it_as_the_page_of_rehearsa
     page.run("handover deploy SERVICE --override-rehearsal --reason WHY", &over, 0, "succeeded");
     assert_eq!(fleet.versions(), ["v3"]);
 }
+
+#[test]
+fn a_release_is_looked_at_refused_and_deployed_all_the_same_as_the_page_of_preflights_tells() {
+    let fleet = on_v1(1);
+    fleet.push(&Sample::new("v2").top("compatible = [\"v0\"]"));
+    let page = Page::of(&fleet, "docs/preflight.md").with("SERVICE", "web").with("WHY", "it was tried");
+    let page = page.with("1.4.0", "v2");
+    page.run("handover preflight SERVICE", &[], 6, "2 compatibility: fail, and refuses a deployment");
+    page.run("handover preflight web --release 1.4.0", &["--json"], 6, "\"stops\":true");
+    fleet.deploy("v2").expect(6);
+    let over = ["--version", "v2", "--yes"];
+    page.run("handover deploy SERVICE --override-preflight --reason WHY", &over, 0, "succeeded");
+    assert_eq!(fleet.versions(), ["v2"]);
+}

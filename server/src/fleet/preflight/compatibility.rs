@@ -1,0 +1,55 @@
+//! Point 2: the release declares what it is compatible with, and what runs is among that.
+
+use super::{
+    Grade::{Fail, Warn},
+    Point, Subject,
+    facts::Facts,
+    listed,
+};
+use handover_model::{HostName, Version};
+use std::collections::BTreeSet;
+
+/// How many releases that run are told one by one.
+const TOLD: usize = 8;
+
+pub(super) fn point(facts: &Facts<'_>) -> Point {
+    let (declared, version) = (&facts.manifest.compatible, &facts.release.version);
+    let point = Point::new(Subject::Compatibility);
+    let names: Vec<String> = declared.iter().map(ToString::to_string).collect();
+    let names = names.join(", ");
+    if facts.running.is_empty() {
+        let declares = if declared.is_empty() { String::new() } else { format!("; it declares {names}") };
+        return point.tell(format!("no other release of the service runs{declares}"));
+    }
+    if declared.is_empty() {
+        let running: Vec<_> = facts.running.iter().collect();
+        let line = format!("{version} does not declare what it goes with; what runs: {}", told(&running));
+        let advice = "name the releases that it may run beside: compatible = [\"LABEL\", \"BEGINNING*\"]";
+        return point.find(Warn, line, advice);
+    }
+    let among = |version: &Version| declared.iter().any(|releases| releases.have(version));
+    let (good, bad): (Vec<_>, Vec<_>) = facts.running.iter().partition(|(version, _)| among(version));
+    let point = match bad.is_empty() {
+        true => point,
+        false => point.find(
+            Fail,
+            format!("not among what {version} declares ({names}): {}", told(&bad)),
+            "deploy a release first that goes with both; or, where it does go with what runs, declare that in a new release",
+        ),
+    };
+    match good.is_empty() {
+        true => point,
+        false => point.tell(format!("among what {version} declares ({names}): {}", told(&good))),
+    }
+}
+
+/// Releases and where they run.
+fn told(running: &[(&&Version, &BTreeSet<&HostName>)]) -> String {
+    let runs = running.iter().take(TOLD);
+    let runs = runs.map(|(version, hosts)| format!("{version} on {}", listed(hosts.iter().copied())));
+    let runs: Vec<String> = runs.collect();
+    match running.len().saturating_sub(TOLD) {
+        0 => runs.join("; "),
+        more => format!("{}; and {more} more", runs.join("; ")),
+    }
+}

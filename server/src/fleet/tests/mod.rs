@@ -217,7 +217,7 @@ impl Fixture {
                 instances.insert(instance.instance.clone(), report);
             }
         }
-        HostReport { revision: target.revision, instances }
+        HostReport { revision: target.revision, instances, ..HostReport::default() }
     }
 
     /// The version that a host should run of a service.

@@ -49,6 +49,7 @@ impl Reader<'_, '_> {
         let hosts = root.free(&keys::HOSTS, self.problems);
         let environment = root.free(&keys::ENVIRONMENT, self.problems);
         let listeners = root.free(&keys::LISTENERS, self.problems);
+        let listens = listeners.is_present();
         let listeners = self.listeners(&listeners);
         let readiness = root.section(&keys::READINESS, self.problems);
         let liveness = root.section(&keys::LIVENESS, self.problems);
@@ -72,7 +73,7 @@ impl Reader<'_, '_> {
         let (drain, restart) = (self.drain(&drain), self.restart(&restart));
         let (limits, logs) = (self.limits(&limits), self.logs(&logs));
         let strategy = rollout.get(&super::keys::rollout::STRATEGY);
-        let (rollout, judge) = (self.rollout(&rollout), self.judge(&judge));
+        let (rollout, judge) = (self.rollout(&rollout, listens), self.judge(&judge));
         match (&metrics, strategy) {
             (Some(metrics), _) => self.blocks_are_long_enough(&judge, metrics, root),
             (None, Some(strategy)) if !is_measured => self.can_be_judged(&rollout, &strategy),

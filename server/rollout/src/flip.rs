@@ -64,9 +64,15 @@ impl Skew {
 
 impl fmt::Display for Skew {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = |time: Duration| time.as_secs_f64() * 1e3;
-        let (skew, more_or_less) = (millis(self.first_to_last), millis(self.give_or_take));
-        write!(f, "{} hosts flipped within {skew:.1} ms (±{more_or_less:.1} ms)", self.hosts)
+        let Self { hosts, first_to_last, give_or_take } = self;
+        write!(f, "{hosts} hosts flipped within {} (±{})", told(*first_to_last), told(*give_or_take))
+    }
+}
+
+fn told(time: Duration) -> String {
+    match time.as_secs_f64() {
+        seconds if seconds < 1.0 => format!("{:.1} ms", seconds * 1e3),
+        seconds => format!("{seconds:.1} s"),
     }
 }
 

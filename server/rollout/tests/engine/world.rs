@@ -1,12 +1,12 @@
 //! A simulated fleet: agents that make orders true, as the real ones do, and a server that can crash.
 
 use handover_model::{
-    DeploymentId, DrainLedger, Duration, HostName, InstanceId, InstancePhase, InstanceReport, Labels,
+    ConfirmationState, DeploymentId, DrainLedger, Duration, HostName, InstanceId, InstancePhase, InstanceReport, Labels,
     ReleaseRef, Share, Timestamp,
 };
 use handover_rollout::{
-    Assignment, BatchSize, Command, Deployment, DeploymentState, Event, FleetHost, HostState, OfflinePolicy,
-    OnFailure, Outcome, Placement, Plan, PlanRequest, Record, Rolling, StagePhase, Step, Verdict, rolling,
+    Assignment, BatchSize, Command, Deployment, DeploymentState, Event, FleetHost, FlipSeen, HostState, Moment,
+    OfflinePolicy, OnFailure, Outcome, Placement, Plan, PlanRequest, Record, Rolling, StagePhase, Step, Verdict, rolling,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,17 +77,35 @@ pub(crate) struct Agent {
     pub(crate) former_program: Program,
     /// Whether it does nothing at all with new orders, although it is connected.
     pub(crate) frozen: bool,
+    /// Whether no confirmation reaches it.
+    pub(crate) deaf: bool,
     instances: BTreeMap<InstanceId, Instance>,
     /// What it works on, and under which revision.
     order: Assignment,
     pub(crate) revision: u64,
+    /// That the flip to it is to be confirmed: for which order, and how soon.
+    confirm: Option<(u64, Duration)>,
+    asked: Option<Asked>,
+    flipped_at: Option<Timestamp>,
+}
+
+/// A flip that asked for confirmation.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) order: u64,
+    former: BTreeMap<InstanceId, Share>,
+    within: Duration,
+    pub(crate) state: ConfirmationState,
 }
 
 impl Agent {
-    fn works_on(&mut self, order: &Assignment, revision: u64) {
+    fn works_on(&mut self, order: &Assignment, revision: u64, confirm: Option<(u64, Duration)>) {
         if self.online && !self.frozen {
             self.order = order.clone();
             self.revision = revision;
+            self.confirm = confirm;
+            let number = confirm.map(|(number, _)| number);
+            self.asked = self.asked.take().filter(|asked| Some(asked.order) == number);
         }
     }
 
@@ -111,13 +129,83 @@ impl Agent {
         for instance in self.instances.values_mut() {
             instance.live(now);
         }
+        if self.missed(now) {
+            return;
+        }
         let ready = |placed: &Placement| self.instances[&placed.instance].phase == InstancePhase::Ready;
         if self.order.0.iter().filter(|placed| !placed.share.is_hidden()).all(ready) {
             self.flip_and_retire(now);
         }
     }
 
+    /// Whether a flip was not confirmed in time: then it goes back, where who had the shares is ready.
+    fn missed(&mut self, now: Timestamp) -> bool {
+        let Some(asked) = &mut self.asked else { return false };
+        if let ConfirmationState::Awaited { until } = asked.state
+            && now >= until
+        {
+            let reason = format!("undone: the flip was not confirmed within {:?}", asked.within);
+            asked.state = ConfirmationState::Missed { reason };
+        }
+        if !matches!(asked.state, ConfirmationState::Missed { .. }) {
+            return false;
+        }
+        if asked.former.keys().all(|former| self.instances[former].phase == InstancePhase::Ready) {
+            for (name, instance) in &mut self.instances {
+                instance.share = asked.former.get(name).copied().unwrap_or(Share::HIDDEN);
+            }
+        }
+        true
+    }
+
+    /// Writes down a flip that is to be confirmed, before it is made.
+    fn ask(&mut self, now: Timestamp) {
+        let Some((order, within)) = self.confirm.filter(|_| self.asked.is_none()) else { return };
+        let has = |name: &InstanceId| self.instances[name].share;
+        let raises = self.order.0.iter().any(|placed| placed.share > has(&placed.instance));
+        let former: BTreeMap<_, _> = self
+            .instances
+            .iter()
+            .filter(|(_, instance)| !instance.share.is_hidden())
+            .map(|(name, instance)| (name.clone(), instance.share))
+            .collect();
+        if raises && !former.is_empty() {
+            let state = ConfirmationState::Awaited { until: now + within };
+            self.asked = Some(Asked { order, former, within, state });
+        }
+    }
+
+    /// Whether its last flip was not confirmed in time.
+    pub(crate) fn has_undone(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| matches!(asked.state, ConfirmationState::Missed { .. }))
+    }
+
+    /// A confirmation comes.
+    fn confirmed(&mut self, order: u64) {
+        if let Some(asked) = self.asked.as_mut().filter(|asked| asked.order == order && self.online)
+            && matches!(asked.state, ConfirmationState::Awaited { .. })
+            && !self.deaf
+        {
+            asked.state = ConfirmationState::Given;
+        }
+    }
+
+    fn flip_seen(&self) -> FlipSeen {
+        let at = self.flipped_at.map(|at| Duration::from_millis(at.unix_millis()));
+        let moment = at.map(|at| Moment { earliest: at, latest: at + Duration::from_millis(1) });
+        FlipSeen { confirmation: self.asked.as_ref().map(|asked| asked.state.clone()), moment }
+    }
+
     fn flip_and_retire(&mut self, now: Timestamp) {
+        self.ask(now);
+        let before: Vec<Share> = self.instances.values().map(|instance| instance.share).collect();
+        self.set_shares(now);
+        if self.instances.values().map(|instance| instance.share).ne(before) {
+            self.flipped_at = Some(now);
+        }
+    }
+
+    fn set_shares(&mut self, now: Timestamp) {
         for (name, instance) in &mut self.instances {
             match self.order.0.iter().find(|placed| placed.instance == *name) {
                 Some(placed) => instance.share = placed.share,
@@ -207,6 +295,8 @@ pub(crate) struct Settings {
     pub(crate) bake: Duration,
     /// How long the old instances stand by afterwards.
     pub(crate) keep_warm: Duration,
+    /// How soon each flip must be confirmed; zero: it need not be.
+    pub(crate) confirm: Duration,
     /// Whether the hosts run v1 already.
     pub(crate) replaces: bool,
 }
@@ -222,6 +312,7 @@ impl Default for Settings {
             offline: OfflinePolicy::Skip,
             bake: secs(5),
             keep_warm: Duration::ZERO,
+            confirm: Duration::ZERO,
             replaces: true,
         }
     }
@@ -257,6 +348,7 @@ impl Settings {
             flip_deadline: secs(20),
             retire_deadline: secs(40),
             keep_warm: self.keep_warm,
+            confirm: self.confirm,
             force: false,
         }
     }
@@ -277,9 +369,13 @@ impl Fleet {
                 new_program: Program::GOOD,
                 former_program: Program::GOOD,
                 frozen: false,
+                deaf: false,
                 instances: BTreeMap::new(),
                 order: Assignment::default(),
                 revision: 0,
+                confirm: None,
+                asked: None,
+                flipped_at: None,
             };
             if settings.replaces {
                 let placed = old_placement();
@@ -325,6 +421,8 @@ impl Fleet {
             now,
             agents: self.agents,
             orders,
+            confirms: BTreeMap::new(),
+            standing: BTreeSet::new(),
             commands: Vec::new(),
             seen_ready: BTreeSet::new(),
         };
@@ -333,8 +431,17 @@ impl Fleet {
     }
 }
 
-/// A report that was sent: the host, the revision that its agent worked on, and what it said.
-pub(crate) type Sent = (HostName, u64, BTreeMap<InstanceId, InstanceReport>);
+/// A report that was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) host: HostName,
+    /// The revision that its agent worked on.
+    pub(crate) revision: u64,
+    pub(crate) instances: BTreeMap<InstanceId, InstanceReport>,
+    flip: FlipSeen,
+    /// The order that its flip was confirmed for, or was to be.
+    order: Option<u64>,
+}
 
 /// A fleet with a deployment: the server's side and the agents' side.
 pub(crate) struct World {
@@ -345,6 +452,10 @@ pub(crate) struct World {
     pub(crate) agents: BTreeMap<HostName, Agent>,
     /// The latest order for each host, with its revision.
     pub(crate) orders: BTreeMap<HostName, (Assignment, u64)>,
+    /// Of the orders whose flip has to be confirmed: the number of the order, and how soon.
+    confirms: BTreeMap<HostName, (u64, Duration)>,
+    /// Orders of which the engine was told that the flip to them stands.
+    pub(crate) standing: BTreeSet<(HostName, u64)>,
     /// Every command, with where the host was when it was given.
     pub(crate) commands: Vec<(Command, HostState)>,
     /// Instances that the engine was told to be ready.
@@ -368,6 +479,10 @@ impl World {
         if order != assignment {
             *order = assignment.clone();
             *revision += 1;
+            match self.deployment.confirmation(host) {
+                Some(within) => drop(self.confirms.insert(host.clone(), (*revision, within))),
+                None => drop(self.confirms.remove(host)),
+            }
         }
     }
 
@@ -376,8 +491,44 @@ impl World {
             let ready = instances.iter().filter(|(_, report)| report.phase == InstancePhase::Ready);
             self.seen_ready.extend(ready.map(|(instance, _)| (host.clone(), instance.clone())));
         }
+        self.note_standing(&event);
+        let reported = match &event {
+            Event::HostReported { host, flip, .. } => Some((host.clone(), flip.confirmation.clone())),
+            _another => None,
+        };
         let step = self.deployment.on_event(event, self.now);
         self.take(step);
+        // What was told of is confirmed, where it is still ordered.
+        if let Some((host, Some(ConfirmationState::Awaited { .. }))) = reported
+            && let Some((order, _)) = self.confirms.get(&host)
+            && let Some(agent) = self.agents.get_mut(&host)
+        {
+            agent.confirmed(*order);
+        }
+    }
+
+    fn note_standing(&mut self, event: &Event) {
+        let Event::HostReported { host, flip, .. } = event else { return };
+        let stands = matches!(flip.confirmation, None | Some(ConfirmationState::Given));
+        if let Some((order, _)) = self.confirms.get(host).filter(|_| stands) {
+            self.standing.insert((host.clone(), *order));
+        }
+    }
+
+    /// The number of the order that a host's flip has to be confirmed for.
+    pub(crate) fn to_confirm(&self, host: &HostName) -> Option<u64> {
+        self.confirms.get(host).map(|(order, _)| *order)
+    }
+
+    /// A report that was sent before, as it comes now.
+    pub(crate) fn once_more(&self, sent: Sent) -> Event {
+        let Sent { host, revision, instances, mut flip, order } = sent;
+        let current = self.orders.get(&host).is_some_and(|(_, latest)| *latest == revision);
+        if order.is_none() || order != self.to_confirm(&host) {
+            flip.confirmation = None;
+        }
+        flip.moment = flip.moment.filter(|_| current);
+        Event::HostReported { host, current, instances, flip }
     }
 
     /// The server is killed after an event's records up to `kept` were written, before any command went out.
@@ -404,19 +555,34 @@ impl World {
         let now = self.now;
         let (order, revision) = self.orders.get(host)?;
         let agent = self.agents.get_mut(host)?;
-        agent.works_on(order, *revision);
+        let to_confirm = self.confirms.get(host).copied();
+        agent.works_on(order, *revision, to_confirm);
         agent.live(now);
+        let current = agent.revision == *revision;
+        let mut flip = agent.flip_seen();
+        if agent.asked.as_ref().map(|asked| asked.order) != to_confirm.map(|(order, _)| order) {
+            flip.confirmation = None;
+        }
+        flip.moment = flip.moment.filter(|_| current);
         agent.online.then(|| Event::HostReported {
             host: host.clone(),
-            current: agent.revision == *revision,
+            current,
             instances: agent.report(),
+            flip,
         })
     }
 
     /// What of a report must be kept to send it again later.
     pub(crate) fn to_be_repeated(&self, event: &Event) -> Option<Sent> {
-        let Event::HostReported { host, instances, .. } = event else { return None };
-        Some((host.clone(), self.agents.get(host)?.revision, instances.clone()))
+        let Event::HostReported { host, instances, flip, .. } = event else { return None };
+        let agent = self.agents.get(host)?;
+        Some(Sent {
+            host: host.clone(),
+            revision: agent.revision,
+            instances: instances.clone(),
+            flip: flip.clone(),
+            order: agent.asked.as_ref().map(|asked| asked.order),
+        })
     }
 
     /// Whether a report made under a revision would be about the latest order.

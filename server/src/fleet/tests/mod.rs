@@ -2,6 +2,7 @@
 
 mod canary;
 mod catch_up;
+mod confirming;
 mod control;
 mod deploying;
 mod durable;

@@ -323,7 +323,8 @@ mod tests {
         });
         let host =
             HostValues { name: "a".parse().unwrap(), address: "127.0.0.1".into(), labels: BTreeMap::new() };
-        let services = BTreeMap::from([(web(), ServiceTarget { instances: instances.collect(), confirm: None })]);
+        let services =
+            BTreeMap::from([(web(), ServiceTarget { instances: instances.collect(), confirm: None })]);
         Target { revision: 1, host, services, keep: BTreeSet::new() }
     }
 

@@ -8,8 +8,9 @@ use backon::BackoffBuilder as _;
 use handover_identity::{rough, wall_clock};
 use handover_model::{HostReport, Readings, ServiceName, Target, Timestamp, chain};
 use handover_proto::v1::{
-    AgentMessage, Confirm, Heartbeat, Hello, ServerMessage, TargetRefused, agent_message::Message as FromAgent,
-    agent_service_client::AgentServiceClient, server_message::Message as FromServer,
+    AgentMessage, Confirm, Heartbeat, Hello, ServerMessage, TargetRefused,
+    agent_message::Message as FromAgent, agent_service_client::AgentServiceClient,
+    server_message::Message as FromServer,
 };
 use std::{error::Error, sync::Arc, time::Duration};
 use tokio::{

@@ -4,7 +4,8 @@
 
 use handover_model::{
     BundleDescriptor, Confirm, Confirmation, ConfirmationState, Digest, DrainLedger, Duration, FlipReport,
-    HostReport, HostValues, InstancePhase, InstanceReport, InstanceTarget, PinSource, Readings, Release, ReleaseRef, ServiceTarget, Share, Target, Timestamp,
+    HostReport, HostValues, InstancePhase, InstanceReport, InstanceTarget, PinSource, Readings, Release,
+    ReleaseRef, ServiceTarget, Share, Target, Timestamp,
 };
 use handover_proto::{
     convert::{ConvertError, MAX_DETAIL_CHARS, MAX_INSTANCES, MAX_SERVICES},
@@ -146,8 +147,10 @@ fn a_target_or_report_without_end_is_refused() {
     });
     assert!(error.field == "services" && error.reason.contains("1026"), "{error}");
     let wire = v1::InstanceReport::from((&"web-1".parse().unwrap(), &report()));
-    let error =
-        HostReport::try_from(v1::HostReport { instances: vec![wire; MAX_INSTANCES + 1], ..v1::HostReport::default() });
+    let error = HostReport::try_from(v1::HostReport {
+        instances: vec![wire; MAX_INSTANCES + 1],
+        ..v1::HostReport::default()
+    });
     assert_eq!(error.unwrap_err().field, "instances");
 }
 
@@ -165,11 +168,16 @@ fn each_bad_field_of_a_report_is_named() {
     for (field, change) in changes {
         let mut wire = v1::InstanceReport::from((&"web-1".parse().unwrap(), &report()));
         change(&mut wire);
-        let error = HostReport::try_from(v1::HostReport { instances: vec![wire], ..v1::HostReport::default() }).unwrap_err();
+        let error =
+            HostReport::try_from(v1::HostReport { instances: vec![wire], ..v1::HostReport::default() })
+                .unwrap_err();
         assert_eq!(error.field, format!("instances[0].{field}"));
     }
     let wire = v1::InstanceReport::from((&"web-1".parse().unwrap(), &report()));
-    let twice = HostReport::try_from(v1::HostReport { instances: vec![wire.clone(), wire], ..v1::HostReport::default() });
+    let twice = HostReport::try_from(v1::HostReport {
+        instances: vec![wire.clone(), wire],
+        ..v1::HostReport::default()
+    });
     assert_eq!(twice.unwrap_err().field, "instances[1].instance");
 }
 
@@ -232,7 +240,8 @@ prop_compose! {
 
 fn any_flip() -> impl Strategy<Value = FlipReport> {
     let state = prop_oneof![
-        any::<u64>().prop_map(|until| ConfirmationState::Awaited { until: Timestamp::from_unix_millis(until) }),
+        any::<u64>()
+            .prop_map(|until| ConfirmationState::Awaited { until: Timestamp::from_unix_millis(until) }),
         Just(ConfirmationState::Given),
         "[^\\pC]{0,40}".prop_map(|reason| ConfirmationState::Missed { reason }),
     ];

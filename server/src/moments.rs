@@ -119,7 +119,8 @@ mod tests {
             readings: Some(readings(Some(60), 80)),
             ..HostReport::default()
         };
-        let earliest = |revision| exchanges.moments(&report(revision), millis(6_000)).get(&service).map(|m| m.earliest);
+        let earliest =
+            |revision| exchanges.moments(&report(revision), millis(6_000)).get(&service).map(|m| m.earliest);
         assert_eq!(earliest(20), Some(millis(5_010)));
         assert_eq!(earliest(19), Some(millis(1_910)));
         assert_eq!(earliest(2), None, "that is long ago");

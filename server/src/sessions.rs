@@ -283,9 +283,7 @@ impl Session {
         match timeout(SILENCE, self.outgoing.send(Ok(ServerMessage { message: Some(message) }))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Status::cancelled("the agent is gone")),
-            Err(_) => {
-                Err(refuse(Reason::Protocol, format!("the agent read nothing for {SILENCE:?}"), ""))
-            }
+            Err(_) => Err(refuse(Reason::Protocol, format!("the agent read nothing for {SILENCE:?}"), "")),
         }
     }
 

@@ -133,7 +133,9 @@ impl Way {
         let (up, down) = ((clone(&agent), clone(&server)), (server, agent));
         let way = Arc::clone(self);
         thread::spawn(move || {
-            way.pump(up.0, up.1, |way, _| !way.cut.load(Ordering::SeqCst) && !way.silenced.load(Ordering::SeqCst));
+            way.pump(up.0, up.1, |way, _| {
+                !way.cut.load(Ordering::SeqCst) && !way.silenced.load(Ordering::SeqCst)
+            });
         });
         let way = Arc::clone(self);
         thread::spawn(move || {

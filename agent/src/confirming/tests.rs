@@ -50,7 +50,10 @@ fn target(revision: u64, shares: &[(&str, u32)]) -> Target {
 }
 
 fn instances(found: &[(&str, u32, ObservedState)]) -> Instances {
-    found.iter().map(|(i, points, state)| (name(i), ObservedInstance { share: share(*points), state: *state })).collect()
+    found
+        .iter()
+        .map(|(i, points, state)| (name(i), ObservedInstance { share: share(*points), state: *state }))
+        .collect()
 }
 
 fn observed(found: &[(&str, u32, ObservedState)], flip: Option<&AskedFlip>) -> Observed {

@@ -173,12 +173,13 @@ impl Supervisor {
         let took = self.gates.set_shares(service, shares, Instant::now())?;
         self.metrics.flipped(service, took);
         let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.flips.made(service, decided.saturating_add(took));
+        let at = decided.saturating_add(took);
+        self.flips.made(service, at);
         for (id, share) in shares {
             let Some(instance) = self.instances.get_mut(id) else { continue };
             if instance.share != *share {
                 let _within = super::span(id, service).entered();
-                tracing::info!(instance = %id, from = %instance.share, to = %share, micros = took / 1000, "flip");
+                tracing::info!(instance = %id, from = %instance.share, to = %share, micros = took / 1000, at_nanos = at, "flip");
                 instance.share = *share;
                 instance.had_share |= !share.is_hidden();
                 instance.flip_nanos = Some(took);

@@ -1,9 +1,7 @@
 //! Flips that ask for confirmation: undone where none comes, whatever moment the agent is killed in.
 
 use crate::host::{DRAIN, HTTP, Host, find, kill, until};
-use handover_model::{
-    Confirm, Confirmation, ConfirmationState, HostReport, InstancePhase, Release, Share,
-};
+use handover_model::{Confirm, Confirmation, ConfirmationState, HostReport, InstancePhase, Release, Share};
 use std::{
     fs,
     time::{Duration, Instant},
@@ -39,7 +37,8 @@ async fn told(host: &Host, what: &str, holds: impl Fn(&ConfirmationState) -> boo
 }
 
 async fn awaited(host: &Host) -> Confirmation {
-    told(host, "its confirmation is awaited", |state| matches!(state, ConfirmationState::Awaited { .. })).await
+    told(host, "its confirmation is awaited", |state| matches!(state, ConfirmationState::Awaited { .. }))
+        .await
 }
 
 async fn undone(host: &Host) -> Confirmation {
@@ -242,7 +241,8 @@ async fn a_flip_that_cannot_be_written_down_is_not_made() {
 async fn a_report_tells_when_the_flip_was_by_the_clock_that_it_is_sent_with() {
     let (mut host, releases) = ready().await;
     host.order(&[("web-1", &releases[0], 0), ("web-2", &releases[1], 10_000)]);
-    let revision = host.driver.until("the flip", |report| find(report, "web-2").is_some_and(|i| i.share == Share::ALL));
+    let revision =
+        host.driver.until("the flip", |report| find(report, "web-2").is_some_and(|i| i.share == Share::ALL));
     let report = revision.await;
     let readings = report.readings.unwrap();
     let at = report.flips.values().next().unwrap().at_nanos.unwrap();

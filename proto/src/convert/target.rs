@@ -3,8 +3,8 @@
 use super::{ConvertError, MAX_ADDRESS_BYTES, MAX_INSTANCES, MAX_LABELS, MAX_SERVICES, bounded, parse};
 use crate::v1;
 use handover_model::{
-    Confirm, Duration, HostValues, InstanceTarget, Label, Labels, Release, ReleaseRef, ServiceName, ServiceTarget, Share,
-    Target, Version,
+    Confirm, Duration, HostValues, InstanceTarget, Label, Labels, Release, ReleaseRef, ServiceName,
+    ServiceTarget, Share, Target, Version,
 };
 use std::collections::{BTreeMap, HashMap};
 

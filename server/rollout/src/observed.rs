@@ -79,9 +79,10 @@ impl Observed {
 
     /// When a host flipped, which was ordered then: of two such moments the one that is known better.
     pub(crate) fn flipped(&mut self, host: &HostName, ordered: Timestamp, moment: Moment) {
-        let known = self.moments.get(host).is_some_and(|(before, known)| {
-            *before == ordered && known.width() <= moment.width()
-        });
+        let known = self
+            .moments
+            .get(host)
+            .is_some_and(|(before, known)| *before == ordered && known.width() <= moment.width());
         if !known {
             self.moments.insert(host.clone(), (ordered, moment));
         }

@@ -5,7 +5,8 @@ use crate::{
     record::clip,
 };
 use handover_model::{
-    ConfirmationState, DrainLedger, Duration, HostName, InstanceId, InstancePhase, InstanceReport, Share, Timestamp,
+    ConfirmationState, DrainLedger, Duration, HostName, InstanceId, InstancePhase, InstanceReport, Share,
+    Timestamp,
 };
 use std::collections::BTreeMap;
 

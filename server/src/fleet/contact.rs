@@ -10,7 +10,8 @@ use crate::{
     store::Keyspace,
 };
 use handover_model::{
-    Confirmation, ConfirmationState, HostFacts, HostName, HostReport, Measurement, Room, ServiceName, Timestamp,
+    Confirmation, ConfirmationState, HostFacts, HostName, HostReport, Measurement, Room, ServiceName,
+    Timestamp,
 };
 use handover_rollout::Moment;
 use std::collections::BTreeMap;
@@ -166,7 +167,8 @@ impl State {
         let Some(host) = self.hosts.get(name) else { return };
         let flips = host.report.iter().flat_map(|report| &report.flips);
         let confirmed = flips.filter_map(|(service, flip)| {
-            let Confirmation { revision, state: ConfirmationState::Awaited { .. } } = flip.confirmation.as_ref()?
+            let Confirmation { revision, state: ConfirmationState::Awaited { .. } } =
+                flip.confirmation.as_ref()?
             else {
                 return None;
             };

@@ -10,7 +10,9 @@ use super::{
     telling::{event_of, span, tell},
 };
 use crate::{events, store::Keyspace};
-use handover_model::{DeploymentId, Duration, HostName, HostReport, ReleaseRef, ServiceName, Timestamp, Version};
+use handover_model::{
+    DeploymentId, Duration, HostName, HostReport, ReleaseRef, ServiceName, Timestamp, Version,
+};
 use handover_rollout::{Command, Deployment, Event, FlipSeen, Outcome, Plan, Step};
 use std::collections::BTreeSet;
 

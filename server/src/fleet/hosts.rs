@@ -12,8 +12,8 @@ use crate::{
 };
 use handover_identity::TokenClaim;
 use handover_model::{
-    Confirm, Digest, Duration, HostName, HostValues, InstanceTarget, Label, Labels, ReleaseRef, ServiceName, ServiceTarget,
-    Target, Timestamp,
+    Confirm, Digest, Duration, HostName, HostValues, InstanceTarget, Label, Labels, ReleaseRef, ServiceName,
+    ServiceTarget, Target, Timestamp,
 };
 use handover_rollout::Assignment;
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,7 +5,8 @@
 
 use super::locks::LockScope;
 use handover_model::{
-    BundleDescriptor, Confirm, DeploymentId, Digest, HostName, Labels, ReleaseRef, ServiceName, Timestamp, Version,
+    BundleDescriptor, Confirm, DeploymentId, Digest, HostName, Labels, ReleaseRef, ServiceName, Timestamp,
+    Version,
 };
 use handover_rollout::Assignment;
 use serde::{Deserialize, Serialize};

@@ -70,14 +70,13 @@ impl State {
             Purpose::NamedHosts
         };
         // A rollback is never a slow roll-out: every host in one step, and nothing is waited for, confirmed or kept.
-        let back =
-            PlanRequest {
-                max_in_flight: None,
-                order_by: None,
-                keep_warm: Duration::ZERO,
-                confirm: Duration::ZERO,
-                ..asked.clone()
-            };
+        let back = PlanRequest {
+            max_in_flight: None,
+            order_by: None,
+            keep_warm: Duration::ZERO,
+            confirm: Duration::ZERO,
+            ..asked.clone()
+        };
         let plan_of = |asked: &PlanRequest| match purpose {
             Purpose::Rollback => flip_back(&PlanRequest { force: asked.force, ..back.clone() }),
             Purpose::Release | Purpose::NamedHosts | Purpose::CatchUp | Purpose::Rehearsal => {

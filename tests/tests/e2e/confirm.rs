@@ -59,6 +59,9 @@ fn a_host_whose_network_is_cut_after_its_flip_goes_back_by_itself_in_time() {
     assert!(waits["then"].as_str().unwrap().contains("has undone it by itself"), "{waits}");
     let (since, until) = (waits["since"].as_u64().unwrap(), waits["until"].as_u64().unwrap());
     assert!((4_000..9_000).contains(&(until - since)), "{waits}");
+    let told = fleet.cli().run(["explain", "web"]).expect(0).stdout;
+    let line = told.lines().last().unwrap();
+    assert!(line.contains("was not heard since its flip, until "), "{told}");
 
     wait_until(UP, "the former release to answer again", || http::version(fleet.addresses()[0]) == "v1");
     let took = flipped.elapsed();
@@ -80,7 +83,10 @@ fn a_host_whose_network_is_cut_after_its_flip_goes_back_by_itself_in_time() {
     assert!(pids.iter().zip(&first).all(|(now, then)| now.len() == 1 && then.contains(&now[0])), "{pids:?}");
     let story = fleet.cli().run(["explain", "web"]).expect(0).stdout;
     assert!(story.contains("a flip that is not confirmed within 4s is undone"), "{story}");
-    assert!(story.contains("failed: ") && story.contains("undone: the flip was not confirmed within 4s"), "{story}");
+    assert!(
+        story.contains("failed: ") && story.contains("undone: the flip was not confirmed within 4s"),
+        "{story}"
+    );
 }
 
 #[test]
@@ -142,6 +148,9 @@ fn an_agent_that_is_killed_while_its_network_is_cut_undoes_the_flip_all_the_same
     let traffic = Traffic::on(&fleet);
     promote_and_silence(&fleet, &relay);
     relay.cut();
+    // An agent that is killed in the middle of a flip makes it anew as it starts.
+    let made = || fleet.agents[0].log().contains("flip instance=web-d2 from=0 % to=100 %");
+    wait_until(UP, "the flip to be written down", made);
     fleet.agents[0].kill();
     fleet.agents[0].start();
     wait_until(UP, "the former release to answer again", || http::version(fleet.addresses()[0]) == "v1");

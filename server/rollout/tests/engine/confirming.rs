@@ -178,8 +178,7 @@ fn measured(world: &World) -> Vec<(u32, u32)> {
 #[test]
 fn where_all_hosts_flip_in_one_step_it_is_written_down_how_far_apart_they_did() {
     let settings = Settings { hosts: 3, in_flight: 3, confirm: secs(5), ..Settings::default() };
-    let plan =
-        blue_green(&settings.request(), BlueGreen { bake: secs(5), approval: false }).unwrap();
+    let plan = blue_green(&settings.request(), BlueGreen { bake: secs(5), approval: false }).unwrap();
     let mut world = Fleet::of(settings).run(&plan);
     assert_eq!(world.run_to_the_end(), Outcome::Succeeded { hosts: 3, failed: 0 });
     assert_eq!(measured(&world), [(1, 3)]);
@@ -199,8 +198,7 @@ fn of_a_rollback_those_hosts_are_measured_that_flip_in_one_step() {
     let settings = Settings { hosts: 3, batch: 3, in_flight: 3, keep_warm: secs(600), ..Settings::default() };
     let mut world = Fleet::of(settings.clone()).deploy();
     assert!(matches!(world.run_to_the_end(), Outcome::Succeeded { .. }));
-    let mut request =
-        PlanRequest { release: crate::world::release("1"), ..settings.request() };
+    let mut request = PlanRequest { release: crate::world::release("1"), ..settings.request() };
     for host in &mut request.hosts {
         let order = world.deployment.assignment(&host.host).unwrap();
         host.runs = order.main().cloned();
@@ -217,8 +215,7 @@ fn of_a_rollback_those_hosts_are_measured_that_flip_in_one_step() {
 #[test]
 fn a_server_that_is_killed_between_two_flips_tells_of_no_skew_that_it_does_not_know() {
     let settings = Settings { hosts: 2, in_flight: 2, ..Settings::default() };
-    let plan =
-        blue_green(&settings.request(), BlueGreen { bake: secs(5), approval: false }).unwrap();
+    let plan = blue_green(&settings.request(), BlueGreen { bake: secs(5), approval: false }).unwrap();
     let mut world = Fleet::of(settings).run(&plan);
     world.run_until("the flip", |world| world.state(1) == "shifting");
     world.report(&host(1));

@@ -259,7 +259,8 @@ fn an_old_instance_that_drains_too_long_is_noted_and_is_no_failure() {
     let mut world = replacing(1).deploy();
     world.run_until("retiring", |world| world.state(1) == "retiring");
     let stuck_report = |world: &mut World| {
-        let Some(Event::HostReported { host, current, mut instances, flip }) = world.report_of(&host(1)) else {
+        let Some(Event::HostReported { host, current, mut instances, flip }) = world.report_of(&host(1))
+        else {
             panic!()
         };
         let old: &mut InstanceReport = instances.get_mut(&instance("web-d1")).unwrap();
@@ -394,7 +395,8 @@ fn readiness_and_shares_reported_under_an_older_order_are_not_believed() {
 fn a_drain_that_was_reported_before_it_was_ordered_does_not_show_that_the_service_is_gone() {
     let mut world = Fleet::of(Settings { hosts: 1, replaces: false, ..Settings::default() }).deploy();
     world.run_until("the bake", baking);
-    let Some(Event::HostReported { host: name, current, mut instances, flip }) = world.report_of(&host(1)) else {
+    let Some(Event::HostReported { host: name, current, mut instances, flip }) = world.report_of(&host(1))
+    else {
         panic!()
     };
     instances.get_mut(&instance("web-d2")).unwrap().phase = InstancePhase::Draining;

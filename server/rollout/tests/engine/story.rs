@@ -134,7 +134,8 @@ fn every_kind_of_record_is_told() {
     let verdict = "errors: 1 of 90 against 9 of 810".to_owned();
     world.records.push(Record::JudgementPassed { verdict: verdict.clone(), at: world.now });
     world.records.push(Record::JudgementHeld { verdict, at: world.now });
-    let moments = [Moment { earliest: secs(1), latest: secs(2) }, Moment { earliest: secs(5), latest: secs(6) }];
+    let moments =
+        [Moment { earliest: secs(1), latest: secs(2) }, Moment { earliest: secs(5), latest: secs(6) }];
     let skew = Skew::of(&moments).unwrap();
     world.records.push(Record::FlipsMeasured { stage: 0, skew, at: world.now });
     world.records.push(Record::Promoted { by: "eve".to_owned(), at: world.now });

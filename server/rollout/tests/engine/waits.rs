@@ -117,7 +117,12 @@ impl Heard {
         let mut world = fleet.deploy();
         let fetching = InstanceReport { phase: InstancePhase::Fetching, ..report_of_the_new(&mut world) };
         let instances = [(instance("web-d2"), fetching)].into();
-        world.event(Event::HostReported { host: host(1), current: true, instances, flip: FlipSeen::default() });
+        world.event(Event::HostReported {
+            host: host(1),
+            current: true,
+            instances,
+            flip: FlipSeen::default(),
+        });
         self.listen(&world.deployment);
         world.run_for(secs(5));
         world.pause();

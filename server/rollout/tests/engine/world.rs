@@ -1,12 +1,13 @@
 //! A simulated fleet: agents that make orders true, as the real ones do, and a server that can crash.
 
 use handover_model::{
-    ConfirmationState, DeploymentId, DrainLedger, Duration, HostName, InstanceId, InstancePhase, InstanceReport, Labels,
-    ReleaseRef, Share, Timestamp,
+    ConfirmationState, DeploymentId, DrainLedger, Duration, HostName, InstanceId, InstancePhase,
+    InstanceReport, Labels, ReleaseRef, Share, Timestamp,
 };
 use handover_rollout::{
-    Assignment, BatchSize, Command, Deployment, DeploymentState, Event, FleetHost, FlipSeen, HostState, Moment,
-    OfflinePolicy, OnFailure, Outcome, Placement, Plan, PlanRequest, Record, Rolling, StagePhase, Step, Verdict, rolling,
+    Assignment, BatchSize, Command, Deployment, DeploymentState, Event, FleetHost, FlipSeen, HostState,
+    Moment, OfflinePolicy, OnFailure, Outcome, Placement, Plan, PlanRequest, Record, Rolling, StagePhase,
+    Step, Verdict, rolling,
 };
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -30,27 +30,41 @@ fn confirmation(report: &HostReport) -> Option<&Confirmation> {
     report.flips.values().next()?.confirmation.as_ref()
 }
 
-/// Waits until the flip is told of as being in this state.
-async fn told(host: &Host, what: &str, holds: impl Fn(&ConfirmationState) -> bool) -> Confirmation {
-    let in_it = |report: &HostReport| confirmation(report).is_some_and(|told| holds(&told.state));
-    confirmation(&host.driver.until(what, in_it).await).unwrap().clone()
+/// Waits until the flip to an order is told of as being in this state.
+async fn told(host: &Host, order: u64, what: &str, holds: impl Fn(&ConfirmationState) -> bool) -> HostReport {
+    let in_it = |report: &HostReport| {
+        confirmation(report).is_some_and(|told| told.revision == order && holds(&told.state))
+    };
+    host.driver.until(what, in_it).await
 }
 
-async fn awaited(host: &Host) -> Confirmation {
-    told(host, "its confirmation is awaited", |state| matches!(state, ConfirmationState::Awaited { .. }))
-        .await
-}
-
-async fn undone(host: &Host) -> Confirmation {
-    let is = |state: &ConfirmationState| match state {
+fn is_undone(state: &ConfirmationState) -> bool {
+    match state {
         ConfirmationState::Missed { reason } => reason.starts_with("undone: "),
         ConfirmationState::Awaited { .. } | ConfirmationState::Given => false,
-    };
-    told(host, "it is undone", is).await
+    }
 }
 
-async fn given(host: &Host) -> Confirmation {
-    told(host, "it is confirmed", |state| *state == ConfirmationState::Given).await
+async fn awaited(host: &Host, order: u64) -> HostReport {
+    let is = |state: &ConfirmationState| matches!(state, ConfirmationState::Awaited { .. });
+    told(host, order, "its confirmation is awaited", is).await
+}
+
+async fn undone(host: &Host, order: u64) -> HostReport {
+    told(host, order, "it is undone", is_undone).await
+}
+
+async fn given(host: &Host, order: u64) -> HostReport {
+    told(host, order, "it is confirmed", |state| *state == ConfirmationState::Given).await
+}
+
+/// Waits until an agent that was started again tells of the flip: it does not know when that was.
+async fn told_again(host: &Host, order: u64) -> HostReport {
+    let again = |report: &HostReport| {
+        confirmation(report).is_some_and(|told| told.revision == order)
+            && report.flips.values().all(|flip| flip.at_nanos.is_none())
+    };
+    host.driver.until("it is told of again", again).await
 }
 
 /// Both run; who answers, and the share that each is told to have.
@@ -76,12 +90,11 @@ async fn a_flip_that_is_confirmed_stands() {
     let within = Duration::from_secs(2);
     let began = Instant::now();
     let order = flip(&mut host, &releases, within);
-    let told = awaited(&host).await;
-    assert_eq!(told.revision, order);
+    awaited(&host, order).await;
     host.driver.confirm("web", order + 1);
     host.driver.confirm("shop", order);
     host.driver.confirm("web", order);
-    given(&host).await;
+    given(&host, order).await;
     assert!(journal(&host).contains("given"), "it is told of before it is written down");
     over(began, within + Duration::from_millis(500)).await;
     assert_eq!(serves(&host, "web-2").await, "2");
@@ -97,9 +110,9 @@ async fn a_flip_that_is_not_confirmed_is_undone_in_time_and_not_made_again() {
     assert_eq!(kept.get("/"), "1");
     let began = Instant::now();
     let order = flip(&mut host, &releases, Duration::from_secs(1));
-    awaited(&host).await;
+    awaited(&host, order).await;
     assert_eq!(serves(&host, "web-2").await, "2");
-    let missed = undone(&host).await;
+    let missed = confirmation(&undone(&host, order).await).unwrap().clone();
     assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
     let reason = "undone: the flip was not confirmed within 1s".to_owned();
     assert_eq!(missed.state, ConfirmationState::Missed { reason });
@@ -115,7 +128,7 @@ async fn a_flip_that_is_not_confirmed_is_undone_in_time_and_not_made_again() {
     assert_eq!(serves(&host, "web-1").await, "1");
     // Another order decides anew.
     let order = flip(&mut host, &releases, Duration::from_secs(60));
-    assert_eq!(awaited(&host).await.revision, order);
+    awaited(&host, order).await;
     assert_eq!(serves(&host, "web-2").await, "2");
     host.order(&[("web-1", &releases[0], 10_000)]);
     host.gone("web-2").await;
@@ -133,16 +146,18 @@ async fn the_agent_dies_at_each_moment_of_a_flip_that_nobody_confirms_and_it_is_
         let number = format!("\"revision\":{order},");
         match moment {
             "intent" => until("the intent is written", || journal(&host).contains(&number)).await,
-            "flip" => drop(awaited(&host).await),
+            "flip" => drop(awaited(&host, order).await),
             "undo" => {
-                awaited(&host).await;
+                awaited(&host, order).await;
                 until("the undo is written", || journal(&host).contains("missed")).await;
             }
-            _undone => drop(undone(&host).await),
+            _undone => drop(undone(&host, order).await),
         }
         host.restart_agent();
-        let missed = undone(&host).await;
-        assert_eq!(missed.revision, order, "killed at its {moment}");
+        if moment == "undone" {
+            told_again(&host, order).await;
+        }
+        undone(&host, order).await;
         assert_eq!(serves(&host, "web-1").await, "1", "killed at its {moment}");
         assert!(began.elapsed() >= within, "killed at its {moment}: undone before its time");
         host.order(&[("web-1", &releases[0], 10_000), ("web-2", &releases[1], 0)]);
@@ -156,27 +171,21 @@ async fn the_agent_dies_between_a_flip_and_its_confirmation_and_its_time_goes_on
     let within = Duration::from_secs(4);
     let began = Instant::now();
     let order = flip(&mut host, &releases, within);
-    let before = awaited(&host).await;
+    let before = awaited(&host, order).await;
     host.restart_agent();
-    host.agent_is_ready().await;
-    // An agent that was started again does not know when the flip was, so that this report is its own.
-    let again = |report: &HostReport| {
-        confirmation(report).is_some() && report.flips.values().all(|flip| flip.at_nanos.is_none())
-    };
-    let again = host.driver.until("it is told of again", again).await;
-    let (ConfirmationState::Awaited { until: before }, ConfirmationState::Awaited { until: after }) =
-        (before.state, confirmation(&again).unwrap().state.clone())
-    else {
-        panic!("it is not awaited")
-    };
+    let after = told_again(&host, order).await;
+    let [before, after] = [before, after].map(|report| match confirmation(&report).unwrap().state {
+        ConfirmationState::Awaited { until } => until,
+        ConfirmationState::Given | ConfirmationState::Missed { .. } => panic!("it is not awaited"),
+    });
     let apart = before.since(after).max(after.since(before));
     assert!(apart < Duration::from_millis(1_100), "another deadline: {apart:?} apart");
     host.driver.confirm("web", order);
-    given(&host).await;
+    given(&host, order).await;
     host.restart_agent();
-    host.agent_is_ready().await;
+    told_again(&host, order).await;
     over(began, within + Duration::from_millis(500)).await;
-    assert_eq!(given(&host).await.revision, order);
+    given(&host, order).await;
     assert_eq!(serves(&host, "web-2").await, "2");
 }
 
@@ -184,14 +193,14 @@ async fn the_agent_dies_between_a_flip_and_its_confirmation_and_its_time_goes_on
 async fn an_agent_that_was_away_when_the_time_was_over_undoes_the_flip_as_it_comes_back() {
     let (mut host, releases) = ready().await;
     let within = Duration::from_secs(1);
-    flip(&mut host, &releases, within);
-    awaited(&host).await;
+    let order = flip(&mut host, &releases, within);
+    awaited(&host, order).await;
     let began = Instant::now();
     host.kill_agent();
     over(began, within).await;
     assert_eq!(host.ask(), "2", "nobody was there to undo it");
     host.start_agent();
-    undone(&host).await;
+    undone(&host, order).await;
     assert_eq!(serves(&host, "web-1").await, "1");
 }
 
@@ -204,17 +213,17 @@ async fn what_is_not_ready_gets_no_share_back_until_it_is() {
     let first = host.serve("web-1", &releases[0]).await.pid.unwrap();
     host.order(&[("web-1", &releases[0], 10_000), ("web-2", &releases[1], 0)]);
     host.phase("web-2", InstancePhase::Ready).await;
-    flip(&mut host, &releases, Duration::from_secs(1));
-    awaited(&host).await;
+    let order = flip(&mut host, &releases, Duration::from_secs(1));
+    awaited(&host, order).await;
     kill(first);
     host.phase("web-1", InstancePhase::BackingOff).await;
     let kept = |state: &ConfirmationState| match state {
         ConfirmationState::Missed { reason } => reason.ends_with("cannot be undone: web-1 is not ready"),
         ConfirmationState::Awaited { .. } | ConfirmationState::Given => false,
     };
-    told(&host, "it says that it cannot be undone", kept).await;
+    told(&host, order, "it says that it cannot be undone", kept).await;
     assert_eq!(host.ask(), "2", "a share for one that is not ready");
-    undone(&host).await;
+    undone(&host, order).await;
     assert_eq!(serves(&host, "web-1").await, "1");
     let history = host.driver.shared.history.lock().unwrap();
     let shared = |report: &HostReport| {
@@ -233,7 +242,7 @@ async fn a_flip_that_cannot_be_written_down_is_not_made() {
     until("the agent says so", || host.log().contains("the flip of web cannot be written down")).await;
     assert_eq!(serves(&host, "web-1").await, "1");
     fs::remove_dir(&spare).unwrap();
-    assert_eq!(awaited(&host).await.revision, order);
+    awaited(&host, order).await;
     assert_eq!(serves(&host, "web-2").await, "2");
 }
 

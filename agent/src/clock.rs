@@ -21,6 +21,15 @@ pub fn now() -> Timestamp {
     Timestamp::from_unix_millis(seconds.saturating_mul(1000).saturating_add(millis))
 }
 
+/// Now, in nanoseconds since the boot: to tell how far apart two moments were.
+#[must_use]
+pub fn nanos() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
 /// The time of day at the boot: what stands between this clock and an operator's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeOfDay(Timestamp);
@@ -39,7 +48,12 @@ impl TimeOfDay {
     /// A report with the time of day in it.
     #[must_use]
     pub fn of(self, report: InstanceReport) -> InstanceReport {
-        let wall = |at: Timestamp| self.0 + Duration::from_millis(at.unix_millis());
-        InstanceReport { since: wall(report.since), until: report.until.map(wall), ..report }
+        InstanceReport { since: self.at(report.since), until: report.until.map(|at| self.at(at)), ..report }
+    }
+
+    /// The time of day at a moment of this clock.
+    #[must_use]
+    pub fn at(self, moment: Timestamp) -> Timestamp {
+        self.0 + Duration::from_millis(moment.unix_millis())
     }
 }

@@ -28,8 +28,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-/// Targets on their way to the supervisor: the latest is the one that counts.
-const OFFERS: usize = 4;
+/// Words of the server on their way to the supervisor; of targets the latest is the one that counts.
+const WORDS: usize = 4;
 /// Questions that wait for the supervisor: each is of a command, of which few run at once.
 const QUESTIONS: usize = 4;
 /// After that long without a turn of the supervisor the agent is not well. It turns once a second, and writes to a
@@ -55,7 +55,7 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
 
     let (reports, seen) = watch::channel(HostReport::default());
     let (server, channel) = watch::channel(None);
-    let (offers, offered) = mpsc::channel(OFFERS);
+    let (words, heard) = mpsc::channel(WORDS);
     let (told, connected) = (seen.clone(), channel.clone());
     let endpoint = endpoint(config.metrics).await;
     let metrics_at = endpoint.as_ref().map(|endpoint| format!(", metrics on {}", endpoint.address()));
@@ -96,7 +96,7 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
         hello,
         facts: Facts::of(disks, supervisor.containment()),
         reports: seen,
-        offers,
+        words,
         server,
         logs: LogRequests::of(config.logs.clone()),
         commands: Commands::of(questions),
@@ -109,7 +109,7 @@ async fn run_as(config: Arc<AgentConfig>) -> Result<(), Box<dyn Error + Send + S
     let here = tokio::runtime::Handle::current();
     let span = tracing::Span::current();
     let mut supervising = tokio::task::spawn_blocking(move || {
-        here.block_on(supervisor.run(offered, asked, heart).instrument(span));
+        here.block_on(supervisor.run(heard, asked, heart).instrument(span));
     });
     let server = config.server.clone();
     let dialled = Arc::clone(&renewing);

@@ -1,10 +1,11 @@
-//! What the agent writes down, before and after each action: the target, what it runs, the order of each gate.
+//! What the agent writes down, before and after each action: the target, what it runs, the order of each gate, the flips
+//! that ask for confirmation.
 //!
 //! One file for each thing, replaced whole, with a spare beside it (see [`crate::slot`]): what stands here once can be
 //! changed also on a full disk. A file that cannot be read is moved aside and reported: the agent then
 //! knows less, and says so, but runs.
 
-use crate::{disks::Disks, slot, state::InstanceRecord};
+use crate::{confirming::AskedFlip, disks::Disks, slot, state::InstanceRecord};
 use handover_gate::GateSnapshot;
 use handover_model::{InstanceId, ServiceName, Target};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -25,6 +26,15 @@ pub struct GateRecord {
     pub gate: GateSnapshot,
 }
 
+/// A flip that asked for confirmation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FlipRecord {
+    /// What is remembered of it.
+    pub flip: AskedFlip,
+    /// The boot in which this was written: its deadline means nothing in another.
+    pub boot_id: String,
+}
+
 /// The agent's journal: a folder.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -41,6 +51,8 @@ pub struct Journaled {
     pub instances: Vec<InstanceRecord>,
     /// The gates that stood.
     pub gates: Vec<GateRecord>,
+    /// Of each service the last flip that asked for confirmation.
+    pub flips: Vec<FlipRecord>,
     /// Files that could not be read.
     pub unreadable: Vec<Unreadable>,
 }
@@ -100,7 +112,8 @@ impl Journal {
         let target = read_one(&self.folder.join("target.json"), &mut unreadable);
         let instances = read_all(&self.folder.join("instances"), &mut unreadable)?;
         let gates = read_all(&self.folder.join("gates"), &mut unreadable)?;
-        Ok(Journaled { target, instances, gates, unreadable })
+        let flips = read_all(&self.folder.join("flips"), &mut unreadable)?;
+        Ok(Journaled { target, instances, gates, flips, unreadable })
     }
 
     /// Writes down the target.
@@ -151,6 +164,24 @@ impl Journal {
     /// Whatever the file system says.
     pub fn forget_gate(&self, record: &GateRecord) -> Result<(), NotWritten> {
         self.strike(&self.gate_slot(record), || format!("that the gate of {} is gone", record.gate.address))
+    }
+
+    /// Writes down a flip that asks for confirmation.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn flip(&self, record: &FlipRecord) -> Result<(), NotWritten> {
+        let service = &record.flip.service;
+        self.write(&self.slot("flips", service.as_str()), record, || format!("the flip of {service}"))
+    }
+
+    /// Strikes out the flip of a service.
+    ///
+    /// # Errors
+    /// Whatever the file system says.
+    pub fn forget_flip(&self, service: &ServiceName) -> Result<(), NotWritten> {
+        let slot = self.slot("flips", service.as_str());
+        self.strike(&slot, || format!("that the flip of {service} is none any more"))
     }
 
     fn gate_slot(&self, record: &GateRecord) -> Slot {

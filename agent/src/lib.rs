@@ -7,6 +7,7 @@ pub mod bundles;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod confirming;
 pub mod daemon;
 pub mod disks;
 pub mod doctor;

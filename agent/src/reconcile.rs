@@ -5,8 +5,10 @@
 //!
 //! 1. no share for an instance that is not ready;
 //! 2. an instance that has a share is taken out only once the others have it, or on a target that stops the service;
-//! 3. an instance is told to drain only when it has no share and its queues are empty, or their deadline passed.
+//! 3. an instance is told to drain only when it has no share and its queues are empty, or their deadline passed;
+//! 4. a flip that asks for confirmation and does not get it in time is undone (see [`crate::confirming`]).
 
+use crate::confirming::{AskedFlip, Course, Due};
 use handover_model::{InstanceId, ServiceName, Share, Target, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Observed {
     /// Each service that has instances here, wanted or not.
     pub services: BTreeMap<ServiceName, BTreeMap<InstanceId, ObservedInstance>>,
+    /// Of each service, the last flip that asked for confirmation.
+    pub flips: BTreeMap<ServiceName, AskedFlip>,
 }
 
 /// What is, of one instance.
@@ -80,6 +84,12 @@ pub enum Action {
     Start(InstanceId),
     /// It missed its readiness deadline, or fails its liveness: kill its processes; its sockets stay.
     Fail(InstanceId),
+    /// Write down a flip that is to be confirmed: the shares are set behind it.
+    AskConfirmation(AskedFlip),
+    /// Note that the confirmation of a service's flip did not come in time.
+    MissConfirmation(ServiceName),
+    /// Strike out the flip of a service: its order is none any more.
+    ForgetFlip(ServiceName),
     /// Put these shares into the kernel, in one step for each listener.
     SetShares(ServiceName, BTreeMap<InstanceId, Share>),
     /// Its share is gone: watch its queues.
@@ -96,21 +106,36 @@ pub enum Action {
 #[must_use]
 pub fn reconcile(target: &Target, observed: &Observed, now: Timestamp) -> Vec<Action> {
     let mut actions = Vec::new();
-    let services: BTreeSet<&ServiceName> = target.services.keys().chain(observed.services.keys()).collect();
+    let there = observed.services.keys().chain(observed.flips.keys());
+    let services: BTreeSet<&ServiceName> = target.services.keys().chain(there).collect();
     let nothing = BTreeMap::new();
     for service in services {
-        let wanted: BTreeMap<InstanceId, Share> = target
-            .services
-            .get(service)
-            .map(|target| target.instances.iter().map(|i| (i.instance.clone(), i.share)).collect())
-            .unwrap_or_default();
+        let wanted = target.services.get(service);
         let instances = observed.services.get(service).unwrap_or(&nothing);
+        let Course { due, mut aim, asks } = Course::of(wanted, observed.flips.get(service), now);
+        actions.extend(due.map(|due| match due {
+            Due::Forget => Action::ForgetFlip(service.clone()),
+            Due::Miss => Action::MissConfirmation(service.clone()),
+        }));
 
-        for instance in wanted.keys() {
-            actions.extend(bring_up(instance, instances.get(instance), now));
+        for wanted in wanted.iter().flat_map(|wanted| &wanted.instances) {
+            actions.extend(bring_up(&wanted.instance, instances.get(&wanted.instance), now));
         }
-        let shares = shares(&wanted, instances);
-        for (instance, observed) in instances.iter().filter(|(instance, _)| !wanted.contains_key(*instance)) {
+        let shares = shares(&aim, instances);
+        let asked = wanted.zip(shares.as_ref()).filter(|_| asks).and_then(|(wanted, shares)| {
+            let flip = AskedFlip::to(service, wanted, shares, instances, now)?;
+            aim.extend(flip.former.keys().map(|former| (former.clone(), Share::HIDDEN)));
+            Some(flip)
+        });
+        let ordered = |instance: &InstanceId| {
+            wanted.is_some_and(|wanted| wanted.instances.iter().any(|wanted| wanted.instance == *instance))
+        };
+        for (instance, observed) in instances.iter().filter(|(instance, _)| !ordered(instance)) {
+            if aim.contains_key(instance) {
+                // It may have to take its share back.
+                actions.extend(bring_up(instance, Some(observed), now));
+                continue;
+            }
             let share = match &shares {
                 Some(shares) => shares.get(instance).copied().unwrap_or(Share::HIDDEN),
                 None => observed.share,
@@ -119,9 +144,10 @@ pub fn reconcile(target: &Target, observed: &Observed, now: Timestamp) -> Vec<Ac
         }
         // Behind `bring_up`, before the first `Empty`: in order, a flip comes before anything is taken out.
         if let Some(shares) = shares {
-            let flip = Action::SetShares(service.clone(), shares);
+            let flip = asked.map(Action::AskConfirmation).into_iter();
+            let flip = flip.chain([Action::SetShares(service.clone(), shares)]);
             let first = actions.iter().position(|action| leaves(action, instances)).unwrap_or(actions.len());
-            actions.insert(first, flip);
+            actions.splice(first..first, flip);
         }
     }
     actions
@@ -229,7 +255,13 @@ fn leaves(action: &Action, instances: &BTreeMap<InstanceId, ObservedInstance>) -
         | Action::Drain(instance)
         | Action::Kill(instance)
         | Action::Forget(instance) => instances.contains_key(instance),
-        Action::Fetch(_) | Action::Start(_) | Action::Fail(_) | Action::SetShares(..) => false,
+        Action::Fetch(_)
+        | Action::Start(_)
+        | Action::Fail(_)
+        | Action::AskConfirmation(_)
+        | Action::MissConfirmation(_)
+        | Action::ForgetFlip(_)
+        | Action::SetShares(..) => false,
     }
 }
 
@@ -252,6 +284,7 @@ pub fn next_deadline(observed: &Observed) -> Option<Timestamp> {
             | ObservedState::Stopping
             | ObservedState::Exited => None,
         })
+        .chain(observed.flips.values().filter_map(AskedFlip::deadline))
         .min()
 }
 
@@ -290,7 +323,8 @@ mod tests {
         });
         let host =
             HostValues { name: "a".parse().unwrap(), address: "127.0.0.1".into(), labels: BTreeMap::new() };
-        let services = BTreeMap::from([(web(), ServiceTarget { instances: instances.collect() })]);
+        let services =
+            BTreeMap::from([(web(), ServiceTarget { instances: instances.collect(), confirm: None })]);
         Target { revision: 1, host, services, keep: BTreeSet::new() }
     }
 
@@ -298,7 +332,7 @@ mod tests {
         let instances = instances.iter().map(|(instance, share, state)| {
             (name(instance), ObservedInstance { share: Share::new(*share).unwrap(), state: *state })
         });
-        Observed { services: BTreeMap::from([(web(), instances.collect())]) }
+        Observed { services: BTreeMap::from([(web(), instances.collect())]), ..Observed::default() }
     }
 
     fn shares(shares: &[(&str, u32)]) -> Action {

@@ -1,15 +1,16 @@
 //! The agent's connection to the server: dialled, kept, dialled again. Losing it stops nothing on the host.
 
 use crate::{
-    commands::Commands, facts::Facts, logs::LogRequests, measuring::Outbox, metrics::Metrics,
+    clock::nanos, commands::Commands, facts::Facts, logs::LogRequests, measuring::Outbox, metrics::Metrics,
     renewal::RenewalError,
 };
 use backon::BackoffBuilder as _;
 use handover_identity::{rough, wall_clock};
-use handover_model::{HostReport, Target, Timestamp, chain};
+use handover_model::{HostReport, Readings, ServiceName, Target, Timestamp, chain};
 use handover_proto::v1::{
-    AgentMessage, Heartbeat, Hello, ServerMessage, TargetRefused, agent_message::Message as FromAgent,
-    agent_service_client::AgentServiceClient, server_message::Message as FromServer,
+    AgentMessage, Confirm, Heartbeat, Hello, ServerMessage, TargetRefused,
+    agent_message::Message as FromAgent, agent_service_client::AgentServiceClient,
+    server_message::Message as FromServer,
 };
 use std::{error::Error, sync::Arc, time::Duration};
 use tokio::{
@@ -36,6 +37,20 @@ const CLOCK: Duration = Duration::from_secs(30);
 /// A session that lasted that long was a good one: the next attempt comes at once.
 const GOOD: Duration = Duration::from_secs(10);
 
+/// What the server says to who looks after what runs.
+#[derive(Debug)]
+pub enum Word {
+    /// What the host should run.
+    Target(Offer),
+    /// The report of a flip has come: it stands.
+    Confirmed {
+        /// Of which service.
+        service: ServiceName,
+        /// For which order: see [`handover_model::Confirm::revision`].
+        revision: u64,
+    },
+}
+
 /// A target from the server, and where to say that it is refused.
 #[derive(Debug)]
 pub struct Offer {
@@ -54,8 +69,8 @@ pub struct Session {
     pub facts: Facts,
     /// What runs; the newest counts.
     pub reports: watch::Receiver<HostReport>,
-    /// Targets on their way in.
-    pub offers: mpsc::Sender<Offer>,
+    /// Targets and confirmations on their way in.
+    pub words: mpsc::Sender<Word>,
     /// The connection, for those who fetch bundles.
     pub server: watch::Sender<Option<Channel>>,
     /// Who answers where the server asks what instances wrote.
@@ -171,18 +186,23 @@ impl Session {
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut facts = tokio::time::interval_at(Instant::now() + FACTS, FACTS);
         let mut sequence = 0;
+        // The revision of the target that came last, and when.
+        let mut target = None;
         let mut heard = Instant::now();
         loop {
             tokio::select! {
                 message = stream.message() => {
                     heard = Instant::now();
                     let message = message.map_err(ended)?.ok_or(SessionError::Closed)?;
+                    if let Some(FromServer::Target(came)) = &message.message {
+                        target = Some((came.revision, nanos()));
+                    }
                     self.take(message, &out, &refused).await?;
                 }
                 changed = self.reports.changed() => {
                     changed.map_err(|_| SessionError::Stopping)?;
                     let report = self.reports.borrow_and_update().clone();
-                    say(&out, FromAgent::Report(report.into())).await?;
+                    say(&out, FromAgent::Report(read_off(report, target).into())).await?;
                 }
                 Some((revision, reason)) = refusals.recv() => {
                     say(&out, FromAgent::TargetRefused(TargetRefused { revision, reason })).await?;
@@ -209,6 +229,10 @@ impl Session {
         }
     }
 
+    async fn hand_over(&self, word: Word) -> Result<(), SessionError> {
+        self.words.send(word).await.map_err(|_| SessionError::Stopping)
+    }
+
     /// One message of the server's.
     async fn take(
         &self,
@@ -231,7 +255,7 @@ impl Session {
                 match Target::try_from(target) {
                     Ok(target) => {
                         let offer = Offer { target, refused: refused.clone() };
-                        self.offers.send(offer).await.map_err(|_| SessionError::Stopping)?;
+                        self.hand_over(Word::Target(offer)).await?;
                     }
                     Err(error) => {
                         let reason = format!("the target makes no sense: {error}");
@@ -249,11 +273,23 @@ impl Session {
                     self.commands.answer(asked, channel);
                 }
             }
+            Some(FromServer::Confirm(Confirm { revision, service })) => {
+                // One that names nothing confirms nothing.
+                if let Ok(service) = service.parse() {
+                    self.hand_over(Word::Confirmed { service, revision }).await?;
+                }
+            }
             // A message of a later minor release: not for this agent.
             Some(FromServer::Heartbeat(_)) | None => {}
         }
         Ok(())
     }
+}
+
+/// A report as it is sent: with what the clock says now, and said when the target came that it is about.
+fn read_off(report: HostReport, target: Option<(u64, u64)>) -> HostReport {
+    let target_nanos = target.filter(|(revision, _)| *revision == report.revision).map(|(_, at)| at);
+    HostReport { readings: Some(Readings { sent_nanos: nanos(), target_nanos }), ..report }
 }
 
 /// What to say of this machine's clock, where it differs from the server's. A server that tells no time says 0.

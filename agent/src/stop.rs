@@ -47,6 +47,9 @@ pub async fn stop(config: &AgentConfig) -> Result<usize, Box<dyn Error + Send + 
     for gate in &found.gates {
         journal.forget_gate(gate)?;
     }
+    for record in &found.flips {
+        journal.forget_flip(&record.flip.service)?;
+    }
     Containment::detect(&format!("handover-{}", config.name)).give_back();
     Ok(count)
 }

@@ -7,6 +7,7 @@ mod chain;
 mod digest;
 mod disk;
 mod facts;
+mod flip;
 pub mod language;
 mod manifest;
 mod measurement;
@@ -25,6 +26,7 @@ pub use chain::chain;
 pub use digest::{Digest, DigestError};
 pub use disk::{Disk, Room, Unwritten, in_bytes};
 pub use facts::HostFacts;
+pub use flip::{Confirm, Confirmation, ConfirmationState, FlipReport, Readings};
 pub use measurement::{Latency, LatencyError, MAX_LATENCY_EDGES, Measurement, Sample, Traffic, Usage};
 pub use name::{
     DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version,

@@ -1,6 +1,8 @@
 //! Reports: what a host says that it runs.
 
-use crate::{InstanceId, PinSource, ReleaseRef, ServiceName, Share, Timestamp, config::ListenerName};
+use crate::{
+    FlipReport, InstanceId, PinSource, Readings, ReleaseRef, ServiceName, Share, Timestamp, config::ListenerName,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -11,6 +13,12 @@ pub struct HostReport {
     pub revision: u64,
     /// Each instance that runs, or that the target names, or that ended a short while ago.
     pub instances: BTreeMap<InstanceId, InstanceReport>,
+    /// The last flip of each service, where there is something to say of it.
+    #[serde(default)]
+    pub flips: BTreeMap<ServiceName, FlipReport>,
+    /// What the host's clock said when the report was sent; `None` while it was not.
+    #[serde(default)]
+    pub readings: Option<Readings>,
 }
 
 /// Where an instance is in its life.

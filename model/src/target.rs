@@ -1,6 +1,6 @@
 //! Targets: what a host should run.
 
-use crate::{Digest, HostName, InstanceId, Labels, Release, ServiceName, Share};
+use crate::{Confirm, Digest, HostName, InstanceId, Labels, Release, ServiceName, Share};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +35,9 @@ pub struct HostValues {
 pub struct ServiceTarget {
     /// In the order in which they were added: the oldest first.
     pub instances: Vec<InstanceTarget>,
+    /// That a flip to these shares has to be confirmed; `None`: it stands as soon as it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Confirm>,
 }
 
 /// One instance that should run.

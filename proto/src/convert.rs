@@ -4,6 +4,7 @@
 //! here. What is refused is named by its path in the message. Sizes are bounded before anything is built.
 
 mod facts;
+mod flip;
 mod measurement;
 mod release;
 mod report;
@@ -18,6 +19,8 @@ pub const MAX_INSTANCES: usize = 1024;
 /// Longest `detail` of an instance's report, in characters. A longer one is cut, not refused: a talkative error must
 /// not cost an agent its session.
 pub const MAX_DETAIL_CHARS: usize = 2000;
+/// Longest reason for which a flip was undone, in characters; a longer one is cut.
+pub const MAX_MISSED_CHARS: usize = 500;
 /// Longest address of a host, in bytes: a DNS name's length.
 pub const MAX_ADDRESS_BYTES: usize = 255;
 /// Most labels of a host.

@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says by a panic that it failed")]
 
 use handover_model::{
-    BundleDescriptor, Digest, DrainLedger, HostReport, HostValues, InstancePhase, InstanceReport,
-    InstanceTarget, PinSource, Release, ReleaseRef, ServiceTarget, Share, Target, Timestamp,
+    BundleDescriptor, Confirm, Confirmation, ConfirmationState, Digest, DrainLedger, Duration, FlipReport,
+    HostReport, HostValues, InstancePhase, InstanceReport, InstanceTarget, PinSource, Readings, Release,
+    ReleaseRef, ServiceTarget, Share, Target, Timestamp,
 };
 use handover_proto::{
     convert::{ConvertError, MAX_DETAIL_CHARS, MAX_INSTANCES, MAX_SERVICES},
@@ -50,6 +51,7 @@ fn instance(service: &str, n: usize, version: &str, share: u32) -> InstanceTarge
 fn target() -> Target {
     let pair = |service: &str| ServiceTarget {
         instances: vec![instance(service, 1, "1.0", 9_500), instance(service, 2, "1.1", 500)],
+        confirm: None,
     };
     Target {
         revision: 7,
@@ -147,8 +149,10 @@ fn a_target_or_report_without_end_is_refused() {
     });
     assert!(error.field == "services" && error.reason.contains("1026"), "{error}");
     let wire = v1::InstanceReport::from((&"web-1".parse().unwrap(), &report()));
-    let error =
-        HostReport::try_from(v1::HostReport { revision: 1, instances: vec![wire; MAX_INSTANCES + 1] });
+    let error = HostReport::try_from(v1::HostReport {
+        instances: vec![wire; MAX_INSTANCES + 1],
+        ..v1::HostReport::default()
+    });
     assert_eq!(error.unwrap_err().field, "instances");
 }
 
@@ -166,12 +170,34 @@ fn each_bad_field_of_a_report_is_named() {
     for (field, change) in changes {
         let mut wire = v1::InstanceReport::from((&"web-1".parse().unwrap(), &report()));
         change(&mut wire);
-        let error = HostReport::try_from(v1::HostReport { revision: 1, instances: vec![wire] }).unwrap_err();
+        let error =
+            HostReport::try_from(v1::HostReport { instances: vec![wire], ..v1::HostReport::default() })
+                .unwrap_err();
         assert_eq!(error.field, format!("instances[0].{field}"));
     }
     let wire = v1::InstanceReport::from((&"web-1".parse().unwrap(), &report()));
-    let twice = HostReport::try_from(v1::HostReport { revision: 1, instances: vec![wire.clone(), wire] });
+    let twice = HostReport::try_from(v1::HostReport {
+        instances: vec![wire.clone(), wire],
+        ..v1::HostReport::default()
+    });
     assert_eq!(twice.unwrap_err().field, "instances[1].instance");
+}
+
+#[test]
+fn each_bad_flip_of_a_report_is_named() {
+    let flip = |service: &str, confirmation| v1::FlipReport {
+        service: service.to_owned(),
+        at_nanos: None,
+        confirmation,
+    };
+    let refused = |flips: Vec<v1::FlipReport>| {
+        HostReport::try_from(v1::HostReport { flips, ..v1::HostReport::default() }).unwrap_err().field
+    };
+    assert_eq!(refused(vec![flip("", None)]), "flips[0].service");
+    assert_eq!(refused(vec![flip("web", None), flip("web", None)]), "flips[1].service");
+    let unset = v1::FlipConfirmation { revision: 1, state: None };
+    assert_eq!(refused(vec![flip("web", Some(unset))]), "flips[0].confirmation.state");
+    assert_eq!(refused(vec![flip("web", None); MAX_SERVICES + 1]), "flips");
 }
 
 #[test]
@@ -179,8 +205,8 @@ fn a_long_detail_is_cut_and_cannot_move_a_cursor() {
     let mut report = report();
     report.detail = "\u{1b}[2J ä".repeat(MAX_DETAIL_CHARS);
     let wire = v1::HostReport::from(HostReport {
-        revision: 1,
         instances: [("web-1".parse().unwrap(), report)].into(),
+        ..HostReport::default()
     });
     let read = HostReport::try_from(wire).unwrap();
     let detail = &read.instances.values().next().unwrap().detail;
@@ -217,21 +243,42 @@ prop_compose! {
     }
 }
 
+fn any_flip() -> impl Strategy<Value = FlipReport> {
+    let state = prop_oneof![
+        any::<u64>()
+            .prop_map(|until| ConfirmationState::Awaited { until: Timestamp::from_unix_millis(until) }),
+        Just(ConfirmationState::Given),
+        "[^\\pC]{0,40}".prop_map(|reason| ConfirmationState::Missed { reason }),
+    ];
+    let confirmation = (any::<u64>(), state).prop_map(|(revision, state)| Confirmation { revision, state });
+    (any::<Option<u64>>(), proptest::option::of(confirmation))
+        .prop_map(|(at_nanos, confirmation)| FlipReport { at_nanos, confirmation })
+}
+
 proptest! {
     #[test]
-    fn every_report_survives_the_wire(revision in any::<u64>(), reports in prop::collection::vec(any_report(), 0..8)) {
+    fn every_report_survives_the_wire(
+        revision in any::<u64>(),
+        reports in prop::collection::vec(any_report(), 0..8),
+        flips in prop::collection::btree_map("[a-z]{1,20}", any_flip(), 0..4),
+        readings in any::<Option<(u64, Option<u64>)>>(),
+    ) {
         let instances = reports.into_iter().enumerate().map(|(n, r)| (format!("web-{n}").parse().unwrap(), r)).collect();
-        let report = HostReport { revision, instances };
+        let flips = flips.into_iter().map(|(service, flip)| (service.parse().unwrap(), flip)).collect();
+        let readings = readings.map(|(sent_nanos, target_nanos)| Readings { sent_nanos, target_nanos });
+        let report = HostReport { revision, instances, flips, readings };
         let wire = v1::HostReport::decode(&*v1::HostReport::from(&report).encode_to_vec()).unwrap();
         prop_assert_eq!(HostReport::try_from(wire), Ok(report));
     }
 
     #[test]
-    fn every_target_survives_the_wire(revision in any::<u64>(), first in 0..=10_000_u32, versions in prop::collection::vec("[A-Za-z0-9._+-]{1,64}", 2)) {
+    fn every_target_survives_the_wire(revision in any::<u64>(), first in 0..=10_000_u32, versions in prop::collection::vec("[A-Za-z0-9._+-]{1,64}", 2), confirm in any::<Option<(u64, u64)>>()) {
         let mut target = target();
         target.revision = revision;
         target.services.get_mut("web").unwrap().instances =
             vec![instance("web", 1, &versions[0], first), instance("web", 2, &versions[1], 10_000 - first)];
+        target.services.get_mut("web").unwrap().confirm =
+            confirm.map(|(millis, revision)| Confirm { within: Duration::from_millis(millis), revision });
         let wire = v1::Target::decode(&*v1::Target::from(&target).encode_to_vec()).unwrap();
         prop_assert_eq!(Target::try_from(wire), Ok(target));
     }
@@ -243,6 +290,6 @@ proptest! {
         }
         let mut wire = v1::InstanceReport::from((&"web-1".parse().unwrap(), &report()));
         (wire.share, wire.phase, wire.detail, wire.version) = (share, phase, text.clone(), text);
-        let _ = HostReport::try_from(v1::HostReport { revision: 0, instances: vec![wire] });
+        let _ = HostReport::try_from(v1::HostReport { instances: vec![wire], ..v1::HostReport::default() });
     }
 }

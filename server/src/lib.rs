@@ -13,6 +13,7 @@ pub mod heart;
 pub mod limits;
 pub mod logs;
 pub mod metrics;
+mod moments;
 mod own_certificate;
 pub mod server;
 pub mod server_command;

@@ -6,19 +6,20 @@
 use crate::{
     fleet::{Fleet, Introduction, Link, Refusal},
     limits::{Bucket, LimitCounters, MESSAGE_WEIGHT, MESSAGES},
+    moments::{self, Exchanges},
 };
 use handover_identity::wall_clock;
-use handover_model::{HostName, HostReport, Measurement};
+use handover_model::{HostName, HostReport, Measurement, ServiceName};
 use handover_proto::{
     status::{self, Reason, refuse},
     v1::{
-        AgentMessage, Heartbeat, Hello, ReadLogs, RunCommand, ServerMessage, Welcome,
+        AgentMessage, Confirm, Heartbeat, Hello, ReadLogs, RunCommand, ServerMessage, Welcome,
         agent_message::Message as FromAgent, server_message::Message as FromServer,
     },
     version,
 };
 use prost::Message as _;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, timeout},
@@ -49,9 +50,11 @@ struct Session {
     incoming: Streaming<AgentMessage>,
     outgoing: mpsc::Sender<Result<ServerMessage, Status>>,
     target: watch::Receiver<Option<Arc<handover_proto::v1::Target>>>,
+    confirms: watch::Receiver<BTreeMap<ServiceName, u64>>,
     logs: mpsc::Receiver<ReadLogs>,
     commands: mpsc::Receiver<RunCommand>,
     end: oneshot::Receiver<Refusal>,
+    exchanges: Exchanges,
     pace: Pace,
 }
 
@@ -96,6 +99,7 @@ pub async fn open(
         .map(|skew| format!("agent {skew}"))
         .unwrap_or_default();
     let (target_in, target) = watch::channel(None);
+    let (confirms_in, confirms) = watch::channel(BTreeMap::new());
     let (logs_in, logs) = mpsc::channel(LOG_REQUESTS);
     let (commands_in, commands) = mpsc::channel(COMMANDS);
     let (end_in, end) = oneshot::channel();
@@ -115,7 +119,14 @@ pub async fn open(
     let number = fleet
         .ask(move |desk| {
             let session = desk.state.open_session(&name, &serial, introduction, desk.now, desk.effects)?;
-            let link = Link { session, target: target_in, logs: logs_in, commands: commands_in, end: end_in };
+            let link = Link {
+                session,
+                target: target_in,
+                confirms: confirms_in,
+                logs: logs_in,
+                commands: commands_in,
+                end: end_in,
+            };
             if let Some(former) = desk.links.insert(name.clone(), link) {
                 let _ = former.end.send(Refusal::SessionReplaced(name));
             }
@@ -136,7 +147,21 @@ pub async fn open(
     fleet.metrics().session_opened();
     let now = Instant::now();
     let pace = Pace { began: now, used: Bucket::default(), open: now, counters };
-    let session = Session { fleet, host, number, incoming, outgoing, target, logs, commands, end, pace };
+    let exchanges = Exchanges::default();
+    let session = Session {
+        fleet,
+        host,
+        number,
+        incoming,
+        outgoing,
+        target,
+        confirms,
+        logs,
+        commands,
+        end,
+        exchanges,
+        pace,
+    };
     tokio::spawn(session.run(stop).instrument(span));
     Ok(ReceiverStream::new(messages))
 }
@@ -228,7 +253,18 @@ impl Session {
                     }
                     let target = self.target.borrow_and_update().clone();
                     let Some(target) = target else { continue };
+                    self.exchanges.sent(target.revision, moments::clock());
                     FromServer::Target((*target).clone())
+                }
+                Ok(()) = self.confirms.changed() => {
+                    let confirms = self.confirms.borrow_and_update().clone();
+                    for (service, revision) in confirms {
+                        let confirm = Confirm { revision, service: service.to_string() };
+                        if let Err(why) = self.say(FromServer::Confirm(confirm)).await {
+                            return why;
+                        }
+                    }
+                    continue;
                 }
                 Some(order) = self.logs.recv() => FromServer::ReadLogs(order),
                 Some(order) = self.commands.recv() => FromServer::RunCommand(order),
@@ -237,14 +273,17 @@ impl Session {
                     FromServer::Heartbeat(Heartbeat { sequence })
                 }
             };
-            let message = ServerMessage { message: Some(message) };
-            match timeout(SILENCE, self.outgoing.send(Ok(message))).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) => return Status::cancelled("the agent is gone"),
-                Err(_) => {
-                    return refuse(Reason::Protocol, format!("the agent read nothing for {SILENCE:?}"), "");
-                }
+            if let Err(why) = self.say(message).await {
+                return why;
             }
+        }
+    }
+
+    async fn say(&self, message: FromServer) -> Result<(), Status> {
+        match timeout(SILENCE, self.outgoing.send(Ok(ServerMessage { message: Some(message) }))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Status::cancelled("the agent is gone")),
+            Err(_) => Err(refuse(Reason::Protocol, format!("the agent read nothing for {SILENCE:?}"), "")),
         }
     }
 
@@ -252,7 +291,12 @@ impl Session {
     async fn take(&self, message: AgentMessage) -> Result<(), Status> {
         match message.message {
             Some(FromAgent::Report(report)) => {
-                self.fleet.report(&self.host, self.number, HostReport::try_from(report)?);
+                let came = moments::clock();
+                let mut report = HostReport::try_from(report)?;
+                let flipped = self.exchanges.moments(&report, came);
+                // They mean something in this session alone, and would make each report another one.
+                report.readings = None;
+                self.fleet.report(&self.host, self.number, report, flipped);
             }
             Some(FromAgent::TargetRefused(refused)) => {
                 let (host, number) = (self.host.clone(), self.number);

@@ -23,6 +23,7 @@ pub mod markdown;
 pub mod network;
 pub mod process;
 pub mod reboot;
+pub mod relay;
 pub mod repository;
 pub mod session;
 pub mod shell;

@@ -2,7 +2,8 @@
 
 use super::{Held, Instance, Reporter, Supervisor, probing};
 use crate::{
-    clock::now,
+    clock::{nanos, now},
+    confirming::AskedFlip,
     gates::GatesError,
     instance::{ExitStatus, Group, Process},
     journal::NotWritten,
@@ -31,6 +32,15 @@ impl Supervisor {
             Action::Fetch(id) => self.fetch(id),
             Action::Start(id) => self.start(id),
             Action::Fail(id) => self.fail(id),
+            Action::AskConfirmation(flip) => self.ask_confirmation(flip),
+            Action::MissConfirmation(service) => {
+                self.miss_confirmation(service);
+                Ok(())
+            }
+            Action::ForgetFlip(service) => {
+                self.forget_flip(service);
+                Ok(())
+            }
             Action::SetShares(service, shares) => self.set_shares(service, shares),
             Action::Empty(id) => self.empty(id),
             Action::Drain(id) => self.drain(id),
@@ -47,6 +57,9 @@ impl Supervisor {
                 let newest = shares.keys().filter_map(InstanceId::deployment).max();
                 tracing::info_span!("shares", deployment = newest.map(tracing::field::display), %service)
             }
+            Action::AskConfirmation(AskedFlip { service, .. })
+            | Action::MissConfirmation(service)
+            | Action::ForgetFlip(service) => tracing::info_span!("shares", %service),
             Action::Start(id)
             | Action::Fetch(id)
             | Action::Fail(id)
@@ -78,6 +91,9 @@ impl Supervisor {
             }
             Action::Start(id) if !unwritten => self.failed(id, handover_model::chain(error), true),
             Action::SetShares(..)
+            | Action::AskConfirmation(_)
+            | Action::MissConfirmation(_)
+            | Action::ForgetFlip(_)
             | Action::Start(_)
             | Action::Fetch(_)
             | Action::Fail(_)
@@ -104,6 +120,10 @@ impl Supervisor {
             Held::Service(_) => None,
             Held::Instance(id) => self.instances.get(id).map(|i| Held::Service(i.service().clone())),
         };
+        // What happened by itself is noted whatever else waits.
+        if matches!(action, Action::MissConfirmation(_) | Action::ForgetFlip(_)) {
+            return false;
+        }
         let brings_up = matches!(action, Action::Fetch(_) | Action::Start(_));
         let waits = |held: &Held| self.held.get(held).is_some_and(|until| *until > now());
         waits(&held) || (!brings_up && service.is_some_and(|service| waits(&service)))
@@ -149,17 +169,20 @@ impl Supervisor {
     }
 
     fn set_shares(&mut self, service: &ServiceName, shares: &BTreeMap<InstanceId, Share>) -> Outcome {
+        let decided = nanos();
         let took = self.gates.set_shares(service, shares, Instant::now())?;
         self.metrics.flipped(service, took);
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let at = decided.saturating_add(took);
+        self.flips.made(service, at);
         for (id, share) in shares {
             let Some(instance) = self.instances.get_mut(id) else { continue };
             if instance.share != *share {
                 let _within = super::span(id, service).entered();
-                tracing::info!(instance = %id, from = %instance.share, to = %share, micros = nanos / 1000, "flip");
+                tracing::info!(instance = %id, from = %instance.share, to = %share, micros = took / 1000, at_nanos = at, "flip");
                 instance.share = *share;
                 instance.had_share |= !share.is_hidden();
-                instance.flip_nanos = Some(nanos);
+                instance.flip_nanos = Some(took);
             }
         }
         for id in shares.keys() {

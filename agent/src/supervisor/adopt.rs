@@ -37,7 +37,7 @@ impl Supervisor {
         reports: watch::Sender<HostReport>,
     ) -> io::Result<Self> {
         let journal = Journal::new(config.journal(), disks);
-        let Journaled { target, instances, gates, unreadable } = journal.read()?;
+        let Journaled { target, instances, gates, flips, unreadable } = journal.read()?;
         for file in &unreadable {
             tracing::error!(error = file as &dyn Error, "the journal is damaged");
         }
@@ -47,12 +47,14 @@ impl Supervisor {
         let (events, happened) = mpsc::channel(EVENTS);
         let mut time_of_day = TimeOfDay::default();
         time_of_day.follow();
+        let boot_id = process::boot_id()?;
         let mut supervisor = Self {
+            flips: super::flips::Flips::adopted(flips, &boot_id),
             gates: Gates::new(journal.clone()),
             containment: Arc::new(containment),
             launcher: Launcher::of_this_agent(),
             bundles,
-            boot_id: process::boot_id()?,
+            boot_id,
             target,
             instances: BTreeMap::new(),
             departed: VecDeque::new(),
@@ -71,6 +73,7 @@ impl Supervisor {
             config,
             journal,
         };
+        supervisor.note_flips();
         supervisor.tell_needed();
         let mut failed = Vec::new();
         for record in instances {

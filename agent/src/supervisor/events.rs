@@ -137,6 +137,7 @@ impl Supervisor {
         self.gates.sweep();
         self.time_of_day.follow();
         self.look_at_disks();
+        self.note_flips();
         self.count_connections();
         for (id, instance) in &self.instances {
             let Some(manifest) = &instance.manifest else { continue };

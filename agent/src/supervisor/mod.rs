@@ -8,6 +8,7 @@ mod actions;
 mod adopt;
 mod counting;
 mod events;
+mod flips;
 mod instance;
 mod measured;
 mod probing;
@@ -32,7 +33,7 @@ use crate::{
     measuring::Roster,
     metrics::Metrics,
     reconcile::{Action, Observed, ObservedInstance, next_deadline, reconcile},
-    session::Offer,
+    session::{Offer, Word},
 };
 use handover_daemon::Heart;
 use handover_model::{
@@ -128,6 +129,7 @@ pub struct Supervisor {
     unnoted: BTreeSet<InstanceId>,
     /// A target that could not be written down.
     put_off: Option<unwritten::PutOff>,
+    flips: flips::Flips,
     time_of_day: TimeOfDay,
     counting: counting::Counting,
     rotating: rotating::Rotating,
@@ -146,7 +148,10 @@ enum Held {
 /// Who has to wait where an action failed.
 fn held(action: &Action) -> Held {
     match action {
-        Action::SetShares(service, _) => Held::Service(service.clone()),
+        Action::SetShares(service, _) | Action::MissConfirmation(service) | Action::ForgetFlip(service) => {
+            Held::Service(service.clone())
+        }
+        Action::AskConfirmation(flip) => Held::Service(flip.service.clone()),
         Action::Fetch(id)
         | Action::Start(id)
         | Action::Fail(id)
@@ -170,11 +175,11 @@ impl Supervisor {
         &self.containment
     }
 
-    /// Runs until `offers` is closed: what runs on the host then stays. Each turn, at least one a second, is a beat of
+    /// Runs until `words` is closed: what runs on the host then stays. Each turn, at least one a second, is a beat of
     /// `heart`.
     pub async fn run(
         mut self,
-        mut offers: mpsc::Receiver<Offer>,
+        mut words: mpsc::Receiver<Word>,
         mut questions: mpsc::Receiver<Question>,
         heart: Heart,
     ) {
@@ -186,8 +191,9 @@ impl Supervisor {
             heart.beat();
             let wake = self.wake();
             tokio::select! {
-                offer = offers.recv() => match offer {
-                    Some(offer) => self.consider(offer),
+                word = words.recv() => match word {
+                    Some(Word::Target(offer)) => self.consider(offer),
+                    Some(Word::Confirmed { service, revision }) => self.confirmed(&service, revision),
                     None => return,
                 },
                 Some(question) = questions.recv() => self.lead(question),
@@ -231,7 +237,7 @@ impl Supervisor {
     }
 
     fn observed(&self) -> Observed {
-        let mut observed = Observed::default();
+        let mut observed = Observed { flips: self.flips.asked.clone(), ..Observed::default() };
         for (id, instance) in &self.instances {
             let service: &mut BTreeMap<InstanceId, ObservedInstance> =
                 observed.services.entry(instance.service().clone()).or_default();
@@ -373,7 +379,7 @@ impl Supervisor {
             instances.entry(id).or_insert(report);
         }
         let instances = instances.into_iter().map(|(id, report)| (id, self.time_of_day.of(report))).collect();
-        HostReport { revision, instances }
+        HostReport { revision, instances, flips: self.flip_reports(), readings: None }
     }
 
     /// Writes down where an instance is.

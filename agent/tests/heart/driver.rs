@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     /// Every report, in order.
     pub(crate) history: Mutex<Vec<HostReport>>,
     refused: watch::Sender<Option<(u64, String)>>,
+    /// Flips that are confirmed; each session is told of all.
+    confirmed: watch::Sender<Vec<(String, u64)>>,
     /// What was measured last.
     measured: watch::Sender<Option<Measurement>>,
     bundles: Mutex<BTreeMap<String, Vec<u8>>>,
@@ -64,6 +66,7 @@ impl Driver {
             report: watch::Sender::new(HostReport::default()),
             history: Mutex::default(),
             refused: watch::Sender::new(None),
+            confirmed: watch::Sender::default(),
             measured: watch::Sender::new(None),
             bundles: Mutex::default(),
             fetches: watch::Sender::new(0),
@@ -94,6 +97,11 @@ impl Driver {
     /// The agent connects and hears nothing more.
     pub(crate) fn fall_silent(&self) {
         self.shared.target.send_replace(None);
+    }
+
+    /// Confirms a flip.
+    pub(crate) fn confirm(&self, service: &str, revision: u64) {
+        self.shared.confirmed.send_modify(|confirmed| confirmed.push((service.to_owned(), revision)));
     }
 
     pub(crate) fn keep(&self, bundle: &BundleDescriptor, bytes: Vec<u8>) {
@@ -174,6 +182,8 @@ impl AgentService for Played {
             let say = |message| ServerMessage { message: Some(message) };
             let mut targets = shared.target.subscribe();
             targets.mark_changed();
+            let mut confirmed = shared.confirmed.subscribe();
+            confirmed.mark_changed();
             let mut beat = tokio::time::interval(Duration::from_secs(5));
             loop {
                 let answer = tokio::select! {
@@ -187,6 +197,14 @@ impl AgentService for Played {
                             Some(target) => FromServer::Target(v1::Target::from(target)),
                             None => continue,
                         }
+                    }
+                    Ok(()) = confirmed.changed() => {
+                        let all = confirmed.borrow_and_update().clone();
+                        for (service, revision) in all {
+                            let confirm = FromServer::Confirm(v1::Confirm { revision, service });
+                            if out.send(Ok(say(confirm))).await.is_err() { return }
+                        }
+                        continue
                     }
                     _ = beat.tick() => FromServer::Heartbeat(v1::Heartbeat { sequence: 0 }),
                 };

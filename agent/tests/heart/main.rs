@@ -3,6 +3,7 @@
 
 mod adoption;
 mod bundles;
+mod confirming;
 mod crashes;
 mod driver;
 mod flips;

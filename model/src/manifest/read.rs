@@ -53,6 +53,7 @@ impl Reader<'_, '_> {
         let compatible = root.get(&COMPATIBLE).and_then(|value| self.compatible(&value));
         let environment = root.free(&keys::ENVIRONMENT, self.problems);
         let listeners = root.free(&keys::LISTENERS, self.problems);
+        let listens = listeners.is_present();
         let listeners = self.listeners(&listeners);
         let readiness = root.section(&keys::READINESS, self.problems);
         let liveness = root.section(&keys::LIVENESS, self.problems);
@@ -77,8 +78,8 @@ impl Reader<'_, '_> {
         let (drain, restart) = (self.drain(&drain), self.restart(&restart));
         let (limits, logs) = (self.limits(&limits), self.logs(&logs));
         let strategy = rollout.get(&super::keys::rollout::STRATEGY);
-        let (rollout, judge) = (self.rollout(&rollout), self.judge(&judge));
         let preflight = self.preflight(&preflight);
+        let (rollout, judge) = (self.rollout(&rollout, listens), self.judge(&judge));
         match (&metrics, strategy) {
             (Some(metrics), _) => self.blocks_are_long_enough(&judge, metrics, root),
             (None, Some(strategy)) if !is_measured => self.can_be_judged(&rollout, &strategy),

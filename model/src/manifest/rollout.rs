@@ -25,6 +25,8 @@ pub struct RolloutConfig {
     pub approve: Approve,
     /// How long the old instances stand by after the deployment, 0 to 7 d.
     pub keep_warm: Duration,
+    /// How soon each flip to the release must be confirmed, 1 s to 1 h, or the host undoes it; zero: it needs not be.
+    pub confirm: Duration,
     /// Whether a release has to be rehearsed before it is deployed.
     pub rehearsal: Rehearsal,
     /// How old the rehearsal may be, with [`Rehearsal::Required`]; 1 min to 365 d.
@@ -55,6 +57,7 @@ impl Default for RolloutConfig {
             bake: Duration::from_secs(10),
             approve: Approve::Auto,
             keep_warm: Duration::ZERO,
+            confirm: Duration::ZERO,
             rehearsal: Rehearsal::Optional,
             rehearsal_max_age: Duration::from_secs(7 * 24 * 3600),
             on_failure: OnFailure::Rollback,

@@ -106,6 +106,7 @@ fn the_whole_language_is_read() {
         ],
         order_by: Some("zone".to_owned()),
         max_in_flight: Some(1),
+        confirm: Duration::from_secs(30),
         offline: Offline::Wait,
         on_failure: OnFailure::Pause,
         ..RolloutConfig::default()

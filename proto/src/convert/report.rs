@@ -3,8 +3,8 @@
 use super::{ConvertError, MAX_DETAIL_CHARS, MAX_INSTANCES, MAX_SERVICES, bounded, parse, plain};
 use crate::v1;
 use handover_model::{
-    DrainLedger, HostReport, InstanceId, InstancePhase, InstanceReport, PinSource, ReleaseRef, ServiceName,
-    Share, Timestamp,
+    DrainLedger, HostReport, InstanceId, InstancePhase, InstanceReport, PinSource, Readings, ReleaseRef,
+    ServiceName, Share, Timestamp,
     config::{ListenerName, MAX_LISTENERS},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ impl TryFrom<v1::HostReport> for HostReport {
     type Error = ConvertError;
 
     fn try_from(wire: v1::HostReport) -> Result<Self, ConvertError> {
-        let v1::HostReport { revision, instances } = wire;
+        let v1::HostReport { revision, instances, flips, readings } = wire;
         bounded("instances", &instances, MAX_INSTANCES)?;
         let mut by_id: BTreeMap<InstanceId, InstanceReport> = BTreeMap::new();
         for (at, instance) in instances.into_iter().enumerate() {
@@ -29,14 +29,20 @@ impl TryFrom<v1::HostReport> for HostReport {
             let reason = format!("are of {} services, at most {MAX_SERVICES} are taken", services.len());
             return Err(ConvertError::new("instances", reason));
         }
-        Ok(Self { revision, instances: by_id })
+        let flips = super::flip::flips(flips)?;
+        Ok(Self { revision, instances: by_id, flips, readings: readings.map(Readings::from) })
     }
 }
 
 impl From<&HostReport> for v1::HostReport {
     fn from(report: &HostReport) -> Self {
-        let HostReport { revision, instances } = report;
-        Self { revision: *revision, instances: instances.iter().map(v1::InstanceReport::from).collect() }
+        let HostReport { revision, instances, flips, readings } = report;
+        Self {
+            revision: *revision,
+            instances: instances.iter().map(v1::InstanceReport::from).collect(),
+            flips: flips.iter().map(v1::FlipReport::from).collect(),
+            readings: readings.map(v1::ClockReadings::from),
+        }
     }
 }
 

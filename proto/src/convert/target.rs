@@ -3,8 +3,8 @@
 use super::{ConvertError, MAX_ADDRESS_BYTES, MAX_INSTANCES, MAX_LABELS, MAX_SERVICES, bounded, parse};
 use crate::v1;
 use handover_model::{
-    HostValues, InstanceTarget, Label, Labels, Release, ReleaseRef, ServiceName, ServiceTarget, Share,
-    Target, Version,
+    Confirm, Duration, HostValues, InstanceTarget, Label, Labels, Release, ReleaseRef, ServiceName,
+    ServiceTarget, Share, Target, Version,
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -84,9 +84,9 @@ fn service_target(
     wire: v1::ServiceTarget,
     releases: &BTreeMap<ReleaseRef, Release>,
 ) -> Result<(ServiceName, ServiceTarget), ConvertError> {
-    let v1::ServiceTarget { service, instances } = wire;
+    let v1::ServiceTarget { service, instances, confirm } = wire;
     let service: ServiceName = parse("service", &service)?;
-    let mut target = ServiceTarget::default();
+    let mut target = ServiceTarget { confirm: confirm.map(Confirm::from), ..ServiceTarget::default() };
     for (at, instance) in instances.into_iter().enumerate() {
         let inside = |error: ConvertError| error.inside(format_args!("instances[{at}]"));
         target.instances.push(instance_target(instance, &service, releases).map_err(inside)?);
@@ -125,9 +125,10 @@ impl From<&Target> for v1::Target {
             host_labels: labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             services: services
                 .iter()
-                .map(|(service, ServiceTarget { instances })| v1::ServiceTarget {
+                .map(|(service, ServiceTarget { instances, confirm })| v1::ServiceTarget {
                     service: service.to_string(),
                     instances: instances.iter().map(v1::InstanceTarget::from).collect(),
+                    confirm: confirm.map(v1::FlipConfirm::from),
                 })
                 .collect(),
             releases: releases.into_values().map(v1::Release::from).collect(),
@@ -139,6 +140,20 @@ impl From<&Target> for v1::Target {
 impl From<Target> for v1::Target {
     fn from(target: Target) -> Self {
         Self::from(&target)
+    }
+}
+
+impl From<v1::FlipConfirm> for Confirm {
+    fn from(wire: v1::FlipConfirm) -> Self {
+        let v1::FlipConfirm { within_millis, revision } = wire;
+        Self { within: Duration::from_millis(within_millis), revision }
+    }
+}
+
+impl From<Confirm> for v1::FlipConfirm {
+    fn from(confirm: Confirm) -> Self {
+        let Confirm { within, revision } = confirm;
+        Self { within_millis: u64::try_from(within.as_millis()).unwrap_or(u64::MAX), revision }
     }
 }
 

@@ -44,6 +44,7 @@ impl Deployment {
             planned_stages: 0,
             last_failure: String::new(),
             lifts: 0,
+            skews: BTreeMap::new(),
         };
         Ok(Self { facts, index: Index::default(), observed: Observed::default() })
     }
@@ -68,6 +69,9 @@ impl Deployment {
             Record::BakeStarted { at, until, deadline } => {
                 let phase = StagePhase::Baking { until: *until, deadline: *deadline };
                 self.facts.state = DeploymentState::Running { phase, since: *at };
+            }
+            Record::FlipsMeasured { stage, skew, at: _ } => {
+                self.facts.skews.insert(*stage, *skew);
             }
             Record::BakePassed { at } => self.go_on_to(Next::Judging, *at),
             Record::JudgementPassed { at, .. } => self.go_on_to(Next::Approving, *at),
@@ -122,6 +126,9 @@ impl Deployment {
                     && self.facts.plan.stages.len() > to_usize(*stage)
             }
             Record::BakeStarted { .. } => in_phase(|phase| matches!(phase, StagePhase::Moving)),
+            Record::FlipsMeasured { stage, .. } => {
+                in_phase(|phase| matches!(phase, StagePhase::Moving)) && *stage == self.facts.stage
+            }
             Record::BakePassed { .. } => {
                 in_phase(|phase| matches!(phase, StagePhase::Moving | StagePhase::Baking { .. }))
             }
@@ -193,6 +200,7 @@ impl Deployment {
         self.index.leave_stage();
         self.observed.unconfirmed.clear();
         self.observed.verdict = None;
+        self.observed.moments.clear();
         let hosts: Vec<_> = self
             .facts
             .plan

@@ -47,19 +47,20 @@ impl Deployment {
         self.lift_after_restart(draft, now);
         self.finish_what_was_cut(draft, now);
         match event {
-            Event::HostReported { host, current, instances } => {
+            Event::HostReported { host, current, instances, flip } => {
                 if let Some(relevant) = self.relevant(&host, instances) {
-                    self.observed.report(&host, current, relevant);
+                    self.observed.report(&host, current, relevant, flip.confirmation);
+                    self.note_moment(&host, flip.moment);
                     self.confirm(&host);
                     self.welcome_back(draft, &host, now);
                     self.heed_report(draft, &host, now);
                 }
             }
             Event::HostConnected { host } => {
-                self.observe_session(&host, true);
+                self.observe_session(&host, true, now);
                 self.welcome_back(draft, &host, now);
             }
-            Event::HostDisconnected { host } => self.observe_session(&host, false),
+            Event::HostDisconnected { host } => self.observe_session(&host, false, now),
             Event::HostRemoved { host } => self.part_with(draft, &host, now),
             Event::Tick => {}
             Event::Pause { by, reason } => self.heed_pause(draft, &by, &reason, now),
@@ -94,9 +95,9 @@ impl Deployment {
         Step { commands: changed.collect(), records: draft.records }
     }
 
-    pub(crate) fn observe_session(&mut self, host: &HostName, online: bool) {
+    pub(crate) fn observe_session(&mut self, host: &HostName, online: bool, now: Timestamp) {
         if self.facts.tracks.contains_key(host) {
-            self.observed.session(host, online);
+            self.observed.session(host, online, now);
             self.confirm(host);
         }
     }
@@ -252,6 +253,9 @@ impl Deployment {
         if here.of(Kind::Offline) + here.of(Kind::Starting) + here.of(Kind::Shifting) > 0 {
             return false;
         }
+        if let Some(skew) = self.unrecorded_skew() {
+            return self.push(draft, Record::FlipsMeasured { stage: self.facts.stage, skew, at: now });
+        }
         let record = match self.current_stage() {
             Some(stage) if !self.index.baking_here.is_empty() => {
                 let until = now + stage.bake;
@@ -282,7 +286,7 @@ impl Deployment {
             // What stood by is ready, or the agent would not give it a share.
             Kind::Pending if track.standby.is_some() => {
                 let share = wanted_share(track, &self.facts.plan);
-                Decision::Move(HostState::Shifting { since: now, until: now + policy.flip_deadline, share })
+                Decision::Move(HostState::Shifting { since: now, until: self.flips_until(track, now), share })
             }
             Kind::Pending => {
                 Decision::Move(HostState::Starting { since: now, until: now + policy.ready_deadline })
@@ -290,7 +294,7 @@ impl Deployment {
             // It stands there since an earlier stage, with another share.
             Kind::Baking => {
                 let share = wanted_share(track, &self.facts.plan);
-                Decision::Move(HostState::Shifting { since: now, until: now + policy.flip_deadline, share })
+                Decision::Move(HostState::Shifting { since: now, until: self.flips_until(track, now), share })
             }
             Kind::Offline
             | Kind::Starting

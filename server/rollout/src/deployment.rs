@@ -1,7 +1,7 @@
 //! A deployment: what is known of it, durable and not, and how it is looked at.
 
 use crate::{
-    Event, HostState, Placement, Plan, PlanError, Step,
+    Event, HostState, Placement, Plan, PlanError, Skew, Step,
     decide::Draft,
     index::Index,
     observed::Observed,
@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     pub(crate) planned_stages: u32,
     pub(crate) last_failure: String,
     pub(crate) lifts: u32,
+    /// Of each stage in which all hosts flipped in one step, how far apart they did, where it was measured.
+    pub(crate) skews: BTreeMap<u32, Skew>,
 }
 
 /// The names of the instances that an attempt makes, the same on every host.
@@ -274,7 +276,7 @@ impl Deployment {
         let mut deployment = Self::replay(records.iter().cloned())?;
         deployment.observed.after_restart = false;
         for host in offline {
-            deployment.observe_session(host, false);
+            deployment.observe_session(host, false, now);
         }
         let mut draft = Draft::of(records);
         deployment.advance(&mut draft, now);

@@ -1,6 +1,6 @@
 //! What goes into the engine and what comes out of it.
 
-use crate::{Assignment, Record};
+use crate::{Assignment, FlipSeen, Record};
 use handover_model::{HostName, InstanceId, InstanceReport};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +16,8 @@ pub enum Event {
         current: bool,
         /// All instances of the deployment's service in the report; others are ignored.
         instances: BTreeMap<InstanceId, InstanceReport>,
+        /// What it says of its flip to the order that stands.
+        flip: FlipSeen,
     },
     /// A host's session began.
     HostConnected {

@@ -33,10 +33,12 @@ mod apply;
 mod assignment;
 mod blue_green;
 mod canary;
+mod confirm;
 mod control;
 mod decide;
 mod deployment;
 mod event;
+mod flip;
 mod flip_back;
 mod host;
 mod index;
@@ -60,6 +62,7 @@ pub use deployment::{
     ApprovalCause, Deployment, DeploymentState, Outcome, PauseCause, ReplayError, StagePhase,
 };
 pub use event::{Command, Event, Step, Verdict};
+pub use flip::{FlipSeen, Moment, Skew};
 pub use flip_back::flip_back;
 pub use host::{Former, HostState};
 pub use plan::{Inconclusive, Judged, OfflinePolicy, OnFailure, Plan, PlanError, PlannedHost, Policy, Stage};

@@ -133,6 +133,10 @@ pub struct Policy {
     /// taken out at the end of their stage.
     #[serde(default, skip_serializing_if = "Duration::is_zero")]
     pub keep_warm: Duration,
+    /// How soon after each flip that gives the new release a share the host must have its confirmation, or undoes it; zero:
+    /// it needs none. Where a host had nothing before there is nothing to undo.
+    #[serde(default, skip_serializing_if = "Duration::is_zero")]
+    pub confirm: Duration,
 }
 
 /// What happens when more hosts failed than are allowed.

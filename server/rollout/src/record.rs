@@ -1,6 +1,6 @@
 //! Records: the durable facts of a deployment, in the order in which they became true.
 
-use crate::{HostState, Outcome, Plan, PlannedHost, Policy, Stage};
+use crate::{HostState, Outcome, Plan, PlannedHost, Policy, Skew, Stage};
 use handover_model::{DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,15 @@ pub enum Record {
         until: Timestamp,
         /// Hosts that have not reported themselves healthy by then count as failed.
         deadline: Timestamp,
+    },
+    /// Every host of the stage has its share, which was ordered in one step: how far apart they flipped.
+    FlipsMeasured {
+        /// In which stage, from 0.
+        stage: u32,
+        /// How far.
+        skew: Skew,
+        /// When that was known.
+        at: Timestamp,
     },
     /// The stage stayed healthy, or nothing of it is left to bake.
     BakePassed {
@@ -193,6 +202,7 @@ impl Record {
             Self::Started { .. } => "started",
             Self::StageEntered { .. } => "stage_entered",
             Self::BakeStarted { .. } => "bake_started",
+            Self::FlipsMeasured { .. } => "flips_measured",
             Self::BakePassed { .. } => "bake_passed",
             Self::JudgementPassed { .. } => "judgement_passed",
             Self::JudgementHeld { .. } => "judgement_held",

@@ -75,6 +75,8 @@ pub struct PlanRequest {
     pub retire_deadline: Duration,
     /// See [`Policy::keep_warm`].
     pub keep_warm: Duration,
+    /// See [`Policy::confirm`].
+    pub confirm: Duration,
     /// Also where the release runs already: it gets a new instance.
     pub force: bool,
 }
@@ -147,6 +149,7 @@ impl PlanRequest {
                 flip_deadline: self.flip_deadline,
                 retire_deadline: self.retire_deadline,
                 keep_warm: self.keep_warm,
+                confirm: self.confirm,
             },
             skipped: chosen.skipped,
         };

@@ -5,7 +5,8 @@ use crate::{
     record::clip,
 };
 use handover_model::{
-    DrainLedger, Duration, HostName, InstanceId, InstancePhase, InstanceReport, Share, Timestamp,
+    ConfirmationState, DrainLedger, Duration, HostName, InstanceId, InstancePhase, InstanceReport, Share,
+    Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -97,6 +98,14 @@ impl Seen {
         self.now(instance).is_some_and(|report| report.phase == InstancePhase::Ready && report.share == share)
     }
 
+    /// Whether the flip to what is ordered stands: it is confirmed, or needs not be.
+    pub(crate) fn stands(&self) -> bool {
+        match self.confirmation {
+            None | Some(ConfirmationState::Given) => true,
+            Some(ConfirmationState::Awaited { .. } | ConfirmationState::Missed { .. }) => false,
+        }
+    }
+
     /// Whether the instance gets no more than that share: a missing one gets none.
     pub(crate) fn has_at_most(&self, instance: &InstanceId, share: Share) -> bool {
         self.current && self.instances.get(instance).is_none_or(|report| report.share <= share)
@@ -122,7 +131,8 @@ impl Deployment {
             return false;
         };
         let others = ordered.0.iter().filter(|placed| placed.instance != *new);
-        seen.serves(new, share)
+        seen.stands()
+            && seen.serves(new, share)
             && seen.now(new).is_some_and(|report| health(report, track.standby.is_some()) == Health::Ready)
             && others.into_iter().all(|placed| seen.has_at_most(&placed.instance, placed.share))
     }
@@ -162,6 +172,11 @@ impl Deployment {
                 seen.instances.get(new).filter(|report| health(report, stood_by) == Health::Failed)?;
             Some(Decision::Fail(format!("{host}: {}", failure_of(new, report))))
         };
+        // The host went back by itself.
+        let undone = || match &seen.confirmation {
+            Some(ConfirmationState::Missed { reason }) => Some(Decision::Fail(format!("{host}: {reason}"))),
+            Some(ConfirmationState::Awaited { .. } | ConfirmationState::Given) | None => None,
+        };
         match &track.state {
             HostState::Pending
             | HostState::Offline { .. }
@@ -169,11 +184,12 @@ impl Deployment {
             | HostState::Removed { .. }
             | HostState::Returned { .. } => None,
             HostState::Starting { .. } => failed().or_else(|| self.after_start(track, seen, now)),
-            HostState::Shifting { share, .. } => failed().or_else(|| {
+            HostState::Shifting { share, .. } => failed().or_else(undone).or_else(|| {
                 let to = HostState::Baking { since: now, share: *share };
                 self.new_is_well(track, seen).then_some(Decision::Move(to))
             }),
-            HostState::Baking { .. } | HostState::Done { .. } => failed(),
+            HostState::Baking { .. } => failed().or_else(undone),
+            HostState::Done { .. } => failed(),
             HostState::Retiring { .. } => failed().or_else(|| {
                 let old = &track.from.as_ref()?.instance;
                 let ledger = seen.ledger(old);
@@ -252,7 +268,7 @@ impl Deployment {
         let to = if share.is_hidden() {
             HostState::Baking { since: now, share }
         } else {
-            HostState::Shifting { since: now, until: now + self.facts.plan.policy.flip_deadline, share }
+            HostState::Shifting { since: now, until: self.flips_until(track, now), share }
         };
         ready.then_some(Decision::Move(to))
     }

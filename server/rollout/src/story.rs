@@ -38,6 +38,7 @@ impl Story {
             | Record::Planned { .. }
             | Record::LeftOut { .. }
             | Record::BakeStarted { .. }
+            | Record::FlipsMeasured { .. }
             | Record::BakePassed { .. }
             | Record::JudgementPassed { .. }
             | Record::JudgementHeld { .. }
@@ -66,6 +67,7 @@ impl Record {
             | Self::Started { at }
             | Self::StageEntered { at, .. }
             | Self::BakeStarted { at, .. }
+            | Self::FlipsMeasured { at, .. }
             | Self::BakePassed { at }
             | Self::JudgementPassed { at, .. }
             | Self::JudgementHeld { at, .. }
@@ -95,6 +97,7 @@ impl Record {
             | Self::Started { .. }
             | Self::StageEntered { .. }
             | Self::BakeStarted { .. }
+            | Self::FlipsMeasured { .. }
             | Self::BakePassed { .. }
             | Self::JudgementPassed { .. }
             | Self::JudgementHeld { .. }
@@ -137,6 +140,7 @@ pub fn sentence(record: &Record) -> String {
             let time = seconds(until.since(*at));
             format!("every host of the stage has its share; the stage must stay healthy for {time}")
         }
+        Record::FlipsMeasured { skew, .. } => skew.to_string(),
         Record::BakePassed { .. } => "the stage stayed healthy".to_owned(),
         Record::JudgementPassed { verdict, .. } => format!("the judge lets it go on{}", because(verdict)),
         Record::JudgementHeld { verdict, .. } => {
@@ -203,8 +207,13 @@ fn allowed(policy: &Policy) -> String {
     } else {
         format!("; the old instances stand by for {} afterwards", seconds(policy.keep_warm))
     };
+    let confirm = if policy.confirm.is_zero() {
+        String::new()
+    } else {
+        format!("; a flip that is not confirmed within {} is undone", seconds(policy.confirm))
+    };
     format!(
-        "at most {} in flight, {} may fail, after that {failed}; {offline}{warm}",
+        "at most {} in flight, {} may fail, after that {failed}; {offline}{warm}{confirm}",
         policy.max_in_flight, policy.failures_allowed
     )
 }

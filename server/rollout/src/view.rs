@@ -1,7 +1,7 @@
 //! How a deployment is looked at.
 
 use crate::{
-    Deployment, DeploymentState, HostState, Outcome, PauseCause, Placement, Plan, WaitingOn,
+    Deployment, DeploymentState, HostState, Outcome, PauseCause, Placement, Plan, Skew, WaitingOn,
     deployment::Track, host::Kind,
 };
 use handover_model::{
@@ -80,6 +80,11 @@ impl Deployment {
     #[must_use]
     pub fn stage(&self) -> u32 {
         self.facts.stage
+    }
+
+    /// For each stage, from 0, in which all hosts flipped in one step: how far apart they did, where that was measured.
+    pub fn skews(&self) -> impl Iterator<Item = (u32, Skew)> {
+        self.facts.skews.iter().map(|(stage, skew)| (*stage, *skew))
     }
 
     /// How many hosts failed, but for those that got another attempt since.

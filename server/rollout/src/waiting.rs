@@ -106,6 +106,11 @@ impl Deployment {
             HostState::Starting { since, .. } => {
                 (format!("{new} to become ready{}", self.now_is(host, new)), *since, until, fails)
             }
+            HostState::Shifting { since, .. } if self.undoes_by(host).is_some() => {
+                let what = format!("word from {host}, which was not heard since its flip");
+                let then = "it has undone it by itself, unless it was confirmed; not heard of for longer it counts as failed";
+                (what, *since, self.undoes_by(host), then.to_owned())
+            }
             HostState::Shifting { since, share, .. } => {
                 let what = format!("{new} to get {share} of new connections{}", self.now_is(host, new));
                 (what, *since, until, fails)

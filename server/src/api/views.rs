@@ -14,7 +14,7 @@ use handover_model::{
 use handover_proto::v1;
 use handover_rollout::{
     Deployment, DeploymentState, HostView, Inconclusive, OfflinePolicy, OnFailure, Outcome, Plan, Policy,
-    StagePhase, WaitingOn,
+    Skew, StagePhase, WaitingOn,
 };
 use std::time::Duration;
 
@@ -229,6 +229,7 @@ fn policy(policy: &Policy) -> v1::PlanPolicy {
         flip_deadline_millis: millis(policy.flip_deadline),
         retire_deadline_millis: millis(policy.retire_deadline),
         keep_warm_millis: millis(policy.keep_warm),
+        confirm_millis: millis(policy.confirm),
     }
 }
 
@@ -259,6 +260,7 @@ pub(super) fn summary(id: DeploymentId, record: &DeploymentRecord, live: Option<
         canary: None,
         purpose: purpose(record.purpose).to_owned(),
         rehearsal: None,
+        flip_skews: live.into_iter().flat_map(|live| live.engine.skews()).map(flip_skew).collect(),
     }
 }
 
@@ -304,6 +306,17 @@ fn deployment_state(state: &DeploymentState) -> v1::DeploymentState {
             Outcome::RolledBack { .. } => v1::DeploymentState::RolledBack,
             Outcome::NeedsPerson { .. } => v1::DeploymentState::NeedsPerson,
         },
+    }
+}
+
+fn flip_skew((stage, skew): (u32, Skew)) -> v1::FlipSkew {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let Skew { hosts, first_to_last, give_or_take } = skew;
+    v1::FlipSkew {
+        stage,
+        hosts,
+        first_to_last_nanos: nanos(first_to_last),
+        give_or_take_nanos: nanos(give_or_take),
     }
 }
 

@@ -1,7 +1,10 @@
 //! `handover explain`: the whole story of a deployment, from the journal.
 
-use super::{connection::Connection, error::CliError, exit, json, outcome, target::Whose, time};
+use super::{connection::Connection, error::CliError, exit, json, outcome, target::Whose, time, waits};
 use handover_proto::v1::{Deployment, StoryLine};
+
+/// Hosts that are not there and are named one by one.
+const MOST_AWAY: usize = 8;
 
 /// Tell a deployment's whole story: what happened on which host, when, and why.
 #[derive(Debug, clap::Args)]
@@ -37,7 +40,7 @@ pub(super) async fn run(
         }
     }
     if !as_json {
-        ending(&deployment).iter().for_each(|line| println!("{line}"));
+        ending(&deployment, time::now()).iter().for_each(|line| println!("{line}"));
     }
     Ok(exit::DONE)
 }
@@ -53,14 +56,18 @@ fn heading(deployment: &Deployment) -> String {
     )
 }
 
-/// What goes on now, where it has not ended.
-fn ending(deployment: &Deployment) -> Vec<String> {
-    match &deployment.waiting {
-        Some(wait) if deployment.ended_unix_millis == 0 => {
-            vec![format!("now: {}; waits for {}; then {}", outcome::state(deployment), wait.what, wait.then)]
-        }
-        Some(_) | None => Vec::new(),
-    }
+/// What goes on now, where it has not ended, and what becomes of hosts that are not there.
+fn ending(deployment: &Deployment, now: u64) -> Vec<String> {
+    let Some(wait) = deployment.waiting.as_ref().filter(|_| deployment.ended_unix_millis == 0) else {
+        return Vec::new();
+    };
+    let whole = format!("now: {}; waits for {}; then {}", outcome::state(deployment), wait.what, wait.then);
+    let away = deployment.hosts.iter().filter(|host| !host.online);
+    let away = away.filter_map(|host| {
+        let wait = waits::in_full(host.waiting.as_ref()?, now);
+        Some(format!("  host {} ({}, offline) {wait}", host.host, host.state))
+    });
+    [whole].into_iter().chain(away.take(MOST_AWAY)).collect()
 }
 
 /// Knows when the story began, and which stage was told of last.

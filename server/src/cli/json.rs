@@ -131,7 +131,7 @@ pub(super) fn plan(plan: &v1::Plan) -> Value {
             "ready_deadline_millis": policy.ready_deadline_millis,
             "flip_deadline_millis": policy.flip_deadline_millis,
             "retire_deadline_millis": policy.retire_deadline_millis,
-            "keep_warm_millis": policy.keep_warm_millis,
+            "keep_warm_millis": policy.keep_warm_millis, "confirm_millis": policy.confirm_millis,
         },
         "preflight": opt(plan.preflight.as_ref().map(preflight)),
     })
@@ -173,7 +173,14 @@ pub(super) fn deployment(deployment: &v1::Deployment) -> Value {
         "hosts": deployment.hosts.iter().map(host).collect::<Vec<_>>(),
         "canary": opt(deployment.canary.as_ref().map(canary)), "purpose": deployment.purpose,
         "rehearsal": opt(deployment.rehearsal.as_ref().map(rehearsal)),
+        "flips": deployment.flip_skews.iter().map(flip_skew).collect::<Vec<_>>(),
     })
+}
+
+fn flip_skew(skew: &v1::FlipSkew) -> Value {
+    let v1::FlipSkew { stage, hosts, first_to_last_nanos, give_or_take_nanos } = skew;
+    json!({"stage": stage, "hosts": hosts, "first_to_last_nanos": first_to_last_nanos,
+           "give_or_take_nanos": give_or_take_nanos})
 }
 
 /// What a rehearsal showed.

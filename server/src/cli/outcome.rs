@@ -1,7 +1,9 @@
 //! How a deployment ended, for people and as an exit code.
 
 use super::{canary, exit, rehearse, time};
-use handover_proto::v1::{Deployment, DeploymentState};
+use handover_model::Duration;
+use handover_proto::v1::{Deployment, DeploymentState, FlipSkew};
+use handover_rollout::Skew;
 
 /// Stuck hosts that are named one by one.
 const MOST_STUCK: usize = 8;
@@ -53,6 +55,7 @@ pub(super) fn summary(deployment: &Deployment) -> Vec<String> {
         let reason = if said { String::new() } else { format!(": {}", host.reason) };
         lines.push(format!("  host {} ({}){reason}", host.host, host.state));
     }
+    lines.extend(deployment.flip_skews.iter().map(|skew| format!("  {}", flipped(skew))));
     let hit = deployment.canary.as_ref().and_then(canary::share_hit);
     lines.extend(hit.map(|line| format!("  {line}")));
     match &deployment.rehearsal {
@@ -101,6 +104,13 @@ fn what_to_do(deployment: &Deployment) -> Vec<String> {
         back.unwrap_or_default()
     ));
     lines
+}
+
+/// How far apart the hosts of a stage flipped.
+fn flipped(skew: &FlipSkew) -> String {
+    let FlipSkew { stage: _, hosts, first_to_last_nanos, give_or_take_nanos } = *skew;
+    let first_to_last = Duration::from_nanos(first_to_last_nanos);
+    Skew { hosts, first_to_last, give_or_take: Duration::from_nanos(give_or_take_nanos) }.to_string()
 }
 
 /// What became of the connections of the instances that were taken out. A measured zero is said as one.

@@ -75,6 +75,12 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
             _ => String::new(),
         };
         lines.push(format!("  hosts that are offline: {}{waited}", policy.offline));
+        if policy.confirm_millis > 0 {
+            lines.push(format!(
+                "  a host that does not have its flip confirmed within {} undoes it by itself",
+                span(policy.confirm_millis)
+            ));
+        }
         if policy.keep_warm_millis > 0 {
             lines.push(format!(
                 "  the old instances stand by for {} afterwards: until then a rollback starts nothing",

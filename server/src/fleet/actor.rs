@@ -11,9 +11,9 @@ use crate::{
     metrics::Metrics,
     store::{Keyspace, Store},
 };
-use handover_model::{DeploymentId, HostName, HostReport, Measurement, Timestamp};
+use handover_model::{DeploymentId, HostName, HostReport, Measurement, ServiceName, Timestamp};
 use handover_proto::v1;
-use handover_rollout::Deployment;
+use handover_rollout::{Deployment, Moment};
 use std::{
     collections::BTreeMap,
     sync::Arc,
@@ -38,6 +38,8 @@ pub struct Link {
     pub session: u64,
     /// The latest target; a later one replaces it.
     pub target: watch::Sender<Option<Arc<v1::Target>>>,
+    /// Flips whose reports have come: of each service, for which order. Those of the latest report replace the others.
+    pub confirms: watch::Sender<BTreeMap<ServiceName, u64>>,
     /// Asks the host for what its instances wrote.
     pub logs: mpsc::Sender<v1::ReadLogs>,
     /// Asks the host to run a command beside an instance.
@@ -161,9 +163,15 @@ impl Fleet {
         Ok(vitals)
     }
 
-    /// A host says what it runs. Never waits.
-    pub fn report(&self, host: &HostName, session: u64, report: HostReport) {
-        self.reports.report(host, session, report);
+    /// A host says what it runs, and made these flips then. Never waits.
+    pub fn report(
+        &self,
+        host: &HostName,
+        session: u64,
+        report: HostReport,
+        flipped: BTreeMap<ServiceName, Moment>,
+    ) {
+        self.reports.report(host, session, report, flipped);
     }
 
     /// A host says what one of its services did. Never waits.
@@ -315,7 +323,10 @@ impl Actor {
             .try_for_each(|(host, heard)| {
                 self.state.measured(&host, heard.session, heard.measured, now);
                 match heard.report {
-                    Some(report) => self.state.report(&host, heard.session, report, now, &mut effects),
+                    Some(report) => {
+                        self.state.flipped(&host, heard.session, heard.flipped);
+                        self.state.report(&host, heard.session, report, now, &mut effects)
+                    }
                     None => {
                         self.state.heard(&host, heard.session, now);
                         Ok(())
@@ -335,7 +346,8 @@ impl Actor {
         answers: Vec<Answer>,
         decided: Result<(), Refusal>,
     ) -> Result<(), FleetError> {
-        let Effects { writes, targets, end_sessions, changed, roster, events, keep_bundles } = effects;
+        let Effects { writes, targets, confirms, end_sessions, changed, roster, events, keep_bundles } =
+            effects;
         let written = match decided {
             Ok(()) if writes.is_empty() => Ok(()),
             Ok(()) => {
@@ -361,6 +373,11 @@ impl Actor {
         }
         for host in targets {
             self.send_target(&host);
+        }
+        for (host, confirms) in confirms {
+            if let Some(link) = self.links.get(&host) {
+                link.confirms.send_replace(confirms);
+            }
         }
         self.tell(events);
         if changed {

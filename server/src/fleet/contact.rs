@@ -9,7 +9,11 @@ use crate::{
     events::{self, Event, EventKind},
     store::Keyspace,
 };
-use handover_model::{HostFacts, HostName, HostReport, Measurement, Room, ServiceName, Timestamp};
+use handover_model::{
+    Confirmation, ConfirmationState, HostFacts, HostName, HostReport, Measurement, Room, ServiceName,
+    Timestamp,
+};
+use handover_rollout::Moment;
 use std::collections::BTreeMap;
 
 /// A host whose disk is full now and then is not brought up to date for it more often than that.
@@ -86,6 +90,7 @@ impl State {
             from: text(&introduction.from),
             serial: serial.to_owned(),
         });
+        host.moments.clear();
         host.facts = introduction.facts.map(|facts| ahead(facts, now));
         host.seen = true;
         host.last_contact = now;
@@ -145,7 +150,35 @@ impl State {
             host.target_refused.clear();
         }
         host.report = Some(report);
-        self.host_reported(name, now, effects)
+        self.host_reported(name, now, effects)?;
+        self.confirm_flips(name, effects);
+        Ok(())
+    }
+
+    /// When a host made the flips of the report that comes next.
+    pub fn flipped(&mut self, name: &HostName, session: u64, moments: BTreeMap<ServiceName, Moment>) {
+        if let Some(host) = self.in_session(name, session) {
+            host.moments = moments;
+        }
+    }
+
+    /// Flips whose confirmation a host waits for, and which are still ordered: that they were told of confirms them.
+    fn confirm_flips(&self, name: &HostName, effects: &mut Effects) {
+        let Some(host) = self.hosts.get(name) else { return };
+        let flips = host.report.iter().flat_map(|report| &report.flips);
+        let confirmed = flips.filter_map(|(service, flip)| {
+            let Confirmation { revision, state: ConfirmationState::Awaited { .. } } =
+                flip.confirmation.as_ref()?
+            else {
+                return None;
+            };
+            let ordered = host.assignments.get(service)?.confirm?;
+            (ordered.revision == *revision).then(|| (service.clone(), *revision))
+        });
+        let confirmed: BTreeMap<ServiceName, u64> = confirmed.collect();
+        if !confirmed.is_empty() {
+            effects.confirms.insert(name.clone(), confirmed);
+        }
     }
 
     /// A host says what it is like. One that has room again is brought up to date: that may have failed for want of it.

@@ -6,12 +6,14 @@ use super::{
     locks::Asker,
     records::{DeploymentRecord, Ending, Purpose, deployment_key, journal_key},
     refusal::Refusal,
-    state::{RETURN_GRACE, State},
+    state::{Host, RETURN_GRACE, State},
     telling::{event_of, span, tell},
 };
 use crate::{events, store::Keyspace};
-use handover_model::{DeploymentId, Duration, HostName, ReleaseRef, ServiceName, Timestamp, Version};
-use handover_rollout::{Command, Deployment, Event, Outcome, Plan, Step};
+use handover_model::{
+    DeploymentId, Duration, HostName, HostReport, ReleaseRef, ServiceName, Timestamp, Version,
+};
+use handover_rollout::{Command, Deployment, Event, FlipSeen, Outcome, Plan, Step};
 use std::collections::BTreeSet;
 
 /// How many ended deployments of a service are remembered.
@@ -263,7 +265,9 @@ impl State {
             let (Some(live), Some(host)) = (self.live.get(&id), self.hosts.get(name)) else { continue };
             let Some(report) = &host.report else { continue };
             let service = live.engine.service();
+            let flip = flip_seen(host, service, report);
             let event = Event::HostReported {
+                flip,
                 host: name.clone(),
                 current: report.revision == host.record.revision,
                 instances: report
@@ -341,7 +345,8 @@ impl State {
         self.note_rehearsal(id, &step.records, effects)?;
         self.note_lesson(id, &step.records, effects)?;
         for Command::Assign { host, assignment } in step.commands {
-            self.assign(&host, &service, assignment, effects)?;
+            let confirm = self.live.get(&id).and_then(|live| live.engine.confirmation(&host));
+            self.assign(&host, &service, assignment, confirm, effects)?;
         }
         match ended {
             Some(outcome) => self.end(id, &outcome, now, effects),
@@ -404,8 +409,10 @@ impl State {
             let _within = span.enter();
             let service = live.engine.service().clone();
             let outcome = live.engine.outcome().cloned();
-            for (host, assignment) in live.engine.assignments() {
-                self.assign(&host, &service, assignment, effects)?;
+            let confirmed = |(host, assignment)| (live.engine.confirmation(&host), host, assignment);
+            let ordered: Vec<_> = live.engine.assignments().into_iter().map(confirmed).collect();
+            for (confirm, host, assignment) in ordered {
+                self.assign(&host, &service, assignment, confirm, effects)?;
             }
             tracing::info!("deployment taken up again");
             if let Some(outcome) = outcome {
@@ -437,6 +444,17 @@ impl State {
                 }
             }
         }
+    }
+}
+
+/// What a host's report says of its flip to what the service's order is.
+fn flip_seen(host: &Host, service: &ServiceName, report: &HostReport) -> FlipSeen {
+    let asked = host.assignments.get(service).and_then(|record| record.confirm);
+    let told = report.flips.get(service).and_then(|flip| flip.confirmation.as_ref());
+    let confirmation = told.filter(|told| asked.is_some_and(|asked| asked.revision == told.revision));
+    FlipSeen {
+        confirmation: confirmation.map(|told| told.state.clone()),
+        moment: host.moments.get(service).copied().filter(|_| report.revision == host.record.revision),
     }
 }
 

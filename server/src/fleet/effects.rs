@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use crate::{events::Event, store::Keyspace};
-use handover_model::{Digest, HostName};
+use handover_model::{Digest, HostName, ServiceName};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,8 @@ pub struct Effects {
     pub writes: BTreeMap<(Keyspace, Vec<u8>), Option<Vec<u8>>>,
     /// Hosts whose target is another one now.
     pub targets: BTreeSet<HostName>,
+    /// Flips that are confirmed: of each host and service, for which order.
+    pub confirms: BTreeMap<HostName, BTreeMap<ServiceName, u64>>,
     /// Sessions to end, and what to tell the agent.
     pub end_sessions: BTreeMap<HostName, Refusal>,
     /// Whether something that watchers see has changed.

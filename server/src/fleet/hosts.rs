@@ -12,8 +12,8 @@ use crate::{
 };
 use handover_identity::TokenClaim;
 use handover_model::{
-    Digest, HostName, HostValues, InstanceTarget, Label, Labels, ReleaseRef, ServiceName, ServiceTarget,
-    Target, Timestamp,
+    Confirm, Digest, Duration, HostName, HostValues, InstanceTarget, Label, Labels, ReleaseRef, ServiceName,
+    ServiceTarget, Target, Timestamp,
 };
 use handover_rollout::Assignment;
 use std::collections::{BTreeMap, BTreeSet};
@@ -227,12 +227,14 @@ impl State {
         Ok(())
     }
 
-    /// Writes down what a host should run of a service, and counts its target up.
+    /// Writes down what a host should run of a service, and counts its target up. `confirm`: the flip to it has to be
+    /// confirmed so soon.
     pub(super) fn assign(
         &mut self,
         name: &HostName,
         service: &ServiceName,
         assignment: Assignment,
+        confirm: Option<Duration>,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
         let Some(host) = self.hosts.get_mut(name) else { return Ok(()) };
@@ -243,11 +245,14 @@ impl State {
             }
             effects.delete(Keyspace::Assignments, key);
         } else {
-            let held = host.assignments.get(service).is_some_and(|old| old.held);
-            let record = AssignmentRecord { assignment, held };
-            if host.assignments.get(service) == Some(&record) {
+            let before = host.assignments.get(service);
+            // What was confirmed once, or is being, is so for as long as the order stands.
+            if before.is_some_and(|before| before.assignment == assignment) {
                 return Ok(());
             }
+            let held = before.is_some_and(|before| before.held);
+            let confirm = confirm.map(|within| Confirm { within, revision: host.record.revision + 1 });
+            let record = AssignmentRecord { assignment, held, confirm };
             effects.put(Keyspace::Assignments, key, &record)?;
             host.assignments.insert(service.clone(), record);
         }
@@ -275,7 +280,7 @@ impl State {
                     share: placement.share,
                 });
             }
-            services.insert(service.clone(), ServiceTarget { instances });
+            services.insert(service.clone(), ServiceTarget { instances, confirm: record.confirm });
         }
         Ok(Target {
             revision: host.record.revision,

@@ -5,7 +5,8 @@
 
 use super::locks::LockScope;
 use handover_model::{
-    BundleDescriptor, DeploymentId, Digest, HostName, Labels, ReleaseRef, ServiceName, Timestamp, Version,
+    BundleDescriptor, Confirm, DeploymentId, Digest, HostName, Labels, ReleaseRef, ServiceName, Timestamp,
+    Version,
 };
 use handover_rollout::Assignment;
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,9 @@ pub struct AssignmentRecord {
     /// Whether an operator put this host on its release by name: it is not brought to the service's current release
     /// by itself until the next deployment to all hosts.
     pub held: bool,
+    /// That the flip to it has to be confirmed; `None`: it has not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<Confirm>,
 }
 
 /// What is current in a service.

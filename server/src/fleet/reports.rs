@@ -2,6 +2,7 @@
 //! the latest measurement. An agent that floods replaces its own.
 
 use handover_model::{HostName, HostReport, Measurement, ServiceName};
+use handover_rollout::Moment;
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
@@ -25,14 +26,22 @@ pub(super) struct Heard {
     pub(super) session: u64,
     /// What it runs; `None`: nothing new.
     pub(super) report: Option<HostReport>,
+    /// When the flips were that it tells of, as far as that is known.
+    pub(super) flipped: BTreeMap<ServiceName, Moment>,
     /// What its services did.
     pub(super) measured: BTreeMap<ServiceName, Measurement>,
 }
 
 impl Reports {
     /// Lays a report down, over the one before it.
-    pub(super) fn report(&self, host: &HostName, session: u64, report: HostReport) {
-        self.heard(host, session, |heard| heard.report = Some(report));
+    pub(super) fn report(
+        &self,
+        host: &HostName,
+        session: u64,
+        report: HostReport,
+        flipped: BTreeMap<ServiceName, Moment>,
+    ) {
+        self.heard(host, session, |heard| (heard.report, heard.flipped) = (Some(report), flipped));
         self.wake.notify_one();
     }
 

@@ -69,9 +69,14 @@ impl State {
         } else {
             Purpose::NamedHosts
         };
-        // A rollback is never a slow roll-out: every host in one step, and nothing is waited for or kept afterwards.
-        let back =
-            PlanRequest { max_in_flight: None, order_by: None, keep_warm: Duration::ZERO, ..asked.clone() };
+        // A rollback is never a slow roll-out: every host in one step, and nothing is waited for, confirmed or kept.
+        let back = PlanRequest {
+            max_in_flight: None,
+            order_by: None,
+            keep_warm: Duration::ZERO,
+            confirm: Duration::ZERO,
+            ..asked.clone()
+        };
         let plan_of = |asked: &PlanRequest| match purpose {
             Purpose::Rollback => flip_back(&PlanRequest { force: asked.force, ..back.clone() }),
             Purpose::Release | Purpose::NamedHosts | Purpose::CatchUp | Purpose::Rehearsal => {
@@ -198,6 +203,7 @@ impl State {
             flip_deadline: rollout.flip_deadline,
             retire_deadline: manifest.drain.queue_deadline + manifest.drain.deadline + SLACK,
             keep_warm: rollout.keep_warm,
+            confirm: rollout.confirm,
             force: false,
         }
     }

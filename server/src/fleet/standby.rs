@@ -41,7 +41,7 @@ impl State {
         for service in over {
             for (host, assignment) in self.with_standby(&service) {
                 tracing::info!(%service, %host, "the former instance has stood by long enough and ends");
-                self.assign(&host, &service, assignment, effects)?;
+                self.assign(&host, &service, assignment, None, effects)?;
             }
             if let Some(record) = self.services.get_mut(&service) {
                 record.standby_until = None;

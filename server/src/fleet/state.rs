@@ -14,6 +14,7 @@ use handover_model::{
     DeploymentId, HostFacts, HostName, HostReport, Labels, Measurement, Release, ReleaseRef, ServiceName,
     Timestamp,
 };
+use handover_rollout::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// For so long after the server's start a host that was not seen yet counts as online: its agent is about to dial.
@@ -78,6 +79,8 @@ pub struct Host {
     pub last_contact: Timestamp,
     /// What it said last.
     pub report: Option<HostReport>,
+    /// When it made the flips that it told of last, as far as that is known.
+    pub moments: BTreeMap<ServiceName, Moment>,
     /// Why it refused its target; empty where it did not.
     pub target_refused: String,
     /// What it said of itself, and by how many milliseconds its clock was ahead then; behind where that is negative.
@@ -117,6 +120,7 @@ impl Host {
             online: None,
             seen: false,
             report: None,
+            moments: BTreeMap::new(),
             target_refused: String::new(),
             facts: None,
             measured: BTreeMap::new(),

@@ -34,6 +34,7 @@ pub(super) fn tell(id: DeploymentId, engine: &Deployment, record: &Record) {
             of_host(host).in_scope(|| tracing::info!(by, "host gets another attempt"));
         }
         Record::RollbackStarted { reason, .. } => tracing::warn!(reason, "rollback begins"),
+        Record::FlipsMeasured { skew, .. } => tracing::info!(%skew, "flips"),
         Record::Created { .. }
         | Record::Planned { .. }
         | Record::LeftOut { .. }
@@ -70,6 +71,7 @@ pub(super) fn event_of(id: DeploymentId, release: &ReleaseRef, record: &Record) 
         | Record::LeftOut { .. }
         | Record::Started { .. }
         | Record::BakeStarted { .. }
+        | Record::FlipsMeasured { .. }
         | Record::BakePassed { .. }
         | Record::JudgementPassed { .. }
         | Record::HostMoved { .. }

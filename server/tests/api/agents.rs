@@ -43,6 +43,7 @@ async fn a_session_begins_with_welcome_and_target_and_beats() {
             }
             FromServer::Heartbeat(_) => beat = true,
             FromServer::ReadLogs(asked) => panic!("nobody asked for logs: {asked:?}"),
+            FromServer::Confirm(confirmed) => panic!("nobody flipped: {confirmed:?}"),
             FromServer::RunCommand(asked) => panic!("nobody asked for a command: {asked:?}"),
         }
     }

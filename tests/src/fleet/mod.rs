@@ -104,12 +104,18 @@ impl Fleet {
 
     /// One host more, joined and running; not waited for.
     pub fn add_host(&mut self) -> &mut Agent {
+        let server = self.server.address();
+        self.add_host_by(&server)
+    }
+
+    /// The same, by another way to the server.
+    pub fn add_host_by(&mut self, server: &str) -> &mut Agent {
         let number = self.agents.len();
         let letter = char::from(b'a' + u8::try_from(number).unwrap());
         let host = format!("{}-{letter}", self.name);
         let address = Ipv4Addr::new(127, self.block.0, self.block.1, u8::try_from(number + 1).unwrap());
         let zone = if number.is_multiple_of(2) { "zone=a" } else { "zone=b" };
-        let token = self.cli().run(["token", "create", "--address", &self.server.address()]).expect(0).stdout;
+        let token = self.cli().run(["token", "create", "--address", server]).expect(0).stdout;
         let folder = self.folder.path().join(format!("host-{letter}"));
         let agent = Agent::join(&host, address, &folder, token.trim(), zone);
         self.agents.push(agent);

@@ -4,6 +4,7 @@ use handover_tests::{
     fleet::{Fleet, Sample, Traffic, UP},
     process::wait_until,
 };
+use serde_json::Value;
 
 const GREEN: &str = "strategy = \"blue-green\"\nbake = \"200ms\"";
 
@@ -11,9 +12,33 @@ fn green(version: &str, more: &str) -> Sample {
     Sample::new(version).rollout(&format!("{GREEN}\n{more}"))
 }
 
+/// That the deployment tells how far apart its five hosts flipped in a stage, and that it is so: all agents read the clock of
+/// this machine's one kernel, so that their own readings tell it exactly.
+fn assert_flips(fleet: &Fleet, deployment: &Value, stage: u64) {
+    let flips = deployment["flips"].as_array().unwrap();
+    assert_eq!(flips.len(), 1, "{flips:?}");
+    assert_eq!((&flips[0]["stage"], &flips[0]["hosts"]), (&stage.into(), &5.into()));
+    let millis = |figure: &str| flips[0][figure].as_f64().unwrap() / 1e6;
+    let (skew, give_or_take) = (millis("first_to_last_nanos"), millis("give_or_take_nanos"));
+    let hosts = deployment["hosts"].as_array().unwrap();
+    let logged = fleet.agents.iter().map(|agent| {
+        let row = hosts.iter().find(|row| row["host"] == *agent.host).unwrap();
+        let of_it = format!("instance={} ", row["new_instance"]["instance"].as_str().unwrap());
+        let log = agent.log();
+        let flip = log.lines().rfind(|line| line.contains(": flip ") && line.contains(&of_it)).unwrap();
+        let (_, at) = flip.split_once(" at_nanos=").unwrap();
+        at.split_whitespace().next().unwrap().parse::<u64>().unwrap()
+    });
+    let logged: Vec<u64> = logged.collect();
+    let apart = (logged.iter().max().unwrap() - logged.iter().min().unwrap()) as f64 / 1e6;
+    println!("told: {skew} ms ± {give_or_take} ms; by the kernel's clock: {apart} ms");
+    assert!((skew - apart).abs() <= give_or_take, "told: {skew} ms ± {give_or_take} ms, it was {apart} ms");
+    assert!(skew > 0.0 && give_or_take > 0.0 && give_or_take < 1_000.0, "{skew} ± {give_or_take}");
+}
+
 #[test]
 fn five_hosts_flip_in_one_step_and_go_back_to_processes_that_never_ended() {
-    let fleet = Fleet::of(5);
+    let mut fleet = Fleet::of(5);
     fleet.push(&green("v1", "keep_warm = \"10m\""));
     fleet.deploy("v1").expect(0);
     let first = fleet.pids();
@@ -21,6 +46,7 @@ fn five_hosts_flip_in_one_step_and_go_back_to_processes_that_never_ended() {
     fleet.push(&green("v2", "keep_warm = \"10m\""));
     let done = fleet.deploy("v2").expect(0);
     let plan = &done.last()["plan"];
+    assert_flips(&fleet, &done.last(), 1);
     assert_eq!((&plan["stages"][0]["share"], &plan["stages"][1]["at_once"]), (&0.into(), &true.into()));
     assert_eq!(fleet.versions(), ["v2"; 5]);
     let both = fleet.pids();
@@ -28,6 +54,16 @@ fn five_hosts_flip_in_one_step_and_go_back_to_processes_that_never_ended() {
 
     let back = fleet.cli().run(["rollback", "web", "--yes", "--json"]).expect(0);
     assert_eq!(back.last()["plan"]["stages"].as_array().unwrap().len(), 1);
+    assert_flips(&fleet, &back.last(), 0);
+    // What is told of it stands in the journal, and also a server that is started again has it.
+    fleet.server.restart();
+    fleet.online(5);
+    let told = fleet.cli().run(["watch", "web", "--json"]).expect(0).last();
+    assert_eq!(told["flips"], back.last()["flips"]);
+    for command in [&["watch", "web"][..], &["explain", "web"]] {
+        let told = fleet.cli().run(command).expect(0).stdout;
+        assert!(told.contains("5 hosts flipped within "), "{told}");
+    }
     assert_eq!(fleet.versions(), ["v1"; 5]);
     traffic.stop().assert_no_failures();
     assert_eq!(fleet.pids(), first, "something was started for the rollback, or left behind");

@@ -6,6 +6,7 @@ mod blue_green;
 mod bounds;
 mod bundles;
 mod canary;
+mod confirm;
 mod control;
 mod crashes;
 mod demo;

@@ -74,6 +74,12 @@ pub(crate) const KEEP_WARM: Key<Durations> = key(
     Default("\"0s\""),
     "How long the old instances stand by after a deployment, or until the next one: then a rollback starts nothing. Not at all with `0s`.",
 );
+pub(crate) const CONFIRM: Key<Durations> = key(
+    "confirm",
+    Durations(Duration::from_secs(1), HOUR),
+    Otherwise("a flip stands as soon as it is made"),
+    "How soon the server must have confirmed each flip that gives the release a share: a host that does not hear of it by then, because it cannot reach the server, goes back to the former release by itself. A rollback needs no confirmation.",
+);
 pub(crate) const REHEARSAL: Key<Words<Rehearsal>> = key(
     "rehearsal",
     Words(&[
@@ -138,6 +144,7 @@ pub(crate) const ROLLOUT: Table = Table {
         &BAKE,
         &APPROVE,
         &KEEP_WARM,
+        &CONFIRM,
         &REHEARSAL,
         &REHEARSAL_MAX_AGE,
         &ON_FAILURE,

@@ -9,6 +9,7 @@ use crate::{
         keys::{Durations, Either, Integers, Percents, Sizes, canary, process as keys, rollout},
     },
 };
+use std::time::Duration;
 
 impl Reader<'_, '_> {
     pub(super) fn drain(&mut self, section: &Section<'_>) -> Drain {
@@ -75,7 +76,7 @@ impl Reader<'_, '_> {
         Logs { to, max_size, keep }
     }
 
-    pub(super) fn rollout(&mut self, section: &Section<'_>) -> RolloutConfig {
+    pub(super) fn rollout(&mut self, section: &Section<'_>, listens: bool) -> RolloutConfig {
         let default = RolloutConfig::default();
         let strategy = section.choice(&rollout::STRATEGY, self.problems).unwrap_or(default.strategy);
         let batch = section.get(&rollout::BATCH).and_then(|value| self.batch(&value));
@@ -88,6 +89,7 @@ impl Reader<'_, '_> {
         let bake = section.duration(&rollout::BAKE, default.bake, self.problems);
         let approve = section.choice(&rollout::APPROVE, self.problems).unwrap_or(default.approve);
         let keep_warm = section.duration(&rollout::KEEP_WARM, default.keep_warm, self.problems);
+        let confirm = section.get(&rollout::CONFIRM).and_then(|value| self.confirm(&value, listens));
         let rehearsal = section.choice(&rollout::REHEARSAL, self.problems).unwrap_or(default.rehearsal);
         let rehearsal_max_age =
             section.duration(&rollout::REHEARSAL_MAX_AGE, default.rehearsal_max_age, self.problems);
@@ -101,6 +103,7 @@ impl Reader<'_, '_> {
             strategy,
             approve,
             keep_warm,
+            confirm: confirm.unwrap_or(default.confirm),
             rehearsal,
             rehearsal_max_age,
             batch: batch.unwrap_or(default.batch),
@@ -114,6 +117,17 @@ impl Reader<'_, '_> {
             offline_deadline,
             flip_deadline,
         }
+    }
+
+    /// Only of a service that listens: otherwise there is no flip.
+    fn confirm(&mut self, value: &Value<'_>, listens: bool) -> Option<Duration> {
+        let Durations(least, most) = rollout::CONFIRM.value;
+        let within = value.duration(&(least..=most), self.problems)?;
+        if !listens && !self.problems.doubtful() {
+            let message = "a service without listeners has no flip that could be undone: its new instance works as soon as it runs";
+            self.problems.add(value.span.clone(), &value.path, message);
+        }
+        Some(within)
     }
 
     pub(super) fn batch(&mut self, value: &Value<'_>) -> Option<Batch> {

@@ -25,6 +25,8 @@ fn before(table: &Table, key: &str) -> String {
         }
         "verify" if key == "timeout" => top("[verify]\ncommands = [[\"a\"]]\n"),
         "rollout.steps" => top("[rollout]\n[[rollout.steps]]\n"),
+        // Without a listener there is no flip.
+        "rollout" if key == "confirm" => top(&format!("{listeners}[rollout]\n")),
         // A canary is judged by the service's metrics.
         "rollout" if key == "strategy" => top(&format!("{listeners}[metrics]\n[rollout]\n")),
         // A block is at least as long as the interval of the metrics.

@@ -142,6 +142,10 @@ fn values_outside_their_range_name_the_range() {
             "[limits]\nmemory = \"1KiB\"",
             "limits.memory: \"1KiB\" is outside 1048576 to 1125899906842624 bytes",
         ),
+        (
+            "[listeners]\na = \"[::]:1\"\n[rollout]\nconfirm = \"500ms\"",
+            "rollout.confirm: \"500ms\" is outside 1s to 1h",
+        ),
         ("[rollout]\nbatch = 0", "rollout.batch: 0 is outside 1 to 1000000"),
         ("compatible = []", "compatible: has 0 entries, expected 1 to 64"),
         (
@@ -164,6 +168,14 @@ fn values_outside_their_range_name_the_range() {
 fn adopt_is_not_supported_by_this_version() {
     let message = only("[listeners]\na = { address = \"[::]:1\", handoff = \"adopt\" }");
     assert_eq!(message, "listeners.a.handoff: handoff \"adopt\" is not supported by this version");
+}
+
+#[test]
+fn what_does_not_listen_has_no_flip_to_confirm() {
+    assert_eq!(
+        only("[rollout]\nconfirm = \"30s\""),
+        "rollout.confirm: a service without listeners has no flip that could be undone: its new instance works as soon as it runs"
+    );
 }
 
 #[test]

@@ -24,6 +24,8 @@ enum Happening {
     Disconnect(Index),
     Connect(Index),
     Freeze(Index),
+    /// Confirmations reach a host no more, or again.
+    Deafen(Index),
     NewDies(Index),
     Remove(Index),
     Crash,
@@ -94,6 +96,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => any_host().prop_map(Happening::Disconnect),
         5 => any_host().prop_map(Happening::Connect),
         1 => any_host().prop_map(Happening::Freeze),
+        2 => any_host().prop_map(Happening::Deafen),
         1 => any_host().prop_map(Happening::NewDies),
         1 => any_host().prop_map(Happening::Remove),
         4 => Just(Happening::Crash),
@@ -127,7 +130,8 @@ fn settings() -> impl Strategy<Value = Settings> {
         (1_u64..120).prop_map(|deadline| OfflinePolicy::Wait { deadline: secs(deadline) }),
     ];
     let on_failure = prop_oneof![2 => Just(OnFailure::RollBack), 1 => Just(OnFailure::Pause)];
-    let times = (0_u64..20, prop_oneof![2 => Just(0), 1 => 1_u64..600]);
+    let confirm = prop_oneof![1 => Just(0), 1 => 1_u64..40];
+    let times = (0_u64..20, prop_oneof![2 => Just(0), 1 => 1_u64..600], confirm);
     (1_usize..7, 1_u32..5, 1_u32..4, 0_u32..3, on_failure, offline, times, proptest::bool::weighted(0.8))
         .prop_map(
             |(
@@ -137,7 +141,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                 failures_allowed,
                 on_failure,
                 offline,
-                (bake, keep_warm),
+                (bake, keep_warm, confirm),
                 replaces,
             )| {
                 Settings {
@@ -149,6 +153,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                     offline,
                     bake: secs(bake),
                     keep_warm: secs(keep_warm),
+                    confirm: secs(confirm),
                     replaces,
                 }
             },
@@ -261,12 +266,12 @@ impl Story {
                 }
             }
             Happening::Repeat(index) => {
-                if let Some((host, revision, instances)) =
-                    (!sent.is_empty()).then(|| index.get(sent)).cloned()
-                    && world.agents.get(&host).is_some_and(|agent| agent.online)
+                if let Some(sent) = (!sent.is_empty()).then(|| index.get(sent)).cloned()
+                    && world.agents.get(&sent.host).is_some_and(|agent| agent.online)
                 {
-                    let current = world.orders.get(&host).is_some_and(|(_, latest)| *latest == revision);
-                    let event = Event::HostReported { host, current, instances };
+                    let revision = sent.revision;
+                    let event = world.once_more(sent);
+                    let current = world.is_current(&event, revision);
                     world.event(event.clone());
                     check(world)?;
                     // And twice, unless the first one changed what is ordered.
@@ -284,6 +289,11 @@ impl Story {
             Happening::Freeze(index) => {
                 if let Some(agent) = world.agents.get_mut(&pick(index)) {
                     agent.frozen = !agent.frozen;
+                }
+            }
+            Happening::Deafen(index) => {
+                if let Some(agent) = world.agents.get_mut(&pick(index)) {
+                    agent.deaf = !agent.deaf;
                 }
             }
             Happening::NewDies(index) => {
@@ -427,6 +437,25 @@ proptest! {
                     let attempt = *placed.entry((view.host.clone(), new.instance.clone())).or_insert(view.attempt);
                     prop_assert_eq!(attempt, view.attempt, "{} runs {} again", view.host, new.instance);
                 }
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn nothing_goes_on_before_each_flip_is_known_to_be_confirmed(story in story()) {
+        story.tell(|world| {
+            for view in world.deployment.hosts().filter(|view| matches!(view.state, HostState::Baking { .. })) {
+                let standing = world.to_confirm(view.host).is_none_or(|order| {
+                    world.standing.contains(&(view.host.clone(), order))
+                });
+                prop_assert!(standing, "{} bakes, and its flip may be undone", view.host);
+            }
+            // A retirement comes after a bake, so that nobody is retired who may be needed again.
+            for (host, agent) in &world.agents {
+                let undone = agent.has_undone();
+                let state = world.deployment.host(host).map(|view| view.state.name());
+                prop_assert!(!undone || state != Some("done"), "{host} counts as done and has undone its flip");
             }
             Ok(())
         })?;

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be made fails its test")]
 
 mod absences;
+mod agent;
+mod confirming;
 mod control;
 mod invariants;
 mod plans;

@@ -42,6 +42,7 @@ fn longest(hosts: usize) -> Plan {
             flip_deadline: secs(20),
             retire_deadline: secs(40),
             keep_warm: secs(0),
+            confirm: secs(0),
         },
         skipped: (hosts..2 * hosts).map(|number| (name(number), "\u{1b}\u{1F600}".repeat(1_000))).collect(),
     }

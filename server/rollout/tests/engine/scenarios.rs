@@ -2,7 +2,7 @@
 
 use crate::world::{Fleet, Program, Settings, World, host, instance, secs};
 use handover_model::{InstancePhase, InstanceReport, Share};
-use handover_rollout::{DeploymentState, Event, OnFailure, Outcome, StagePhase};
+use handover_rollout::{DeploymentState, Event, FlipSeen, OnFailure, Outcome, StagePhase};
 use std::collections::BTreeMap;
 
 pub(crate) fn replacing(hosts: usize) -> Fleet {
@@ -23,6 +23,12 @@ pub(crate) fn assert_rolled_back(outcome: &Outcome, with: &str) {
             panic!("it ended as {outcome:?}")
         }
     }
+}
+
+/// A report of a host that runs nothing.
+fn nothing(number: usize, current: bool) -> Event {
+    let flip = FlipSeen::default();
+    Event::HostReported { host: host(number), current, instances: BTreeMap::new(), flip }
 }
 
 pub(crate) fn baking(world: &World) -> bool {
@@ -124,11 +130,11 @@ fn a_candidate_that_exits_fails_at_once() {
 fn one_restart_is_a_failure_even_if_the_instance_looks_well_now() {
     let mut world = replacing(1).deploy();
     world.run_until("the bake", baking);
-    let Some(Event::HostReported { host, current, mut instances }) = world.report_of(&host(1)) else {
+    let Some(Event::HostReported { host, current, mut instances, flip }) = world.report_of(&host(1)) else {
         panic!()
     };
     instances.get_mut(&instance("web-d2")).unwrap().restarts = 1;
-    world.event(Event::HostReported { host, current, instances });
+    world.event(Event::HostReported { host, current, instances, flip });
     assert!(world.failure(1).contains("was started again"), "{}", world.failure(1));
 }
 
@@ -253,12 +259,13 @@ fn an_old_instance_that_drains_too_long_is_noted_and_is_no_failure() {
     let mut world = replacing(1).deploy();
     world.run_until("retiring", |world| world.state(1) == "retiring");
     let stuck_report = |world: &mut World| {
-        let Some(Event::HostReported { host, current, mut instances }) = world.report_of(&host(1)) else {
+        let Some(Event::HostReported { host, current, mut instances, flip }) = world.report_of(&host(1))
+        else {
             panic!()
         };
         let old: &mut InstanceReport = instances.get_mut(&instance("web-d1")).unwrap();
         old.phase = InstancePhase::Draining;
-        Event::HostReported { host, current, instances }
+        Event::HostReported { host, current, instances, flip }
     };
     let report = stuck_report(&mut world);
     world.event(report);
@@ -273,9 +280,9 @@ fn an_old_instance_that_drains_too_long_is_noted_and_is_no_failure() {
 fn a_report_about_an_older_order_says_nothing_of_shares_readiness_or_absence() {
     let mut world = replacing(1).deploy();
     world.run_until("retiring", |world| world.state(1) == "retiring");
-    world.event(Event::HostReported { host: host(1), current: false, instances: BTreeMap::new() });
+    world.event(nothing(1, false));
     assert_eq!(world.state(1), "retiring");
-    world.event(Event::HostReported { host: host(1), current: true, instances: BTreeMap::new() });
+    world.event(nothing(1, true));
     assert_eq!(world.state(1), "done");
 }
 
@@ -330,7 +337,7 @@ fn a_plan_of_which_only_a_part_was_written_ends_untouched() {
 fn unknown_hosts_and_foreign_instances_are_ignored() {
     let mut world = replacing(1).deploy();
     let records = world.records.len();
-    world.event(Event::HostReported { host: host(99), current: true, instances: BTreeMap::new() });
+    world.event(nothing(99, true));
     world.event(Event::HostDisconnected { host: host(99) });
     world.event(Event::HostRemoved { host: host(99) });
     assert_eq!(world.records.len(), records);
@@ -355,11 +362,11 @@ fn waits_read_like_sentences() {
 fn a_share_is_only_believed_when_the_kernel_has_it() {
     let mut world = replacing(1).deploy();
     world.run_until("shifting", |world| world.state(1) == "shifting");
-    let Some(Event::HostReported { host, current, mut instances }) = world.report_of(&host(1)) else {
+    let Some(Event::HostReported { host, current, mut instances, flip }) = world.report_of(&host(1)) else {
         panic!()
     };
     instances.get_mut(&instance("web-d2")).unwrap().share = Share::HIDDEN;
-    world.event(Event::HostReported { host, current, instances });
+    world.event(Event::HostReported { host, current, instances, flip });
     assert_eq!(world.state(1), "shifting");
 }
 
@@ -371,8 +378,8 @@ fn readiness_and_shares_reported_under_an_older_order_are_not_believed() {
         world.report_of(&host(1));
         world.now = world.now + secs(2);
         match world.report_of(&host(1)) {
-            Some(Event::HostReported { host, instances, .. }) => {
-                world.event(Event::HostReported { host, current: false, instances });
+            Some(Event::HostReported { host, instances, flip, .. }) => {
+                world.event(Event::HostReported { host, current: false, instances, flip });
             }
             _other => panic!("the host is connected"),
         }
@@ -388,11 +395,12 @@ fn readiness_and_shares_reported_under_an_older_order_are_not_believed() {
 fn a_drain_that_was_reported_before_it_was_ordered_does_not_show_that_the_service_is_gone() {
     let mut world = Fleet::of(Settings { hosts: 1, replaces: false, ..Settings::default() }).deploy();
     world.run_until("the bake", baking);
-    let Some(Event::HostReported { host: name, current, mut instances }) = world.report_of(&host(1)) else {
+    let Some(Event::HostReported { host: name, current, mut instances, flip }) = world.report_of(&host(1))
+    else {
         panic!()
     };
     instances.get_mut(&instance("web-d2")).unwrap().phase = InstancePhase::Draining;
-    world.event(Event::HostReported { host: name, current, instances });
+    world.event(Event::HostReported { host: name, current, instances, flip });
     world.abort();
     world.now = world.now + secs(40);
     world.event(Event::Tick);

@@ -2,7 +2,9 @@
 
 use crate::world::{Fleet, Program, Settings, World, host, secs};
 use handover_model::{DrainLedger, Share, Timestamp};
-use handover_rollout::{Former, HostState, OfflinePolicy, OnFailure, Outcome, Record, Story, sentence};
+use handover_rollout::{
+    Former, HostState, Moment, OfflinePolicy, OnFailure, Outcome, Record, Skew, Story, sentence,
+};
 use std::collections::BTreeMap;
 
 const AT: Timestamp = Timestamp::from_unix_millis(1_000);
@@ -102,9 +104,10 @@ fn kind(record: &Record) -> usize {
         Record::JudgementPassed { .. } => 16,
         Record::JudgementHeld { .. } => 17,
         Record::Promoted { .. } => 18,
+        Record::FlipsMeasured { .. } => 19,
     }
 }
-const KINDS: usize = 19;
+const KINDS: usize = 20;
 
 /// A deployment in which everything happens that can: a failure, pauses of both kinds, a retry, a crash, an abort.
 fn eventful() -> World {
@@ -131,6 +134,10 @@ fn every_kind_of_record_is_told() {
     let verdict = "errors: 1 of 90 against 9 of 810".to_owned();
     world.records.push(Record::JudgementPassed { verdict: verdict.clone(), at: world.now });
     world.records.push(Record::JudgementHeld { verdict, at: world.now });
+    let moments =
+        [Moment { earliest: secs(1), latest: secs(2) }, Moment { earliest: secs(5), latest: secs(6) }];
+    let skew = Skew::of(&moments).unwrap();
+    world.records.push(Record::FlipsMeasured { stage: 0, skew, at: world.now });
     world.records.push(Record::Promoted { by: "eve".to_owned(), at: world.now });
     let by_kind: BTreeMap<usize, String> =
         world.records.iter().map(|record| (kind(record), sentence(record))).collect();
@@ -155,6 +162,7 @@ fn every_kind_of_record_is_told() {
         "the judge came to no verdict in time; a person decides: errors: 1 of 90 against 9 of 810"
     );
     assert_eq!(by_kind[&18], "promoted by eve");
+    assert_eq!(by_kind[&19], "2 hosts flipped within 4.0 s (±1.0 s)");
     assert_eq!(by_kind[&15], "rolled back because aborted by ada: second thoughts");
 }
 

@@ -5,7 +5,7 @@ use crate::{
     world::{Fleet, Program, Settings, World, host, instance, secs},
 };
 use handover_model::{InstancePhase, InstanceReport};
-use handover_rollout::{Deployment, Event, OfflinePolicy, OnFailure};
+use handover_rollout::{Deployment, Event, FlipSeen, OfflinePolicy, OnFailure};
 use proptest::{strategy::Strategy, strategy::ValueTree, test_runner::TestRunner};
 use regex::Regex;
 use std::{collections::BTreeSet, fs};
@@ -18,6 +18,10 @@ const ROWS: &[(&str, &str)] = &[
     ("INSTANCE to become ready (fetching its bundle)", r"NAME to become ready \(fetching its bundle.*\)"),
     ("INSTANCE to become ready (starting: what its probe said)", r"NAME to become ready( \(.*\))?"),
     ("INSTANCE to get N % of new connections", r"NAME to get [0-9.]+ % of new connections( \(.*\))?"),
+    (
+        "word from HOST, which was not heard since its flip",
+        "word from NAME, which was not heard since its flip",
+    ),
     ("batch N of M to stay healthy for T", r"BATCH to stay healthy for [0-9.]+(ms|s|m)"),
     (
         "... and for HOST to report",
@@ -113,7 +117,12 @@ impl Heard {
         let mut world = fleet.deploy();
         let fetching = InstanceReport { phase: InstancePhase::Fetching, ..report_of_the_new(&mut world) };
         let instances = [(instance("web-d2"), fetching)].into();
-        world.event(Event::HostReported { host: host(1), current: true, instances });
+        world.event(Event::HostReported {
+            host: host(1),
+            current: true,
+            instances,
+            flip: FlipSeen::default(),
+        });
         self.listen(&world.deployment);
         world.run_for(secs(5));
         world.pause();

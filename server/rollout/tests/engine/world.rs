@@ -1,12 +1,15 @@
 //! A simulated fleet: agents that make orders true, as the real ones do, and a server that can crash.
 
+use crate::agent::Agent;
+pub(crate) use crate::agent::Program;
 use handover_model::{
-    DeploymentId, DrainLedger, Duration, HostName, InstanceId, InstancePhase, InstanceReport, Labels,
+    ConfirmationState, DeploymentId, Duration, HostName, InstanceId, InstancePhase, InstanceReport, Labels,
     ReleaseRef, Share, Timestamp,
 };
 use handover_rollout::{
-    Assignment, BatchSize, Command, Deployment, DeploymentState, Event, FleetHost, HostState, OfflinePolicy,
-    OnFailure, Outcome, Placement, Plan, PlanRequest, Record, Rolling, StagePhase, Step, Verdict, rolling,
+    Assignment, BatchSize, Command, Deployment, DeploymentState, Event, FleetHost, FlipSeen, HostState,
+    OfflinePolicy, OnFailure, Outcome, Placement, Plan, PlanRequest, Record, Rolling, StagePhase, Step,
+    Verdict, rolling,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,165 +41,6 @@ pub(crate) const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What a program does once it is started.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Program {
-    /// `None`: never.
-    pub(crate) ready_after: Option<Duration>,
-    /// After its start; `None`: never.
-    pub(crate) dies_after: Option<Duration>,
-    pub(crate) drains_in: Duration,
-}
-
-impl Program {
-    pub(crate) const GOOD: Self = Self { ready_after: Some(secs(1)), dies_after: None, drains_in: secs(1) };
-    pub(crate) const NEVER_READY: Self = Self { ready_after: None, ..Self::GOOD };
-    pub(crate) const EXITS_AT_ONCE: Self = Self { dies_after: Some(Duration::ZERO), ..Self::NEVER_READY };
-
-    pub(crate) const fn dying_after(time: Duration) -> Self {
-        Self { dies_after: Some(time), ..Self::GOOD }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Instance {
-    release: ReleaseRef,
-    program: Program,
-    started: Timestamp,
-    phase: InstancePhase,
-    share: Share,
-    draining_since: Option<Timestamp>,
-    restarts: u32,
-}
-
-/// An agent: make before break, no share before readiness, the last one with a share stays until another can.
-#[derive(Clone, Debug)]
-pub(crate) struct Agent {
-    pub(crate) online: bool,
-    pub(crate) new_program: Program,
-    pub(crate) former_program: Program,
-    /// Whether it does nothing at all with new orders, although it is connected.
-    pub(crate) frozen: bool,
-    instances: BTreeMap<InstanceId, Instance>,
-    /// What it works on, and under which revision.
-    order: Assignment,
-    pub(crate) revision: u64,
-}
-
-impl Agent {
-    fn works_on(&mut self, order: &Assignment, revision: u64) {
-        if self.online && !self.frozen {
-            self.order = order.clone();
-            self.revision = revision;
-        }
-    }
-
-    /// Time passes on the host; it goes on without the server.
-    fn live(&mut self, now: Timestamp) {
-        if self.frozen {
-            return;
-        }
-        for placed in &self.order.0 {
-            let program = if placed.release == release("1") { self.former_program } else { self.new_program };
-            self.instances.entry(placed.instance.clone()).or_insert_with(|| Instance {
-                release: placed.release.clone(),
-                program,
-                started: now,
-                phase: InstancePhase::Starting,
-                share: Share::HIDDEN,
-                draining_since: None,
-                restarts: 0,
-            });
-        }
-        for instance in self.instances.values_mut() {
-            instance.live(now);
-        }
-        let ready = |placed: &Placement| self.instances[&placed.instance].phase == InstancePhase::Ready;
-        if self.order.0.iter().filter(|placed| !placed.share.is_hidden()).all(ready) {
-            self.flip_and_retire(now);
-        }
-    }
-
-    fn flip_and_retire(&mut self, now: Timestamp) {
-        for (name, instance) in &mut self.instances {
-            match self.order.0.iter().find(|placed| placed.instance == *name) {
-                Some(placed) => instance.share = placed.share,
-                None => {
-                    instance.share = Share::HIDDEN;
-                    if instance.draining_since.is_none() {
-                        instance.draining_since = Some(now);
-                        instance.live(now);
-                    }
-                }
-            }
-        }
-    }
-
-    /// An instance ended by itself some time ago, and was started again.
-    pub(crate) fn was_restarted(&mut self, name: &str) {
-        self.instances.get_mut(&instance(name)).unwrap().restarts = 1;
-    }
-
-    /// The new release's instance ends by itself now.
-    pub(crate) fn new_dies(&mut self) {
-        for instance in self.instances.values_mut().filter(|instance| instance.release == release("2")) {
-            instance.program.dies_after = Some(Duration::ZERO);
-        }
-    }
-
-    fn report(&self) -> BTreeMap<InstanceId, InstanceReport> {
-        self.instances.iter().map(|(name, instance)| (name.clone(), instance.report())).collect()
-    }
-
-    /// The releases that get connections on the host now.
-    pub(crate) fn serving(&self) -> Vec<&str> {
-        let serves = |instance: &&Instance| !instance.share.is_hidden();
-        self.instances.values().filter(serves).map(|instance| instance.release.version.as_str()).collect()
-    }
-}
-
-impl Instance {
-    fn live(&mut self, now: Timestamp) {
-        let age = now.since(self.started);
-        self.phase = if let Some(since) = self.draining_since {
-            let gone = now.since(since) >= self.program.drains_in;
-            if gone { InstancePhase::Exited } else { InstancePhase::Draining }
-        } else if self.program.dies_after.is_some_and(|after| age >= after) {
-            InstancePhase::GaveUp
-        } else if self.program.ready_after.is_some_and(|after| age >= after) {
-            InstancePhase::Ready
-        } else {
-            InstancePhase::Starting
-        };
-    }
-
-    fn report(&self) -> InstanceReport {
-        let ledger = DrainLedger { connections: 3, ..DrainLedger::default() };
-        InstanceReport {
-            service: self.release.service.clone(),
-            release: self.release.clone(),
-            phase: self.phase,
-            share: self.share,
-            pid: Some(7),
-            restarts: self.restarts,
-            connections: None,
-            since: self.started,
-            until: None,
-            detail: if self.phase == InstancePhase::GaveUp {
-                "exit code 1".to_owned()
-            } else {
-                String::new()
-            },
-            flip_nanos: None,
-            ready_millis: None,
-            unready_probes: None,
-            unserved: None,
-            ledger: (self.phase == InstancePhase::Exited).then_some(ledger),
-            pin: None,
-        }
-    }
-}
-
 /// What the deployments of the tests are made with.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -209,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) bake: Duration,
     /// How long the old instances stand by afterwards.
     pub(crate) keep_warm: Duration,
+    /// How soon each flip must be confirmed; zero: it need not be.
+    pub(crate) confirm: Duration,
     /// Whether the hosts run v1 already.
     pub(crate) replaces: bool,
 }
@@ -224,6 +70,7 @@ impl Default for Settings {
             offline: OfflinePolicy::Skip,
             bake: secs(5),
             keep_warm: Duration::ZERO,
+            confirm: Duration::ZERO,
             replaces: true,
         }
     }
@@ -259,6 +106,7 @@ impl Settings {
             flip_deadline: secs(20),
             retire_deadline: secs(40),
             keep_warm: self.keep_warm,
+            confirm: self.confirm,
             force: false,
         }
     }
@@ -272,35 +120,8 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn of(settings: Settings) -> Self {
-        let mut agents = BTreeMap::new();
-        for number in 1..=settings.hosts {
-            let mut agent = Agent {
-                online: true,
-                new_program: Program::GOOD,
-                former_program: Program::GOOD,
-                frozen: false,
-                instances: BTreeMap::new(),
-                order: Assignment::default(),
-                revision: 0,
-            };
-            if settings.replaces {
-                let placed = old_placement();
-                agent.instances.insert(
-                    placed.instance.clone(),
-                    Instance {
-                        release: placed.release.clone(),
-                        program: Program::GOOD,
-                        started: Timestamp::from_unix_millis(0),
-                        phase: InstancePhase::Ready,
-                        share: Share::ALL,
-                        draining_since: None,
-                        restarts: 0,
-                    },
-                );
-                agent.order = Assignment(vec![placed]);
-            }
-            agents.insert(host(number), agent);
-        }
+        let agent = |number| (host(number), Agent::running(settings.replaces.then(old_placement)));
+        let agents = (1..=settings.hosts).map(agent).collect();
         Self { settings, agents }
     }
 
@@ -320,13 +141,15 @@ impl Fleet {
         let (deployment, step) =
             Deployment::create(DeploymentId::new(2), plan, "ada", &offline, now).unwrap();
         let orders =
-            self.agents.iter().map(|(host, agent)| (host.clone(), (agent.order.clone(), 0))).collect();
+            self.agents.iter().map(|(host, agent)| (host.clone(), (agent.order().clone(), 0))).collect();
         let mut world = World {
             deployment,
             records: Vec::new(),
             now,
             agents: self.agents,
             orders,
+            confirms: BTreeMap::new(),
+            standing: BTreeSet::new(),
             commands: Vec::new(),
             seen_ready: BTreeSet::new(),
         };
@@ -335,8 +158,17 @@ impl Fleet {
     }
 }
 
-/// A report that was sent: the host, the revision that its agent worked on, and what it said.
-pub(crate) type Sent = (HostName, u64, BTreeMap<InstanceId, InstanceReport>);
+/// A report that was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) host: HostName,
+    /// The revision that its agent worked on.
+    pub(crate) revision: u64,
+    pub(crate) instances: BTreeMap<InstanceId, InstanceReport>,
+    flip: FlipSeen,
+    /// The order that its flip was confirmed for, or was to be.
+    order: Option<u64>,
+}
 
 /// A fleet with a deployment: the server's side and the agents' side.
 pub(crate) struct World {
@@ -347,6 +179,10 @@ pub(crate) struct World {
     pub(crate) agents: BTreeMap<HostName, Agent>,
     /// The latest order for each host, with its revision.
     pub(crate) orders: BTreeMap<HostName, (Assignment, u64)>,
+    /// Of the orders whose flip has to be confirmed: the number of the order, and how soon.
+    confirms: BTreeMap<HostName, (u64, Duration)>,
+    /// Orders of which the engine was told that the flip to them stands.
+    pub(crate) standing: BTreeSet<(HostName, u64)>,
     /// Every command, with where the host was when it was given.
     pub(crate) commands: Vec<(Command, HostState)>,
     /// Instances that the engine was told to be ready.
@@ -370,6 +206,10 @@ impl World {
         if order != assignment {
             *order = assignment.clone();
             *revision += 1;
+            match self.deployment.confirmation(host) {
+                Some(within) => drop(self.confirms.insert(host.clone(), (*revision, within))),
+                None => drop(self.confirms.remove(host)),
+            }
         }
     }
 
@@ -378,12 +218,49 @@ impl World {
             let ready = instances.iter().filter(|(_, report)| report.phase == InstancePhase::Ready);
             self.seen_ready.extend(ready.map(|(instance, _)| (host.clone(), instance.clone())));
         }
+        self.note_standing(&event);
+        let reported = match &event {
+            Event::HostReported { host, flip, .. } => Some((host.clone(), flip.confirmation.clone())),
+            _another => None,
+        };
         let step = self.deployment.on_event(event, self.now);
         self.take(step);
+        // What was told of is confirmed, where it is still ordered.
+        if let Some((host, Some(ConfirmationState::Awaited { .. }))) = reported
+            && let Some((order, _)) = self.confirms.get(&host)
+            && let Some(agent) = self.agents.get_mut(&host)
+        {
+            agent.confirmed(*order);
+        }
+    }
+
+    fn note_standing(&mut self, event: &Event) {
+        let Event::HostReported { host, flip, .. } = event else { return };
+        let stands = matches!(flip.confirmation, None | Some(ConfirmationState::Given));
+        if let Some((order, _)) = self.confirms.get(host).filter(|_| stands) {
+            self.standing.insert((host.clone(), *order));
+        }
+    }
+
+    /// The number of the order that a host's flip has to be confirmed for.
+    pub(crate) fn to_confirm(&self, host: &HostName) -> Option<u64> {
+        self.confirms.get(host).map(|(order, _)| *order)
+    }
+
+    /// A report that was sent before, as it comes now.
+    pub(crate) fn once_more(&self, sent: Sent) -> Event {
+        let Sent { host, revision, instances, mut flip, order } = sent;
+        let current = self.orders.get(&host).is_some_and(|(_, latest)| *latest == revision);
+        if order.is_none() || order != self.to_confirm(&host) {
+            flip.confirmation = None;
+        }
+        flip.moment = flip.moment.filter(|_| current);
+        Event::HostReported { host, current, instances, flip }
     }
 
     /// The server is killed after an event's records up to `kept` were written, before any command went out.
     pub(crate) fn crash_during(&mut self, event: Event, kept: usize) {
+        self.note_standing(&event);
         if let Event::HostReported { host, instances, .. } = &event {
             let ready = instances.iter().filter(|(_, report)| report.phase == InstancePhase::Ready);
             self.seen_ready.extend(ready.map(|(instance, _)| (host.clone(), instance.clone())));
@@ -406,19 +283,34 @@ impl World {
         let now = self.now;
         let (order, revision) = self.orders.get(host)?;
         let agent = self.agents.get_mut(host)?;
-        agent.works_on(order, *revision);
+        let to_confirm = self.confirms.get(host).copied();
+        agent.works_on(order, *revision, to_confirm);
         agent.live(now);
+        let current = agent.revision == *revision;
+        let mut flip = agent.flip_seen();
+        if agent.asked.as_ref().map(|asked| asked.order) != to_confirm.map(|(order, _)| order) {
+            flip.confirmation = None;
+        }
+        flip.moment = flip.moment.filter(|_| current);
         agent.online.then(|| Event::HostReported {
             host: host.clone(),
-            current: agent.revision == *revision,
+            current,
             instances: agent.report(),
+            flip,
         })
     }
 
     /// What of a report must be kept to send it again later.
     pub(crate) fn to_be_repeated(&self, event: &Event) -> Option<Sent> {
-        let Event::HostReported { host, instances, .. } = event else { return None };
-        Some((host.clone(), self.agents.get(host)?.revision, instances.clone()))
+        let Event::HostReported { host, instances, flip, .. } = event else { return None };
+        let agent = self.agents.get(host)?;
+        Some(Sent {
+            host: host.clone(),
+            revision: agent.revision,
+            instances: instances.clone(),
+            flip: flip.clone(),
+            order: agent.asked.as_ref().map(|asked| asked.order),
+        })
     }
 
     /// Whether a report made under a revision would be about the latest order.

@@ -117,6 +117,7 @@ mod tests {
             flip_deadline: Duration::ZERO,
             retire_deadline: Duration::ZERO,
             keep_warm: Duration::ZERO,
+            confirm: Duration::ZERO,
             force: false,
         };
         rolling(&request, Rolling { batch: BatchSize::Hosts(1), bake: Duration::ZERO }).unwrap()

@@ -2,6 +2,7 @@
 
 mod canary;
 mod catch_up;
+mod confirming;
 mod control;
 mod deploying;
 mod durable;
@@ -240,7 +241,7 @@ impl Fixture {
                 instances.entry(id).or_insert(gone);
             }
         }
-        HostReport { revision: target.revision, instances }
+        HostReport { revision: target.revision, instances, ..HostReport::default() }
     }
 
     /// The version that a host should run of a service.

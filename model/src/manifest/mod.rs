@@ -26,7 +26,7 @@ pub use canary::{Inconclusive, JudgeConfig, MAX_STEPS, Millionths, StepConfig};
 pub use host::HostManifest;
 pub use keys::LANGUAGE;
 pub use listener::{Handoff, Listener, ListenerName, ListenerNameError};
-pub use metrics::MetricsConfig;
+pub use metrics::{EndpointMetrics, MetricsConfig, MetricsSource, PARTS_LABEL, PrometheusMetrics};
 pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
 pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};
 pub use rollout::{Approve, Batch, Offline, OnFailure, Rehearsal, RolloutConfig, Strategy};

@@ -6,7 +6,7 @@ use handover_model::{
 };
 
 /// A part of an answer, by what is written into [`PARTS_LABEL`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Part {
     Sampled,
     Requests,

@@ -14,6 +14,7 @@ pub mod limits;
 pub mod logs;
 pub mod metrics;
 mod own_certificate;
+pub mod prometheus;
 pub mod server;
 pub mod server_command;
 pub mod sessions;

@@ -132,10 +132,12 @@ fn form(query: &str, patience: Duration) -> String {
         match byte {
             byte if byte.is_ascii_alphanumeric() => form.push(char::from(byte)),
             // Writing to a text cannot fail.
-            byte => drop(write!(form, "%{byte:02X}")),
+            byte => {
+                let _ = write!(form, "%{byte:02X}");
+            }
         }
     }
-    drop(write!(form, "&timeout={}ms&partial_response=false", patience.as_millis()));
+    let _ = write!(form, "&timeout={}ms&partial_response=false", patience.as_millis());
     form
 }
 

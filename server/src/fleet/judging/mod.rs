@@ -20,14 +20,14 @@ use blocks::{Arms, LastEnds, ServiceBlock, plus};
 use compared::Compared;
 use handover_judge::{Judge, Judgement, Reading, Verdict as Finding};
 use handover_model::{
-    DeploymentId, ReleaseRef, ServiceName, Timestamp, Traffic,
+    DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp, Traffic,
     config::{JudgeConfig, Manifest},
 };
 use handover_prometheus::Answer;
 use handover_rollout::{DeploymentState, Event, Verdict};
 use prometheus::Source;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// So many blocks before a canary its judge learns from.
 const REMEMBERED: usize = 30;
@@ -159,12 +159,8 @@ impl State {
     ) -> Result<(), Refusal> {
         let (judge, asked) = self.judged_by(service);
         let judged = self.live_of(service).map(|(id, live)| (id, is_judged(live)));
+        let held = self.fill_in(service, asked);
         let Some(measured) = self.measured.get_mut(service) else { return Ok(()) };
-        if measured.source.as_ref().map(|source| &source.asked) != asked.as_ref() {
-            measured.source = asked.map(Source::new);
-        }
-        let held = measured.source.as_mut().map(|source| source.fill_in(service, &mut self.hosts));
-        let held = held.unwrap_or_default();
         let by_host = self.hosts.iter().filter_map(|(name, host)| {
             let (at, measurement) = host.measured.get(service)?;
             // As if it had measured nothing since the last one.
@@ -186,6 +182,26 @@ impl State {
                 Ok(())
             }
         }
+    }
+
+    /// Writes into the hosts' measurements what a Prometheus server knows of the service, where that has its metrics.
+    /// Returns the hosts that have no part in this block.
+    fn fill_in(&mut self, service: &ServiceName, asked: Option<Asked>) -> BTreeSet<HostName> {
+        let Some(measured) = self.measured.get_mut(service) else { return BTreeSet::new() };
+        if measured.source.as_ref().map(|source| &source.asked) != asked.as_ref() {
+            measured.source = asked.map(Source::new);
+        }
+        let Some(source) = &mut measured.source else { return BTreeSet::new() };
+        let held = source.fill_in(service, &mut self.hosts);
+        let rehearsed = self.live_of(service).filter(|(id, _)| self.rehearsals.contains_key(id));
+        let rehearsed: Vec<HostName> = rehearsed
+            .into_iter()
+            .flat_map(|(_, live)| live.engine.pairs().map(|(host, ..)| host.clone()))
+            .collect();
+        for host in rehearsed {
+            self.count_rehearsal(&host, service);
+        }
+        held
     }
 
     /// Has the judge of a deployment look at a block, and tells the engine what it says.

@@ -308,6 +308,3 @@ impl<'a> Seen<'a> {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

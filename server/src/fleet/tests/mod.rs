@@ -8,6 +8,7 @@ mod durable;
 mod freezes;
 mod hosts;
 mod operators;
+mod prometheus;
 mod rehearsals;
 mod renewal;
 mod standby;

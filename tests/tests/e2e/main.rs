@@ -24,6 +24,7 @@ mod journald;
 mod logs;
 mod pages;
 mod preview;
+mod prometheus;
 mod refusals;
 mod rehearsals;
 mod roles;

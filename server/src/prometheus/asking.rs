@@ -23,7 +23,7 @@ pub struct Asking {
     fleet: Fleet,
     client: Option<Client>,
     services: BTreeMap<ServiceName, Service>,
-    running: JoinSet<(ServiceName, bool)>,
+    running: JoinSet<(ServiceName, Result<(), String>)>,
 }
 
 /// A service that is asked for.
@@ -36,12 +36,14 @@ struct Service {
     due: Instant,
     /// Pauses after failures that follow one another.
     pauses: backon::ExponentialBackoff,
+    /// Whether there was no answer the last time.
+    failing: bool,
 }
 
 impl Service {
     fn new(asked: Asked) -> Self {
         let now = Instant::now();
-        Self { pauses: pauses(&asked), asked, began: now, due: now }
+        Self { pauses: pauses(&asked), asked, began: now, due: now, failing: false }
     }
 }
 
@@ -78,7 +80,7 @@ impl Asking {
             let next = next.unwrap_or(look).min(look);
             tokio::select! {
                 Some(ended) = self.running.join_next() => match ended {
-                    Ok((service, answered)) => self.ended(&service, answered),
+                    Ok((service, answered)) => self.ended(&service, &answered),
                     Err(error) => tracing::error!(%error, "a task that asks Prometheus broke off"),
                 },
                 () = sleep_until(next) => {}
@@ -119,8 +121,8 @@ impl Asking {
                     Some(client) => client.ask(&asked.of, asked.timeout).await,
                     None => Err(AskFailure::NoServer),
                 };
-                let answered = said.is_ok();
                 let said = said.map_err(|failure| chain(&failure));
+                let answered = said.as_ref().map(drop).map_err(Clone::clone);
                 let of = name.clone();
                 let told = fleet.ask(move |desk| {
                     desk.state.prometheus_said(&of, &asked, said, desk.now);
@@ -134,13 +136,24 @@ impl Asking {
     }
 
     /// A service was asked for: when the next time is.
-    fn ended(&mut self, name: &ServiceName, answered: bool) {
+    fn ended(&mut self, name: &ServiceName, answered: &Result<(), String>) {
         let Some(service) = self.services.get_mut(name) else { return };
-        if answered {
-            service.pauses = pauses(&service.asked);
-            service.due = service.began + service.asked.interval;
-        } else {
-            service.due = Instant::now() + service.pauses.next().unwrap_or(LONGEST_PAUSE);
+        match answered {
+            Ok(()) => {
+                if service.failing {
+                    tracing::info!(service = %name, "Prometheus answers again");
+                }
+                service.pauses = pauses(&service.asked);
+                service.due = service.began + service.asked.interval;
+            }
+            Err(why) => {
+                // Once for all that follow; what is shown of a canary has the newest.
+                if !service.failing {
+                    tracing::warn!(service = %name, why, "Prometheus says nothing of it");
+                }
+                service.due = Instant::now() + service.pauses.next().unwrap_or(LONGEST_PAUSE);
+            }
         }
+        service.failing = answered.is_err();
     }
 }

@@ -1,5 +1,6 @@
 //! The fleet's decisions, without a runtime, a store or a clock.
 
+mod asking;
 mod canary;
 mod catch_up;
 mod control;

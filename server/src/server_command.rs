@@ -68,7 +68,12 @@ pub struct ServerArgs {
     #[arg(long, value_name = "FILE", env = "HANDOVER_PROMETHEUS_TOKEN_FILE")]
     pub prometheus_token_file: Option<PathBuf>,
     /// The file of the CAs that may have signed that server's certificate, PEM
-    #[arg(long, value_name = "FILE", env = "HANDOVER_PROMETHEUS_CA_FILE", default_value = "/etc/ssl/certs/ca-certificates.crt")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HANDOVER_PROMETHEUS_CA_FILE",
+        default_value = "/etc/ssl/certs/ca-certificates.crt"
+    )]
     pub prometheus_ca_file: PathBuf,
     /// How the log is written
     #[command(flatten)]

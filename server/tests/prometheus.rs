@@ -95,7 +95,11 @@ impl Played {
     }
 }
 
-async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answers: Answers, heard: &Mutex<Vec<String>>) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    answers: Answers,
+    heard: &Mutex<Vec<String>>,
+) {
     let mut request = Vec::new();
     let mut piece = [0; 4096];
     // The end of the form is the last thing that is sent.
@@ -162,7 +166,11 @@ async fn a_good_answer_is_read_and_the_query_is_a_form() {
     assert_eq!((reading.traffic.requests, reading.age), (9, Duration::from_millis(934)));
     let heard = played.heard();
     assert!(heard[0].starts_with("POST /prom/api/v1/query HTTP/1.1\r\n"), "{}", heard[0]);
-    assert!(heard[0].contains("\r\n\r\nquery=label%5Freplace") && heard[0].contains("&timeout=10000ms"), "{}", heard[0]);
+    assert!(
+        heard[0].contains("\r\n\r\nquery=label%5Freplace") && heard[0].contains("&timeout=10000ms"),
+        "{}",
+        heard[0]
+    );
     assert!(!heard[0].to_lowercase().contains("authorization"), "{}", heard[0]);
 }
 
@@ -193,7 +201,10 @@ async fn what_is_no_answer_says_so() {
         ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{", "the connection ended without a valid answer"),
         ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "the answer is none of Prometheus's query API"),
         ("HTTP/1.1 200 OK\r\n\r\n<html>welcome</html>", "the answer is none of Prometheus's query API"),
-        ("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n\x1f", "it answered in \"gzip\", which was not asked for"),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n\x1f",
+            "it answered in \"gzip\", which was not asked for",
+        ),
         ("HTTP/1.1 204 No Content\r\n\r\n", "HTTP 204 No Content"),
         ("HTTP/1.1 401 Unauthorized\r\n\r\nUnauthorized\n", "HTTP 401 Unauthorized: \"Unauthorized\""),
         (

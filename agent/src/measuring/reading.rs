@@ -42,7 +42,9 @@ impl Reader {
         };
         let endpoint = match &config.source {
             MetricsSource::Endpoint(endpoint) => endpoint,
-            MetricsSource::Prometheus(_) => return Err("the server asks Prometheus for its metrics".to_owned()),
+            MetricsSource::Prometheus(_) => {
+                return Err("the server asks Prometheus for its metrics".to_owned());
+            }
         };
         let way = match subject.asked {
             Asked::By(way) => way,

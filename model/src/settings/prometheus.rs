@@ -64,7 +64,10 @@ impl FromStr for PrometheusUrl {
             (None, Some(rest)) => (false, rest),
             (None, None) => return Err(none()),
         };
-        if text.len() > LONGEST || !rest.bytes().all(|byte| byte.is_ascii_graphic()) || rest.contains(['?', '#']) {
+        if text.len() > LONGEST
+            || !rest.bytes().all(|byte| byte.is_ascii_graphic())
+            || rest.contains(['?', '#'])
+        {
             return Err(none());
         }
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -129,8 +132,19 @@ mod tests {
     #[test]
     fn what_is_no_address_is_refused_and_a_password_is_not_told() {
         let bad = [
-            "", "prom:9090", "ftp://prom", "http://", "http://:9090", "http://prom:0", "http://prom:70000",
-            "http://a b", "http://prom?query=up", "http://prom/#x", "http://[::1", "http://[prom]:1", "http://::1",
+            "",
+            "prom:9090",
+            "ftp://prom",
+            "http://",
+            "http://:9090",
+            "http://prom:0",
+            "http://prom:70000",
+            "http://a b",
+            "http://prom?query=up",
+            "http://prom/#x",
+            "http://[::1",
+            "http://[prom]:1",
+            "http://::1",
         ];
         for bad in bad {
             assert!(bad.parse::<PrometheusUrl>().is_err(), "{bad} was taken");

@@ -32,12 +32,15 @@ pub const MAX_BYTES: usize = 8 << 20;
 /// Most series of an answer.
 pub const MAX_SERIES: usize = 100_000;
 
+/// By host, without a port, and release, as the labels have them. `Err` is why nothing is known of it, in words for an
+/// operator.
+pub type Readings = BTreeMap<(String, String), Result<Reading, String>>;
+
 /// What an answer says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
-    /// By host, without a port, and release, as the labels have them. `Err` is why nothing is known of it, in words for an
-    /// operator.
-    pub readings: BTreeMap<(String, String), Result<Reading, String>>,
+    /// What is known of each release on each host.
+    pub readings: Readings,
     /// Series without a host or a release.
     pub nameless: usize,
     /// The first warning of the server's, in quotes.

@@ -1,7 +1,7 @@
 //! Adding up: from series to what is known of each release on each host.
 
 use crate::{
-    Reading,
+    Reading, Readings,
     answer::Series,
     query::{Part, histogram},
 };
@@ -44,7 +44,8 @@ impl<'q> Sums<'q> {
 
     /// Adds one series. What has no host or release is counted; what is wrong with it is noted.
     pub(crate) fn add(&mut self, series: &Series) {
-        let label = |name: &str| series.metric.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        let label =
+            |name: &str| series.metric.get(name).map(String::as_str).filter(|value| !value.is_empty());
         let names = label(&self.asked.host_label).zip(label(&self.asked.release_label));
         let part = label(PARTS_LABEL).and_then(Part::of);
         let (Some((host, release)), Some(part)) = (names, part) else {
@@ -65,7 +66,7 @@ impl<'q> Sums<'q> {
     }
 
     /// What came together, and how many series had no host or release.
-    pub(crate) fn readings(self) -> (BTreeMap<(String, String), Result<Reading, String>>, usize) {
+    pub(crate) fn readings(self) -> (Readings, usize) {
         let latency = self.asked.latency.as_ref().map_or("", histogram);
         let readings = self.sums.into_iter().map(|(key, sum)| (key, sum.reading(latency)));
         (readings.collect(), self.nameless)
@@ -80,7 +81,10 @@ impl Sum {
     fn add(&mut self, part: Part, series: &Series, edge: &str, latency: &str) -> Result<(), String> {
         let Some((asked_at, text)) = &series.value else {
             return Err(match series.histogram {
-                Some(_) => format!("its {} are a native histogram: name a counter, or a classic histogram", part.word()),
+                Some(_) => format!(
+                    "its {} are a native histogram: name a counter, or a classic histogram",
+                    part.word()
+                ),
                 None => format!("a series of its {} has no number", part.word()),
             });
         };
@@ -105,9 +109,9 @@ impl Sum {
             }
             Part::Errors => self.errors = self.errors.checked_add(counted()?).ok_or_else(too_many)?,
             Part::Latency => {
-                let edge = edge
-                    .parse::<f64>()
-                    .map_err(|_| format!("a bucket of its latency has the edge {}, which is none", shown(edge)))?;
+                let edge = edge.parse::<f64>().map_err(|_| {
+                    format!("a bucket of its latency has the edge {}, which is none", shown(edge))
+                })?;
                 self.latency.add(latency, edge, counted()?).map_err(|problem| problem.to_string())?;
                 self.has_latency = true;
             }

@@ -178,10 +178,9 @@ async fn body(response: Response<Incoming>) -> Result<Vec<u8>, AskFailure> {
             Err(_) => String::new(),
         },
     };
-    let status = status.canonical_reason().map_or_else(
-        || status.as_u16().to_string(),
-        |reason| format!("{} {reason}", status.as_u16()),
-    );
+    let status = status
+        .canonical_reason()
+        .map_or_else(|| status.as_u16().to_string(), |reason| format!("{} {reason}", status.as_u16()));
     Err(AskFailure::Status { status, words })
 }
 

@@ -26,7 +26,9 @@ pub enum AskFailure {
     #[error("cannot connect to {0}")]
     Connect(String, #[source] io::Error),
     /// No TLS.
-    #[error("the TLS handshake with {0} failed: does it speak TLS, with a certificate of a CA in prometheus_ca_file?")]
+    #[error(
+        "the TLS handshake with {0} failed: does it speak TLS, with a certificate of a CA in prometheus_ca_file?"
+    )]
     Tls(String, #[source] io::Error),
     /// The address makes no request.
     #[error("no request can be made of its address")]

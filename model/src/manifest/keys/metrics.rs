@@ -33,7 +33,11 @@ pub(crate) const INTERVALS: [Duration; 2] = [Duration::from_secs(5), Duration::f
 pub(crate) const SOURCE: Key<Words<Source>> = key(
     "source",
     Words(&[
-        ("http", Source::Http, "the service's own Prometheus endpoint, read from each instance through its pin"),
+        (
+            "http",
+            Source::Http,
+            "the service's own Prometheus endpoint, read from each instance through its pin",
+        ),
         ("https", Source::Https, "the same over TLS, whatever the certificate says"),
         (
             "prometheus",
@@ -69,7 +73,9 @@ pub(crate) const TIMEOUT: Key<Durations> = key(
 pub(crate) const REQUESTS: Key<Text> = key(
     "requests",
     SELECTOR,
-    Otherwise("the first of the usual counters that is there, or the count of `latency`; needed with `prometheus`"),
+    Otherwise(
+        "the first of the usual counters that is there, or the count of `latency`; needed with `prometheus`",
+    ),
     "The counter of requests. All series that match are added up, with `prometheus` those of each host and release.",
 );
 pub(crate) const ERRORS: Key<Text> = key(

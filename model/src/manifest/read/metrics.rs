@@ -8,7 +8,8 @@ use crate::{
     Selector,
     language::{Section, Value, quoted},
     manifest::{
-        EndpointMetrics, Listener, ListenerName, MetricsConfig, MetricsSource, PARTS_LABEL, PrometheusMetrics, Template,
+        EndpointMetrics, Listener, ListenerName, MetricsConfig, MetricsSource, PARTS_LABEL,
+        PrometheusMetrics, Template,
         keys::{
             Durations, Key, Text,
             metrics::{self as keys, Source},
@@ -72,8 +73,10 @@ impl Reader<'_, '_> {
         for key in [&keys::REQUESTS, &keys::ERRORS] {
             if section.get(key).is_none() && !self.problems.doubtful() {
                 let path = format!("{}.{}", section.path(), key.name());
-                let message = "is missing: a Prometheus server is asked for what is named, nothing is guessed";
-                let hint = format!("write it like this: {} = 'http_requests_total{{code=~\"5..\"}}'", key.name());
+                let message =
+                    "is missing: a Prometheus server is asked for what is named, nothing is guessed";
+                let hint =
+                    format!("write it like this: {} = 'http_requests_total{{code=~\"5..\"}}'", key.name());
                 self.problems.add_with_hint(section.span(), &path, message, hint);
             }
         }

@@ -257,7 +257,10 @@ fn what_a_prometheus_server_cannot_be_asked_for_is_refused() {
     assert!(with("requests = \"r\"").starts_with("metrics.errors: is missing"));
     assert!(with("errors = \"e\"").starts_with("metrics.requests: is missing"));
     let rate = with("requests = 'sum by (host) (rate(r[5m]))'\nerrors = \"e\"");
-    assert!(rate.starts_with("metrics.requests: expected \"{\" or the end after the metric's name"), "{rate}");
+    assert!(
+        rate.starts_with("metrics.requests: expected \"{\" or the end after the metric's name"),
+        "{rate}"
+    );
     assert!(with(&format!("{asked}path = \"/metrics\"")).contains("where that is stands in server.toml"));
     assert!(with(&format!("{asked}host_label = \"le\"")).contains("is no label"));
     assert!(with(&format!("{asked}release_label = \"a-b\"")).contains("is no label"));

@@ -48,7 +48,9 @@ fn ports_of_one_host_are_added_up_and_the_oldest_sample_counts() {
     assert_eq!((reading.traffic.requests, reading.traffic.bad), (240, 6));
     assert_eq!(reading.traffic.latency.unwrap().buckets(), [200, 38, 2]);
     assert_eq!(reading.age, Duration::from_millis(7500));
-    for (label, host) in [("[::1]:9100", "::1"), ("::1", "::1"), ("web-1", "web-1"), ("a:b", "a:b"), ("a:", "a:")] {
+    for (label, host) in
+        [("[::1]:9100", "::1"), ("::1", "::1"), ("web-1", "web-1"), ("a:b", "a:b"), ("a:", "a:")]
+    {
         assert!(read_series(&whole(label)).readings.contains_key(&key(host)), "{label}");
     }
 }
@@ -57,7 +59,8 @@ fn ports_of_one_host_are_added_up_and_the_oldest_sample_counts() {
 fn series_without_a_host_or_a_release_are_counted_and_left_out() {
     let mut series = whole("a");
     series.push(one("", "requests", "", "9"));
-    series.push("{\"metric\":{\"host\":\"a\",\"handover_part\":\"requests\"},\"value\":[1,\"9\"]}".to_owned());
+    series
+        .push("{\"metric\":{\"host\":\"a\",\"handover_part\":\"requests\"},\"value\":[1,\"9\"]}".to_owned());
     series.push("{\"metric\":{},\"value\":[1,\"9\"]}".to_owned());
     series.push(one("a", "surprise", "", "9"));
     let read = read_series(&series);
@@ -69,7 +72,8 @@ fn series_without_a_host_or_a_release_are_counted_and_left_out() {
 fn a_histogram_counts_in_the_unit_of_its_name_and_a_warning_is_taken_in() {
     let asked = PrometheusMetrics { latency: Some("d_milliseconds".parse().unwrap()), ..asked() };
     let body = answer(&whole("a"));
-    let warned = body.replacen("\"status\"", "\"warnings\":[\"a store is away\\u001b[2J\",\"more\"],\"status\"", 1);
+    let warned =
+        body.replacen("\"status\"", "\"warnings\":[\"a store is away\\u001b[2J\",\"more\"],\"status\"", 1);
     let read = read(warned.as_bytes(), &asked).unwrap();
     let latency = read.readings[&key("a")].as_ref().unwrap().traffic.latency.clone().unwrap();
     assert_eq!(latency.edges(), [0.1 * 1e-3, 1e-3]);

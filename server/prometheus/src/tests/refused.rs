@@ -20,7 +20,8 @@ fn numbers_that_no_counter_can_be_refuse_their_release_on_their_host_alone() {
         let said = problem(&with(0, one("a", "sampled", "", value)));
         assert!(said.contains("which no counter can be") || said.contains("which is no time"), "{said}");
     }
-    let huge = [with(1, one("a:1", "requests", "", "9e18")), vec![one("a:2", "requests", "", "9e18")]].concat();
+    let huge =
+        [with(1, one("a:1", "requests", "", "9e18")), vec![one("a:2", "requests", "", "9e18")]].concat();
     let huge = [huge, vec![one("a:3", "requests", "", "9e18")]].concat();
     assert_eq!(problem(&huge), "its requests add up to more than a counter holds");
     let fraction = with(1, one("a", "requests", "", "120.9"));
@@ -33,14 +34,14 @@ fn a_series_that_is_there_twice_and_counters_that_do_not_fit_together_are_refuse
     assert_eq!(problem(&twice), "a series of its errors is there twice");
     let more = with(2, one("a", "errors", "", "121"));
     assert!(problem(&more).starts_with("121 errors of 120 requests"), "{}", problem(&more));
-    assert_eq!(problem(&whole("a")[2..].to_vec()), "it has errors or latencies, and no requests");
-    assert_eq!(problem(&whole("a")[1..].to_vec()), "it is not said when its samples were taken");
+    assert_eq!(problem(&whole("a")[2..]), "it has errors or latencies, and no requests");
+    assert_eq!(problem(&whole("a")[1..]), "it is not said when its samples were taken");
 }
 
 #[test]
 fn what_is_no_classic_histogram_is_refused() {
     assert!(problem(&with(3, one("a", "latency", "0.1", "120"))).contains("descend"));
-    assert!(problem(&whole("a")[..5].to_vec()).contains("without its bucket +Inf"));
+    assert!(problem(&whole("a")[..5]).contains("without its bucket +Inf"));
     assert!(problem(&with(3, one("a", "latency", "fast", "1"))).contains("the edge \"fast\", which is none"));
     assert!(problem(&with(3, one("a", "latency", "NaN", "1"))).contains("which is none"));
     let native = "{\"metric\":{\"handover_part\":\"latency\",\"host\":\"a\",\"version\":\"v2\"},\"histogram\":[1,{\"count\":\"5\",\"sum\":\"2\",\"buckets\":[[0,\"1\",\"2\",\"5\"]]}]}";
@@ -51,14 +52,20 @@ fn what_is_no_classic_histogram_is_refused() {
 #[test]
 fn what_is_no_answer_is_refused_with_what_it_is() {
     let said = |body: &str| read(body.as_bytes(), &asked()).unwrap_err().to_string();
-    for garbage in ["", "<html>", "null", "[]", "{\"status\":\"success\"}", "{\"status\":5}", "\u{0}", "{\"status\":\"success\",\"data\":null}"] {
+    for garbage in [
+        "",
+        "<html>",
+        "null",
+        "[]",
+        "{\"status\":\"success\"}",
+        "{\"status\":5}",
+        "\u{0}",
+        "{\"status\":\"success\",\"data\":null}",
+    ] {
         assert!(said(garbage).starts_with("the answer is none of Prometheus's query API: "), "{garbage}");
     }
     let failed = "{\"status\":\"error\",\"errorType\":\"timeout\",\"error\":\"query timed out in expression evaluation\"}";
-    assert_eq!(
-        said(failed),
-        "the query failed: \"timeout\": \"query timed out in expression evaluation\""
-    );
+    assert_eq!(said(failed), "the query failed: \"timeout\": \"query timed out in expression evaluation\"");
     let matrix = answer(&[]).replace("vector", "matrix");
     assert_eq!(said(&matrix), "the answer is a \"matrix\", expected a vector");
     let cut = answer(&whole("a"));

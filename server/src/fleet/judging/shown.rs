@@ -65,7 +65,8 @@ impl State {
         let stage = (*stage)?;
         let live = self.live.get(&id).or_else(|| self.finals.get(&id))?;
         let asked = usize::try_from(stage).ok().and_then(|stage| live.engine.plan().stages.get(stage));
-        let measured = self.live.contains_key(&id).then(|| self.measured.get(live.engine.service())).flatten();
+        let measured =
+            self.live.contains_key(&id).then(|| self.measured.get(live.engine.service())).flatten();
         Some(CanaryView {
             stage,
             judgement: judgement.clone(),

@@ -299,7 +299,7 @@ mod tests {
         shop 1.5.0 (d12): running, stage 1 of 0
           5 % of new connections asked, 4.76 % of 2310 that were seen, 0.00 % of the last requests
           needs more data: to pass about 1200 more canary requests, 20 s at the present rate
-          Prometheus: HTTP 503 Service Unavailable; since 10.0s
+          Prometheus: HTTP 503 Service Unavailable; since 10s
           next look in 4.0s
 
                               new release                       old release

@@ -190,6 +190,8 @@ impl State {
         let Some(measured) = self.measured.get_mut(service) else { return BTreeSet::new() };
         if measured.source.as_ref().map(|source| &source.asked) != asked.as_ref() {
             measured.source = asked.map(Source::new);
+            // What is counted elsewhere, or otherwise, has no difference to what was counted before.
+            measured.ends = LastEnds::default();
         }
         let Some(source) = &mut measured.source else { return BTreeSet::new() };
         let held = source.fill_in(service, &mut self.hosts);

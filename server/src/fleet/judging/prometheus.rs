@@ -127,6 +127,7 @@ impl Source {
         hosts: &mut BTreeMap<HostName, Host>,
     ) -> BTreeSet<HostName> {
         let seen: Seen<'_> = Seen::of(&self.said, &self.asked, service, hosts);
+        let problem = self.problem();
         let mut held = BTreeSet::new();
         let mut followed = BTreeMap::new();
         for (name, host) in hosts {
@@ -139,8 +140,8 @@ impl Source {
                     // Its first run, or another one: samples of before are another's.
                     Followed { run: sample.run, ..Followed::default() },
                 );
-                let of_instance = match (self.problem(), placed.map(|placed| alone(placed, instance))) {
-                    (Some(problem), _) => Means::Missing(problem),
+                let of_instance = match (&problem, placed.map(|placed| alone(placed, instance))) {
+                    (Some(problem), _) => Means::Missing(problem.clone()),
                     (None, None) => Means::Missing("it is not to run here any more".to_owned()),
                     (None, Some(Err(why))) => Means::Missing(why),
                     (None, Some(Ok(release))) => match seen.reading(name, release) {

@@ -25,6 +25,8 @@ struct Played {
     ask: u64,
     /// What the server makes of an answer.
     says: fn(Answer) -> Result<Answer, String>,
+    /// Whether the agents read metrics as well, of a counter that counts a tenth of the requests.
+    endpoint: bool,
     /// How often each instance was started again.
     run: u32,
     second: u64,
@@ -41,6 +43,7 @@ impl Played {
             scrape: 5,
             ask: 5,
             says: Ok,
+            endpoint: false,
             run: 0,
             second: 0,
             sent: BTreeMap::new(),
@@ -57,12 +60,19 @@ impl Played {
             let mut instances = BTreeMap::new();
             for placed in &record.assignment.0 {
                 let key = (host.clone(), placed.release.version.clone());
-                *self.sent.entry(key).or_default() +=
-                    self.rate * f64::from(placed.share.basis_points()) / 10_000.0;
+                let sent = self.sent.entry(key).or_default();
+                *sent += self.rate * f64::from(placed.share.basis_points()) / 10_000.0;
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a test's counters"
+                )]
+                let tenth = Traffic { requests: *sent as u64 / 10, bad: 0, latency: None };
+                let elsewhere = || "the server asks Prometheus for its metrics".to_owned();
                 let sample = Sample {
                     run: self.run,
                     share: placed.share,
-                    traffic: Err("the server asks Prometheus for its metrics".to_owned()),
+                    traffic: self.endpoint.then_some(tenth).ok_or_else(elsewhere),
                     usage: Usage::default(),
                 };
                 instances.insert(placed.instance.clone(), sample);
@@ -123,8 +133,13 @@ impl Played {
 
 /// A fleet at release 1 that was measured for a while, and a canary of release 2 that begins.
 fn begun(played: &mut Played, manifest: &str) -> (Fixture, DeploymentId) {
+    begun_with(played, manifest, manifest)
+}
+
+/// The same, with a manifest for each release.
+fn begun_with(played: &mut Played, first: &str, second: &str) -> (Fixture, DeploymentId) {
     let mut fleet = Fixture::with_hosts(&["a", "b"]);
-    for version in ["1", "2"] {
+    for (version, manifest) in [("1", first), ("2", second)] {
         fleet.push("web", version, manifest);
     }
     fleet.deploy(&request("web", "1")).unwrap();
@@ -285,6 +300,18 @@ fn an_instance_that_was_started_again_is_followed_from_its_first_sample_on() {
     let [after, _] = judged(&fleet, id);
     assert!(after > before + 2.0 * 50.0 * 25.0, "{before} then {after}");
     assert!(after <= before + played.all_sent("2") + 2.0 * 50.0 * 15.0, "{before} then {after}");
+}
+
+#[test]
+fn counts_of_an_endpoint_and_of_a_prometheus_server_are_not_compared() {
+    let mut played = Played { endpoint: true, ..Played::new(&[]) };
+    let of_endpoint = CANARY.replace("source = \"prometheus\"\n", "");
+    let (mut fleet, id) = begun_with(&mut played, &of_endpoint, &stays("300s"));
+    let before = played.all_sent("1");
+    played.seconds(&mut fleet, 60);
+    let [canary, baseline] = judged(&fleet, id);
+    let since = played.all_sent("1") - before;
+    assert!(canary > 0.0 && baseline > 0.0 && baseline <= since, "{baseline} of {since}");
 }
 
 #[test]

@@ -233,6 +233,10 @@ fn a_server_that_scrapes_more_rarely_than_it_is_asked_loses_nothing_and_counts_n
     assert!(canary <= sent, "{canary} of {sent}");
     // What came before the first sample of its own, and after the last one.
     assert!(canary >= sent - 2.0 * 50.0 * 45.0, "{canary} of {sent}");
+    let blocks = shown(&fleet, id).blocks;
+    let mut counted = blocks.iter().skip_while(|block| block.canary[0] == 0);
+    let none = counted.find(|block| block.canary[0] == 0 || block.baseline[0] == 0);
+    assert_eq!(none, None, "a block without a scrape is no block without requests");
     let ratio = baseline / canary;
     assert!((18.0..20.0).contains(&ratio), "both releases are counted over the same time: {ratio}");
 }
@@ -296,6 +300,10 @@ fn an_instance_that_was_started_again_is_followed_from_its_first_sample_on() {
     let [before, _] = judged(&fleet, id);
     played.run += 1;
     played.sent.values_mut().for_each(|sent| *sent = 0.0);
+    // A block ends before it is scraped again: what the server has is of the run before.
+    played.scrape = u64::MAX;
+    played.seconds(&mut fleet, 11);
+    played.scrape = 5;
     played.seconds(&mut fleet, 60);
     let [after, _] = judged(&fleet, id);
     assert!(after > before + 2.0 * 50.0 * 25.0, "{before} then {after}");

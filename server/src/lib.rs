@@ -15,6 +15,7 @@ pub mod logs;
 pub mod metrics;
 mod moments;
 mod own_certificate;
+pub mod prometheus;
 pub mod server;
 pub mod server_command;
 pub mod sessions;

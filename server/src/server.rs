@@ -12,6 +12,7 @@ use crate::{
     heart::{Felt, feel},
     limits::{self, Limits},
     own_certificate::OwnCertificate,
+    prometheus::{Asking, Client},
     server_command::{Metrics, ServerArgs},
     store::{OpenError, SledStore, Store, StoreError, format},
     vitals::Vitals,
@@ -247,6 +248,8 @@ impl Running {
         };
         let renewing = OwnCertificate { ca: Arc::clone(&ca), tls, life: arguments.server_certificate_life };
         tokio::spawn(stop.clone().run_until_cancelled_owned(renewing.keep(own)));
+        let asking = Asking::new(context.fleet.clone(), prometheus(arguments));
+        tokio::spawn(stop.clone().run_until_cancelled_owned(asking.run()));
         tokio::spawn(limits::report(incoming.counters(), context.limits.counters(), stop.clone()));
         let felt = feel(context.fleet.clone()).await.map_err(FleetError)?;
         let locals = Locals { own: nix::unistd::geteuid().as_raw(), group: group.is_some() };
@@ -301,6 +304,13 @@ async fn endpoint(wanted: Option<Metrics>) -> Result<Option<Endpoint>, EndpointE
             })
             .ok()),
     }
+}
+
+/// The Prometheus server that is asked.
+fn prometheus(arguments: &ServerArgs) -> Option<Client> {
+    let url = arguments.prometheus.clone()?;
+    let (token_file, ca_file) = (&arguments.prometheus_token_file, &arguments.prometheus_ca_file);
+    Some(Client { url, token_file: token_file.clone(), ca_file: ca_file.clone() })
 }
 
 /// Every service behind the table of who may call what.

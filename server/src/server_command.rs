@@ -5,7 +5,7 @@ use crate::{
     settings::{Settings, SettingsError, settle},
 };
 use clap::{ArgMatches, Args};
-use handover_model::settings::server::certificate_life;
+use handover_model::settings::{PrometheusUrl, server::certificate_life};
 use handover_telemetry::LogArgs;
 use std::{
     fmt,
@@ -61,6 +61,20 @@ pub struct ServerArgs {
     /// Address of /metrics and /healthz, or `off`; without it 127.0.0.1:7444, unless that is taken
     #[arg(long, value_name = "ADDR", env = "HANDOVER_METRICS")]
     pub metrics: Option<Metrics>,
+    /// The Prometheus server that is asked for the metrics of services whose manifests say so, like http://prometheus:9090
+    #[arg(long, value_name = "URL", env = "HANDOVER_PROMETHEUS")]
+    pub prometheus: Option<PrometheusUrl>,
+    /// The file of the bearer token for that server; read anew each time it is asked
+    #[arg(long, value_name = "FILE", env = "HANDOVER_PROMETHEUS_TOKEN_FILE")]
+    pub prometheus_token_file: Option<PathBuf>,
+    /// The file of the CAs that may have signed that server's certificate, PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HANDOVER_PROMETHEUS_CA_FILE",
+        default_value = "/etc/ssl/certs/ca-certificates.crt"
+    )]
+    pub prometheus_ca_file: PathBuf,
     /// How the log is written
     #[command(flatten)]
     pub log: LogArgs,

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 /// Most different edges that are told apart.
 const MAX_EDGES: usize = 4096;
 
-/// The buckets of all series of one histogram.
+/// The buckets of all series of one classic histogram, added up.
 #[derive(Debug, Default)]
-pub(crate) struct Classic {
+pub struct Classic {
     /// By the edge's place in the order of numbers.
     buckets: BTreeMap<u64, Bucket>,
     /// Those of +Inf.
@@ -35,7 +35,10 @@ impl Bucket {
 
 impl Classic {
     /// One bucket of one series: how many were at most `edge`, in the histogram's own unit.
-    pub(crate) fn add(&mut self, name: &str, edge: f64, count: u64) -> Result<(), ExpositionError> {
+    ///
+    /// # Errors
+    /// For an edge that is none, too many edges, and a sum that no counter holds.
+    pub fn add(&mut self, name: &str, edge: f64, count: u64) -> Result<(), ExpositionError> {
         let overflow = || ExpositionError::Overflow(shown(name));
         if edge == f64::INFINITY {
             return self.all.add(count).ok_or_else(overflow);
@@ -51,8 +54,12 @@ impl Classic {
         bucket.add(count).ok_or_else(overflow)
     }
 
-    /// All series together, in seconds; `None` where they have no edge in common.
-    pub(crate) fn latency(&self, name: &str, unit: f64) -> Result<Option<Latency>, ExpositionError> {
+    /// All series together, in seconds, `unit` being how many of them the histogram's own unit has; `None` where they have
+    /// no edge in common.
+    ///
+    /// # Errors
+    /// When it has no bucket +Inf, its buckets descend, or an edge is beyond all numbers.
+    pub fn latency(&self, name: &str, unit: f64) -> Result<Option<Latency>, ExpositionError> {
         let series = self.buckets.values().map(|bucket| bucket.series).max().unwrap_or(0);
         if self.all.series < series {
             return Err(ExpositionError::Endless(shown(name)));

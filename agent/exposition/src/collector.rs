@@ -67,7 +67,8 @@ fn takes(selector: Option<&Selector>, labels: &[Label<'_>]) -> bool {
 }
 
 /// A counter's number without what stands behind the comma; `None` for one that no counter can have.
-pub(crate) fn whole(value: f64) -> Option<u64> {
+#[must_use]
+pub fn whole(value: f64) -> Option<u64> {
     // Checked to lie within.
     (0.0..=MAX_COUNT).contains(&value).then_some(value as u64)
 }

@@ -140,7 +140,8 @@ pub enum MessageError {
 }
 
 /// A stranger's text: in quotes, with what a terminal would obey escaped, cut where it is long.
-pub(crate) fn shown(text: &str) -> String {
+#[must_use]
+pub fn shown(text: &str) -> String {
     let start: String = text.chars().take(MAX_SHOWN).collect();
     let dots = if start.len() < text.len() { "..." } else { "" };
     format!("{:?}", start + dots)

@@ -27,10 +27,13 @@ mod status;
 mod text;
 mod usual;
 
-pub use error::ExpositionError;
+pub use classic::Classic;
+pub use collector::whole;
+pub use error::{ExpositionError, shown};
+pub use usual::unit;
 
 use collector::Collector;
-use handover_model::{Selector, Traffic, config::MetricsConfig};
+use handover_model::{Selector, Traffic, config::EndpointMetrics};
 
 /// Longest body that is read, in bytes.
 pub const MAX_BYTES: usize = 8 << 20;
@@ -52,12 +55,12 @@ pub struct Selectors {
     pub latency: Option<Selector>,
 }
 
-impl From<&MetricsConfig> for Selectors {
-    fn from(config: &MetricsConfig) -> Self {
+impl From<&EndpointMetrics> for Selectors {
+    fn from(endpoint: &EndpointMetrics) -> Self {
         Self {
-            requests: config.requests.clone(),
-            errors: config.errors.clone(),
-            latency: config.latency.clone(),
+            requests: endpoint.requests.clone(),
+            errors: endpoint.errors.clone(),
+            latency: endpoint.latency.clone(),
         }
     }
 }

@@ -50,7 +50,8 @@ pub(crate) const COUNTERS: [&str; 10] = [
 ];
 
 /// How many seconds the unit has in which a histogram of this name counts: Prometheus's names end with their unit.
-pub(crate) fn unit(name: &str) -> f64 {
+#[must_use]
+pub fn unit(name: &str) -> f64 {
     let units = [
         ("_milliseconds", 1e-3),
         ("_millis", 1e-3),

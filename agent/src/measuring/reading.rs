@@ -3,7 +3,10 @@
 use super::subject::{Asked, Subject};
 use crate::instance::probe::{HttpProbe, Page, ProbeFailure, Wanted};
 use handover_exposition::{Format, MAX_BYTES, Selectors};
-use handover_model::{Traffic, chain, config::MetricsConfig};
+use handover_model::{
+    Traffic, chain,
+    config::{EndpointMetrics, MetricsSource},
+};
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -37,6 +40,12 @@ impl Reader {
         let Some(config) = &subject.config else {
             return Err("the manifest of its release has no [metrics]".to_owned());
         };
+        let endpoint = match &config.source {
+            MetricsSource::Endpoint(endpoint) => endpoint,
+            MetricsSource::Prometheus(_) => {
+                return Err("the server asks Prometheus for its metrics".to_owned());
+            }
+        };
         let way = match subject.asked {
             Asked::By(way) => way,
             Asked::NotYet => return Err("it is not ready yet".to_owned()),
@@ -45,25 +54,25 @@ impl Reader {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let probe = HttpProbe {
             route: way.reading(turn),
-            path: config.path.clone(),
-            host: config.host.clone(),
+            path: endpoint.path.clone(),
+            host: endpoint.host.clone(),
             status: 200..=299,
         };
-        let selectors = Selectors::from(config);
+        let selectors = Selectors::from(endpoint);
         let wanted = Wanted { accept: selectors.accept(), most: MAX_BYTES, room: &self.large };
         let most = config.timeout.min(patience);
-        let page = timeout(most, probe.read(config.tls, &wanted)).await;
-        let late = || ProbeFailure::Late { what: what(config), after: most };
+        let page = timeout(most, probe.read(endpoint.tls, &wanted)).await;
+        let late = || ProbeFailure::Late { what: what(endpoint), after: most };
         let page = page.unwrap_or_else(|_| Err(late())).map_err(|failure| chain(&failure))?;
         let _turn = self.parsed.acquire().await.map_err(|error| error.to_string())?;
         let read = tokio::task::spawn_blocking(move || taken_apart(&page, &selectors)).await;
         let read = read.unwrap_or_else(|error| Err(error.to_string()));
-        read.map_err(|problem| format!("the answer to {}: {problem}", what(config)))
+        read.map_err(|problem| format!("the answer to {}: {problem}", what(endpoint)))
     }
 }
 
-fn what(config: &MetricsConfig) -> String {
-    format!("GET {}", config.path)
+fn what(endpoint: &EndpointMetrics) -> String {
+    format!("GET {}", endpoint.path)
 }
 
 fn taken_apart(page: &Page, selectors: &Selectors) -> Result<Traffic, String> {

@@ -45,7 +45,8 @@ impl Supervisor {
             Run::Ready { .. } | Run::Unhealthy { .. } => {
                 // Through a pin that is not set another instance would answer for this one.
                 let leads = self.gates.leads_to(service, &manifest.listeners, id);
-                let way = manifest.metrics.as_ref().and_then(|metrics| instance.way(&metrics.listener));
+                let endpoint = manifest.metrics.as_ref().and_then(|metrics| metrics.source.endpoint());
+                let way = endpoint.and_then(|endpoint| instance.way(&endpoint.listener));
                 way.filter(|_| leads).map_or(Asked::Unreachable, Asked::By)
             }
             Run::Emptying { .. } | Run::Draining { .. } | Run::Stopping { .. } => return None,

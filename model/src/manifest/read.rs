@@ -79,9 +79,9 @@ impl Reader<'_, '_> {
         let (limits, logs) = (self.limits(&limits), self.logs(&logs));
         let strategy = rollout.get(&super::keys::rollout::STRATEGY);
         let preflight = self.preflight(&preflight);
-        let (rollout, judge) = (self.rollout(&rollout, listens), self.judge(&judge));
+        let (rollout, mut judge) = (self.rollout(&rollout, listens), self.judge(&judge));
         match (&metrics, strategy) {
-            (Some(metrics), _) => self.blocks_are_long_enough(&judge, metrics, root),
+            (Some(metrics), _) => self.blocks_are_long_enough(&mut judge, metrics, root),
             (None, Some(strategy)) if !is_measured => self.can_be_judged(&rollout, &strategy),
             (None, _) => {}
         }

@@ -66,16 +66,19 @@ fn the_whole_language_is_read() {
     assert_eq!(words, [vec!["bin/smoke", "{host.name}"], vec!["/bin/true"]]);
     assert_eq!(verify.timeout, Duration::from_secs(90));
     let selector = |text: &str| Some(text.parse().unwrap());
-    let metrics = MetricsConfig {
+    let endpoint = EndpointMetrics {
         listener: "admin".parse().unwrap(),
         tls: false,
         path: "/internal/metrics".to_owned(),
         host: Some("example.org".to_owned()),
-        interval: Duration::from_secs(10),
-        timeout: Duration::from_secs(3),
         requests: selector("requests_total{job=\"web\"}"),
         errors: selector("requests_total{job=\"web\", code=~\"5..\"}"),
         latency: selector("request_seconds"),
+    };
+    let metrics = MetricsConfig {
+        source: MetricsSource::Endpoint(endpoint),
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(3),
     };
     assert_eq!(manifest.metrics, Some(metrics));
     assert_eq!(manifest.drain.signal, Signal::Quit);
@@ -179,15 +182,36 @@ fn every_kind_of_probe_is_read() {
 fn metrics_are_read_from_the_first_listener_unless_said_otherwise() {
     let listeners = "[listeners]\nzulu = \"127.0.0.1:1\"\nalpha = \"127.0.0.1:2\"\n[metrics]\n";
     let metrics = |rest: &str| small_with(&format!("{listeners}{rest}")).metrics.unwrap();
-    let read = metrics("");
+    let endpoint = |rest: &str| metrics(rest).source.endpoint().unwrap().clone();
+    let (whole, read) = (metrics(""), endpoint(""));
     assert_eq!((read.listener.as_str(), read.path.as_str(), read.tls), ("zulu", "/metrics", false));
-    assert_eq!((read.interval, read.timeout), (Duration::from_secs(5), Duration::from_secs(2)));
+    assert_eq!((whole.interval, whole.timeout), (Duration::from_secs(5), Duration::from_secs(2)));
     assert_eq!((read.requests, read.errors, read.latency), (None, None, None));
-    assert_eq!(metrics("listener = \"alpha\"").listener.as_str(), "alpha");
-    assert!(metrics("source = \"https\"").tls);
+    assert_eq!(endpoint("listener = \"alpha\"").listener.as_str(), "alpha");
+    assert!(endpoint("source = \"https\"").tls);
     assert_eq!(metrics("interval = \"1s\"").timeout, Duration::from_secs(1), "no longer than the interval");
     let host = small_with(listeners).for_host(&alpha()).unwrap();
     assert_eq!(host.metrics, small_with(listeners).metrics);
+}
+
+#[test]
+fn a_prometheus_server_is_asked_for_counters_by_host_and_release() {
+    let read = |rest: &str| small_with(&format!("[metrics]\nsource = \"prometheus\"\n{rest}"));
+    let asked = "requests = 'r_total{job=\"web\"}'\nerrors = 'r_total{job=\"web\", code=~\"5..\"}'\n";
+    let manifest = read(asked);
+    let metrics = manifest.metrics.as_ref().unwrap();
+    let prometheus = metrics.source.prometheus().unwrap();
+    assert_eq!(prometheus.requests, "r_total{job=\"web\"}".parse().unwrap());
+    assert_eq!((prometheus.host_label.as_str(), prometheus.release_label.as_str()), ("host", "version"));
+    assert_eq!((metrics.interval, metrics.timeout), (Duration::from_secs(15), Duration::from_secs(2)));
+    assert_eq!(manifest.judge.block, Duration::from_secs(15), "a block without a sample says nothing");
+    let more = read(&format!(
+        "{asked}latency = \"d_seconds\"\nhost_label = \"instance\"\nrelease_label = \"tag\"\ninterval = \"5s\""
+    ));
+    let prometheus = more.metrics.as_ref().unwrap().source.prometheus().unwrap().clone();
+    assert_eq!(prometheus.latency.unwrap().name(), "d_seconds");
+    assert_eq!((prometheus.host_label.as_str(), prometheus.release_label.as_str()), ("instance", "tag"));
+    assert_eq!(more.judge.block, Duration::from_secs(10));
 }
 
 #[test]

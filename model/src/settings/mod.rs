@@ -4,7 +4,10 @@
 //! not stand in it; `docs/configuration.md` is made from it.
 
 pub mod agent;
+mod prometheus;
 pub mod server;
+
+pub use prometheus::PrometheusUrl;
 
 use crate::language::{FileKind, Text};
 

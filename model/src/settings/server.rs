@@ -102,6 +102,31 @@ pub const METRICS: Key<Text> = key(
     Otherwise("`\"127.0.0.1:7444\"`, unless that is taken"),
     "Address of `/metrics` and `/healthz`. One that is given must be free.",
 );
+/// The Prometheus server that is asked.
+pub const PROMETHEUS: Key<Text> = key(
+    "prometheus",
+    Text {
+        what: "address like `\"http://prometheus:9090\"`, perhaps with the path that it lies beneath",
+        pattern: r"^https?://[^@?#\s]+$",
+        placeholders: false,
+    },
+    Otherwise("none is asked"),
+    "The Prometheus server that is asked for the metrics of services whose manifests say `source = \"prometheus\"`.",
+);
+/// The file of its token.
+pub const PROMETHEUS_TOKEN_FILE: Key<Text> = key(
+    "prometheus_token_file",
+    ABSOLUTE,
+    Otherwise("no token is sent"),
+    "The file of the bearer token for that server. It is read anew each time it is asked.",
+);
+/// The file of its CAs.
+pub const PROMETHEUS_CA_FILE: Key<Text> = key(
+    "prometheus_ca_file",
+    ABSOLUTE,
+    Default("\"/etc/ssl/certs/ca-certificates.crt\""),
+    "The file of the CAs that may have signed that server's certificate, PEM. It is read anew each time it is asked over TLS.",
+);
 /// How the log is written; its words are those of the flag.
 pub const LOG_FORMAT: Key<Words<&str>> = key(
     "log_format",
@@ -131,6 +156,9 @@ pub static KEYS: Table = Table {
         &AGENT_CERTIFICATE_LIFE,
         &SERVER_CERTIFICATE_LIFE,
         &METRICS,
+        &PROMETHEUS,
+        &PROMETHEUS_TOKEN_FILE,
+        &PROMETHEUS_CA_FILE,
         &LOG_FORMAT,
     ],
     kinds: Vec::new,

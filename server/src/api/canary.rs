@@ -6,7 +6,7 @@ use handover_model::Timestamp;
 use handover_proto::v1;
 
 pub(super) fn view(view: CanaryView) -> v1::Canary {
-    let CanaryView { stage, judgement, silent, blocks, asked, connections, next } = view;
+    let CanaryView { stage, judgement, silent, blocks, asked, connections, next, prometheus } = view;
     let (verdict, says) = judgement.as_ref().map_or_else(Default::default, |judgement| {
         let says = match &judgement.verdict {
             Verdict::Fail(failure) => failure.line.clone(),
@@ -28,6 +28,11 @@ pub(super) fn view(view: CanaryView) -> v1::Canary {
         metrics: metrics.iter().map(metric).collect(),
         blocks: blocks.iter().map(block).collect(),
         next_unix_millis: next.map_or(0, Timestamp::unix_millis),
+        prometheus_since_unix_millis: prometheus
+            .as_ref()
+            .and_then(|prometheus| prometheus.since)
+            .map_or(0, Timestamp::unix_millis),
+        prometheus: prometheus.map(|prometheus| prometheus.said).unwrap_or_default(),
     }
 }
 

@@ -222,6 +222,7 @@ fn canary(canary: &v1::Canary) -> Value {
         "stage": canary.stage, "verdict": canary.verdict, "says": canary.says, "silent": canary.silent,
         "asked_share": canary.asked_share, "canary_connections": canary.canary_connections,
         "baseline_connections": canary.baseline_connections, "next": canary.next_unix_millis,
+        "prometheus": canary.prometheus, "prometheus_since": canary.prometheus_since_unix_millis,
         "metrics": canary.metrics.iter().map(metric).collect::<Vec<_>>(),
         "blocks": canary.blocks.iter().map(block).collect::<Vec<_>>(),
     })

@@ -41,7 +41,7 @@ pub use deployments::{DeploymentRequest, Live};
 pub use effects::Effects;
 pub use freezes::FreezeRequest;
 pub use hosts::{Enrolment, HostChange};
-pub use judging::{BlockView, CanaryView};
+pub use judging::{Asked, BlockView, CanaryView, PrometheusView};
 pub use locks::{Asker, LockScope};
 pub use operators::{CertificateRecord, OperatorRecord, OperatorRequest, RevocationRecord, Roster, granted};
 pub use persist::LoadError;

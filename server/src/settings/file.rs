@@ -7,7 +7,7 @@ use handover_identity::{FleetName, ServerAddress};
 use handover_model::{
     config::{Mistakes, WrongFile},
     language::{Reading, Stated},
-    settings::{self, server as keys},
+    settings::{self, PrometheusUrl, server as keys},
 };
 use handover_telemetry::LogFormat;
 use std::{
@@ -31,6 +31,9 @@ pub(super) struct ServerFile {
     pub(super) agent_certificate_life: Option<Stated<Duration>>,
     pub(super) server_certificate_life: Option<Stated<Duration>>,
     pub(super) metrics: Option<Stated<Metrics>>,
+    pub(super) prometheus: Option<Stated<PrometheusUrl>>,
+    pub(super) prometheus_token_file: Option<Stated<PathBuf>>,
+    pub(super) prometheus_ca_file: Option<Stated<PathBuf>>,
     pub(super) log_format: Option<Stated<LogFormat>>,
 }
 
@@ -86,6 +89,9 @@ impl ServerFile {
                 agent_certificate_life: file.text(&keys::AGENT_CERTIFICATE_LIFE, keys::certificate_life),
                 server_certificate_life: file.text(&keys::SERVER_CERTIFICATE_LIFE, keys::certificate_life),
                 metrics: file.text(&keys::METRICS, metrics),
+                prometheus: file.text(&keys::PROMETHEUS, str::parse),
+                prometheus_token_file: file.text(&keys::PROMETHEUS_TOKEN_FILE, settings::absolute),
+                prometheus_ca_file: file.text(&keys::PROMETHEUS_CA_FILE, settings::absolute),
                 log_format: file.word(&keys::LOG_FORMAT).map(|word| word.map(format)),
             })
         })

@@ -9,7 +9,7 @@ use clap::{ArgMatches, parser::ValueSource};
 use file::ServerFile;
 use handover_model::{
     language::{Stated, written_seconds},
-    settings::{flag, server as keys, variable},
+    settings::{PrometheusUrl, flag, server as keys, variable},
 };
 use std::{
     path::{Path, PathBuf},
@@ -166,6 +166,9 @@ impl Settling<'_> {
             agent_certificate_life,
             server_certificate_life,
             metrics,
+            prometheus,
+            prometheus_token_file,
+            prometheus_ca_file,
             log_format,
         } = file;
         let path = |path: &PathBuf| path.display().to_string();
@@ -186,6 +189,10 @@ impl Settling<'_> {
             self.one(key, to, stated, life);
         }
         self.maybe(keys::METRICS.name(), &mut to.metrics, metrics, Metrics::to_string);
+        self.maybe(keys::PROMETHEUS.name(), &mut to.prometheus, prometheus, PrometheusUrl::to_string);
+        let token = keys::PROMETHEUS_TOKEN_FILE.name();
+        self.maybe(token, &mut to.prometheus_token_file, prometheus_token_file, path);
+        self.one(keys::PROMETHEUS_CA_FILE.name(), &mut to.prometheus_ca_file, prometheus_ca_file, path);
         self.one(keys::LOG_FORMAT.name(), &mut to.log.format, log_format, ToString::to_string);
     }
 

@@ -59,7 +59,7 @@ fn each_setting_says_its_value_and_who_said_so() {
     is(&rows, "metrics", "127.0.0.1:9000", "environment", "HANDOVER_METRICS");
     is(&rows, "log_format", "json", "file", "server.toml:9");
     is(&rows, "file", "server.toml", "flag", "--config");
-    assert_eq!(rows.len(), 13);
+    assert_eq!(rows.len(), 16);
     let plain = here.run(&["server", "--print-config", "--config", "server.toml"]).expect(0).stdout;
     assert!(
         plain.lines().any(|line| line.starts_with("listen") && line.contains("file server.toml:3")),
@@ -81,6 +81,9 @@ fn every_setting_goes_by_flag_then_environment_then_file_then_default() {
         ("agent_certificate_life", ["1d", "2d", "3d"]),
         ("server_certificate_life", ["1h", "2h", "3h"]),
         ("metrics", ["off", "127.0.0.1:2", "127.0.0.1:3"]),
+        ("prometheus", ["http://a", "http://b:9090", "https://c/prometheus"]),
+        ("prometheus_token_file", ["/a", "/b", "/c"]),
+        ("prometheus_ca_file", ["/a", "/b", "/c"]),
         ("log_format", ["text", "json", "journald"]),
         ("ca_certificate", ["/a", "/b", "/c"]),
         ("ca_key", ["/a", "/b", "/c"]),

@@ -6,6 +6,7 @@
 mod agent;
 mod cli;
 mod deploying;
+mod prometheus;
 mod release;
 mod server;
 mod traffic;
@@ -13,6 +14,7 @@ mod traffic;
 pub use agent::Agent;
 pub use cli::{Cli, Done};
 pub use deploying::Deploying;
+pub use prometheus::Prometheus;
 pub use release::Sample;
 pub use server::{Server, without_settings};
 pub use traffic::{Seen, Traffic};

@@ -26,6 +26,7 @@ mod logs;
 mod pages;
 mod preflight;
 mod preview;
+mod prometheus;
 mod refusals;
 mod rehearsals;
 mod roles;

@@ -53,7 +53,7 @@ pub(crate) const STEP: Table = Table {
 pub(crate) const BLOCK: Key<Durations> = key(
     "block",
     Durations(Duration::from_secs(1), Duration::from_secs(300)),
-    Default("\"10s\""),
+    Otherwise("`\"10s\"`, or `metrics.interval` where that is longer"),
     "So much of time is counted together and looked at; at least `metrics.interval`.",
 );
 pub(crate) const WITHIN: Key<Durations> = key(

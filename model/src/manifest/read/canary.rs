@@ -56,22 +56,25 @@ impl Reader<'_, '_> {
         self.problems.add_with_hint(strategy.span.clone(), &strategy.path, message, hint);
     }
 
-    /// A block in which nothing is read says nothing.
+    /// A block in which nothing is read says nothing: it is as long as the interval, or longer.
     pub(super) fn blocks_are_long_enough(
         &mut self,
-        judge: &JudgeConfig,
+        judge: &mut JudgeConfig,
         metrics: &MetricsConfig,
         root: &Section<'_>,
     ) {
         if judge.block >= metrics.interval || self.problems.doubtful() {
             return;
         }
+        let section = root.get(&service::JUDGE).and_then(|value| value.section(None, self.problems));
+        let Some(value) = section.and_then(|section| section.get(&keys::BLOCK)) else {
+            judge.block = metrics.interval;
+            return;
+        };
         let (block, interval) = (written(judge.block), written(metrics.interval));
         let message = format!("the judge looks every {block}, and the metrics are read every {interval}");
-        let section = root.section(&service::JUDGE, self.problems);
-        let span = section.get(&keys::BLOCK).map_or(section.span(), |value| value.span);
         let hint = "make judge.block as long as metrics.interval, or longer";
-        self.problems.add_with_hint(span, "judge.block", message, hint);
+        self.problems.add_with_hint(value.span, "judge.block", message, hint);
     }
 
     pub(super) fn judge(&mut self, section: &Section<'_>) -> JudgeConfig {

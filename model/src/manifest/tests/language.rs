@@ -3,6 +3,9 @@
 use super::WHOLE;
 use crate::config::{Absent, Entry, LANGUAGE, Manifest, Shape, Table};
 
+/// What a Prometheus server must be asked for.
+const ASKED: &str = "requests = \"r\"\nerrors = \"e\"\n";
+
 /// A good manifest up to the line of one key, which comes last: the tables that it needs are there.
 fn before(table: &Table, key: &str) -> String {
     let top = |rest: &str| {
@@ -35,6 +38,7 @@ fn before(table: &Table, key: &str) -> String {
         "metrics" if key == "timeout" => {
             top(&format!("[judge]\nblock = \"5m\"\n{listeners}[metrics]\ninterval = \"1m\"\n"))
         }
+        "metrics" if key.ends_with("_label") => top(&format!("[metrics]\nsource = \"prometheus\"\n{ASKED}")),
         "metrics" => top(&format!("{listeners}[metrics]\n")),
         name => top(&format!("[{name}]\n")),
     }
@@ -193,9 +197,12 @@ fn both_ends_of_every_range_are_taken_and_nothing_beyond() {
             }
             Shape::Words(words) => {
                 for (word, _) in words {
-                    let needs_more = key == "kind" && *word == "exec";
-                    let more = if needs_more { "\ncommand = [\"a\"]" } else { "" };
-                    is_taken(table, key, &format!("\"{word}\"{more}"));
+                    let more = match (key, *word) {
+                        ("kind", "exec") => "command = [\"a\"]",
+                        ("source", "prometheus") => ASKED,
+                        _ => "",
+                    };
+                    is_taken(table, key, &format!("\"{word}\"\n{more}"));
                 }
                 is_refused(table, key, "\"nonsense\"");
             }

@@ -269,6 +269,29 @@ fn metrics_that_cannot_be_read_are_refused() {
 }
 
 #[test]
+fn what_a_prometheus_server_cannot_be_asked_for_is_refused() {
+    let asked = "requests = \"r\"\nerrors = \"e\"\n";
+    let with = |rest: &str| only(&format!("[metrics]\nsource = \"prometheus\"\n{rest}"));
+    assert!(with("requests = \"r\"").starts_with("metrics.errors: is missing"));
+    assert!(with("errors = \"e\"").starts_with("metrics.requests: is missing"));
+    let rate = with("requests = 'sum by (host) (rate(r[5m]))'\nerrors = \"e\"");
+    assert!(
+        rate.starts_with("metrics.requests: expected \"{\" or the end after the metric's name"),
+        "{rate}"
+    );
+    assert!(with(&format!("{asked}path = \"/metrics\"")).contains("where that is stands in server.toml"));
+    assert!(with(&format!("{asked}host_label = \"le\"")).contains("is no label"));
+    assert!(with(&format!("{asked}release_label = \"a-b\"")).contains("is no label"));
+    assert!(with(&format!("{asked}release_label = \"host\"")).contains("cannot hold both"));
+    assert!(with(&format!("{asked}host_label = \"version\"")).contains("cannot hold both"));
+    assert!(with(&format!("{asked}latency = 'd_bucket{{le=\"1\"}}'")).contains("leave out the labels le"));
+    let short = only(&format!("[judge]\nblock = \"10s\"\n[metrics]\nsource = \"prometheus\"\n{asked}"));
+    assert!(short.contains("looks every 10s, and the metrics are read every 15s"), "{short}");
+    let elsewhere = only("[listeners]\na = \"[::]:1\"\n[metrics]\nhost_label = \"host\"");
+    assert!(elsewhere.contains("with source = \"prometheus\" only"), "{elsewhere}");
+}
+
+#[test]
 fn a_canary_that_nobody_could_judge_is_refused() {
     let canary = "[rollout]\nstrategy = \"canary\"\n";
     assert!(only(canary).contains("is judged by the service's own metrics"), "{}", only(canary));

@@ -21,6 +21,7 @@ pub(in crate::cli) fn lines(deployment: &Deployment, look: Look) -> Vec<String> 
         Some(canary) => {
             lines.push(format!("  {}", shares(canary)));
             lines.push(format!("  {}", verdict(canary)));
+            lines.extend(prometheus(canary, look.now));
             lines.extend(next(deployment, canary, look.now));
             lines.push(String::new());
             lines.push(format!("  {:<NAME$}{:<RATES$}{}", "", "new release", "old release"));
@@ -99,6 +100,16 @@ fn verdict(canary: &Canary) -> String {
         "" => said,
         silent => format!("{said}; {silent}"),
     }
+}
+
+/// What there is to say of the Prometheus server that has the metrics.
+fn prometheus(canary: &Canary, now: u64) -> Option<String> {
+    let since = match canary.prometheus_since_unix_millis {
+        0 => String::new(),
+        since => format!("; since {}", span(now.saturating_sub(since))),
+    };
+    let said = canary.prometheus.as_str();
+    (!said.is_empty()).then(|| format!("  Prometheus: {said}{since}"))
 }
 
 fn next(deployment: &Deployment, canary: &Canary, now: u64) -> Vec<String> {
@@ -265,6 +276,8 @@ mod tests {
             metrics: vec![errors, latency],
             blocks: vec![block(10_000, 0, 100), block(20_000, 2, 100), block(30_000, 0, 0)],
             next_unix_millis: 34_000,
+            prometheus: "HTTP 503 Service Unavailable".to_owned(),
+            prometheus_since_unix_millis: 20_000,
         }
     }
 
@@ -286,6 +299,7 @@ mod tests {
         shop 1.5.0 (d12): running, stage 1 of 0
           5 % of new connections asked, 4.76 % of 2310 that were seen, 0.00 % of the last requests
           needs more data: to pass about 1200 more canary requests, 20 s at the present rate
+          Prometheus: HTTP 503 Service Unavailable; since 10s
           next look in 4.0s
 
                               new release                       old release

@@ -30,13 +30,13 @@ impl LastEnds {
     /// part in it, and what it did comes into the next one.
     pub(super) fn close<'a>(
         &mut self,
-        measured: impl Iterator<Item = (&'a HostName, &'a (Timestamp, Measurement))>,
+        measured: impl Iterator<Item = (&'a HostName, Timestamp, &'a Measurement)>,
     ) -> ServiceBlock {
         let mut block = ServiceBlock::default();
         let mut ends = BTreeMap::new();
-        for (host, (at, measurement)) in measured {
+        for (host, at, measurement) in measured {
             let before = self.0.get(host);
-            if before.is_some_and(|(before, _)| before >= at) {
+            if before.is_some_and(|(before, _)| *before >= at) {
                 ends.extend(self.0.remove_entry(host));
                 continue;
             }
@@ -50,7 +50,7 @@ impl LastEnds {
             for (instance, sample) in &mut end.instances {
                 keep_what_was_read(sample, of_before(instance));
             }
-            ends.insert(host.clone(), (*at, end));
+            ends.insert(host.clone(), (at, end));
         }
         self.0 = ends;
         block
@@ -200,8 +200,8 @@ mod tests {
         let mut close = |millis, run, traffic| {
             let instances = [(instance.clone(), sample(run, 10_000, traffic))].into();
             let measurement = Measurement { service: "shop".parse().unwrap(), instances };
-            let measured = (Timestamp::from_unix_millis(millis), measurement);
-            ends.close([(&host, &measured)].into_iter()).did(&host, &instance).unwrap().traffic.clone()
+            let measured = (&host, Timestamp::from_unix_millis(millis), &measurement);
+            ends.close([measured].into_iter()).did(&host, &instance).unwrap().traffic.clone()
         };
         let counted = |requests| Reading::Counted(Traffic { requests, bad: 0, latency: None });
         assert_eq!(close(1, 0, Ok((10, 0))), Reading::Absent);
@@ -220,8 +220,9 @@ mod tests {
             (Timestamp::from_unix_millis(millis), Measurement { service: "shop".parse().unwrap(), instances })
         };
         let mut ends = LastEnds::default();
-        let mut close = |measured: (Timestamp, Measurement)| {
-            ends.close([(&host, &measured)].into_iter()).did(&host, &instance).map(|did| did.traffic.clone())
+        let mut close = |(at, measurement): (Timestamp, Measurement)| {
+            let block = ends.close([(&host, at, &measurement)].into_iter());
+            block.did(&host, &instance).map(|did| did.traffic.clone())
         };
         assert_eq!(close(at(1, 10)), Some(Reading::Absent));
         assert_eq!(close(at(1, 10)), None, "the same one again");

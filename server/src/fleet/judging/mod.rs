@@ -5,9 +5,11 @@
 
 mod blocks;
 mod compared;
+mod prometheus;
 mod settings;
 mod shown;
 
+pub use prometheus::{Asked, PrometheusView};
 pub use shown::{BlockView, CanaryView};
 
 use super::{
@@ -18,12 +20,14 @@ use blocks::{Arms, LastEnds, ServiceBlock, plus};
 use compared::Compared;
 use handover_judge::{Judge, Judgement, Reading, Verdict as Finding};
 use handover_model::{
-    DeploymentId, ReleaseRef, ServiceName, Timestamp, Traffic,
+    DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp, Traffic,
     config::{JudgeConfig, Manifest},
 };
+use handover_prometheus::Answer;
 use handover_rollout::{DeploymentState, Event, Verdict};
+use prometheus::Source;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// So many blocks before a canary its judge learns from.
 const REMEMBERED: usize = 30;
@@ -42,6 +46,8 @@ pub(super) struct Measured {
     before: VecDeque<[Option<Traffic>; 2]>,
     /// Blocks since something was measured.
     idle: u32,
+    /// Where a Prometheus server has its metrics.
+    source: Option<Source>,
 }
 
 /// The judge of a deployment, and what is shown of it.
@@ -94,9 +100,40 @@ impl State {
     /// A service is measured: its blocks are closed from now on.
     pub(super) fn is_measured(&mut self, service: &ServiceName, now: Timestamp) {
         if !self.measured.contains_key(service) {
-            let next = now + self.judge_config(service).block;
-            let measured = Measured { next, ends: LastEnds::default(), before: VecDeque::new(), idle: 0 };
+            let (judge, asked) = self.judged_by(service);
+            let measured = Measured {
+                next: now + judge.block,
+                ends: LastEnds::default(),
+                before: VecDeque::new(),
+                idle: 0,
+                source: asked.map(Source::new),
+            };
             self.measured.insert(service.clone(), measured);
+        }
+    }
+
+    /// What a Prometheus server is to be asked for, by service: of those that are measured, whether a canary goes on or
+    /// not, as their rates of before are learnt.
+    #[must_use]
+    pub fn asked_of_prometheus(&self) -> BTreeMap<ServiceName, Asked> {
+        let source = |(name, measured): (&ServiceName, &Measured)| {
+            Some((name.clone(), measured.source.as_ref()?.asked.clone()))
+        };
+        self.measured.iter().filter_map(source).collect()
+    }
+
+    /// A Prometheus server was asked for a service: its answer, or why there is none. One to another question than the
+    /// present one says nothing.
+    pub fn prometheus_said(
+        &mut self,
+        service: &ServiceName,
+        asked: &Asked,
+        said: Result<Answer, String>,
+        now: Timestamp,
+    ) {
+        let source = self.measured.get_mut(service).and_then(|measured| measured.source.as_mut());
+        if let Some(source) = source.filter(|source| source.asked == *asked) {
+            source.said(said, now);
         }
     }
 
@@ -120,12 +157,18 @@ impl State {
         now: Timestamp,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let length = self.judge_config(service).block;
+        let (judge, asked) = self.judged_by(service);
         let judged = self.live_of(service).map(|(id, live)| (id, is_judged(live)));
+        let held = self.fill_in(service, asked);
         let Some(measured) = self.measured.get_mut(service) else { return Ok(()) };
-        let by_host = self.hosts.iter().filter_map(|(name, host)| Some((name, host.measured.get(service)?)));
+        let by_host = self.hosts.iter().filter_map(|(name, host)| {
+            let (at, measurement) = host.measured.get(service)?;
+            // As if it had measured nothing since the last one.
+            let at = if held.contains(name) { Timestamp::default() } else { *at };
+            Some((name, at, measurement))
+        });
         let block = measured.ends.close(by_host);
-        measured.next = now + length;
+        measured.next = now + judge.block;
         measured.idle = if block.is_empty() { measured.idle + 1 } else { 0 };
         if measured.idle > IDLE {
             self.measured.remove(service);
@@ -141,6 +184,28 @@ impl State {
         }
     }
 
+    /// Writes into the hosts' measurements what a Prometheus server knows of the service, where that has its metrics.
+    /// Returns the hosts that have no part in this block.
+    fn fill_in(&mut self, service: &ServiceName, asked: Option<Asked>) -> BTreeSet<HostName> {
+        let Some(measured) = self.measured.get_mut(service) else { return BTreeSet::new() };
+        if measured.source.as_ref().map(|source| &source.asked) != asked.as_ref() {
+            measured.source = asked.map(Source::new);
+            // What is counted elsewhere, or otherwise, has no difference to what was counted before.
+            measured.ends = LastEnds::default();
+        }
+        let Some(source) = &mut measured.source else { return BTreeSet::new() };
+        let held = source.fill_in(service, &mut self.hosts);
+        let rehearsed = self.live_of(service).filter(|(id, _)| self.rehearsals.contains_key(id));
+        let rehearsed: Vec<HostName> = rehearsed
+            .into_iter()
+            .flat_map(|(_, live)| live.engine.pairs().map(|(host, ..)| host.clone()))
+            .collect();
+        for host in rehearsed {
+            self.count_rehearsal(&host, service);
+        }
+        held
+    }
+
     /// Has the judge of a deployment look at a block, and tells the engine what it says.
     fn judge_block(
         &mut self,
@@ -154,7 +219,11 @@ impl State {
         let config = self.judge_config(engine.service());
         let before = self.measured.get(engine.service()).map(|measured| &measured.before);
         let judging = self.judging.entry(id).or_default();
-        let compared = Compared::of(engine, block);
+        let mut compared = Compared::of(engine, block);
+        let source = self.measured.get(engine.service()).and_then(|measured| measured.source.as_ref());
+        if let Some(problem) = source.and_then(Source::problem) {
+            compared.silent = problem;
+        }
         judging.silent.clone_from(&compared.silent);
         if judging.judge.is_none() && (compared.counted || before.is_some_and(|before| !before.is_empty())) {
             let before = before.map(|before| before.iter().collect()).unwrap_or_default();
@@ -186,6 +255,11 @@ impl State {
 
     /// How the service is judged: as the release says that is being deployed, or else the current one.
     fn judge_config(&self, service: &ServiceName) -> JudgeConfig {
+        self.judged_by(service).0
+    }
+
+    /// How the service is judged, and what a Prometheus server is asked for where that has its metrics.
+    fn judged_by(&self, service: &ServiceName) -> (JudgeConfig, Option<Asked>) {
         let deployed = self.live_of(service).map(|(_, live)| live.engine.release().clone());
         let current = || {
             let version = self.services.get(service)?.current.clone()?;
@@ -194,7 +268,8 @@ impl State {
         let stored = deployed.or_else(current).and_then(|name| self.releases.get(&name));
         let manifest: Option<Manifest> =
             stored.and_then(|stored| releases::parse(&stored.release.manifest).ok());
-        manifest.map_or_else(JudgeConfig::default, |manifest| manifest.judge)
+        let Some(manifest) = manifest else { return (JudgeConfig::default(), None) };
+        (manifest.judge, manifest.metrics.as_ref().and_then(Asked::of))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What people are shown of a canary.
 
-use super::{Judging, blocks::Did};
+use super::{Judging, PrometheusView, blocks::Did, prometheus::Source};
 use crate::fleet::state::State;
 use handover_judge::{Judgement, Reading};
 use handover_model::{DeploymentId, Share, Timestamp};
@@ -22,6 +22,8 @@ pub struct CanaryView {
     pub connections: [u64; 2],
     /// When the next block is looked at; `None` where it is over.
     pub next: Option<Timestamp>,
+    /// What there is to say of the Prometheus server that has the metrics; `None` where it answers, or has none.
+    pub prometheus: Option<PrometheusView>,
 }
 
 /// A block, summed over the hosts on which the new release has a share.
@@ -63,7 +65,8 @@ impl State {
         let stage = (*stage)?;
         let live = self.live.get(&id).or_else(|| self.finals.get(&id))?;
         let asked = usize::try_from(stage).ok().and_then(|stage| live.engine.plan().stages.get(stage));
-        let next = self.live.contains_key(&id).then(|| self.measured.get(live.engine.service())).flatten();
+        let measured =
+            self.live.contains_key(&id).then(|| self.measured.get(live.engine.service())).flatten();
         Some(CanaryView {
             stage,
             judgement: judgement.clone(),
@@ -71,7 +74,8 @@ impl State {
             blocks: blocks.iter().copied().collect(),
             asked: asked.map_or(Share::HIDDEN, |stage| stage.share),
             connections: *connections,
-            next: next.map(|measured| measured.next),
+            next: measured.map(|measured| measured.next),
+            prometheus: measured.and_then(|measured| measured.source.as_ref()).and_then(Source::view),
         })
     }
 }

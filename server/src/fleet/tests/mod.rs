@@ -1,5 +1,6 @@
 //! The fleet's decisions, without a runtime, a store or a clock.
 
+mod asking;
 mod canary;
 mod catch_up;
 mod confirming;
@@ -10,6 +11,7 @@ mod freezes;
 mod hosts;
 mod operators;
 mod preflight;
+mod prometheus;
 mod rehearsals;
 mod renewal;
 mod standby;

@@ -22,7 +22,7 @@ mod verify;
 pub use crate::language::{
     Absent, Entry, Mistake, Mistakes, Shape, Table, Text, WrongFile, end, printable, shown, source,
 };
-pub use canary::{Inconclusive, JudgeConfig, MAX_STEPS, Millionths, StepConfig};
+pub use canary::{Inconclusive, JudgeConfig, MAX_STEPS, MaxSlow, Millionths, StepConfig};
 pub use host::HostManifest;
 pub use keys::LANGUAGE;
 pub use listener::{Handoff, Listener, ListenerName, ListenerNameError};

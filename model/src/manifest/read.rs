@@ -75,7 +75,7 @@ impl Reader<'_, '_> {
         let (rollout, judge) = (self.rollout(&rollout), self.judge(&judge));
         match (&metrics, strategy) {
             (Some(metrics), _) => self.blocks_are_long_enough(&judge, metrics, root),
-            (None, Some(strategy)) if !is_measured => self.can_be_judged(&rollout, &strategy),
+            (None, Some(strategy)) if !is_measured => self.can_be_judged(&rollout, &strategy, root),
             (None, _) => {}
         }
         Some(Manifest {

@@ -1,6 +1,6 @@
 //! What the protocol's messages are as JSON. Times are Unix milliseconds, shares basis points.
 
-use handover_proto::v1;
+use handover_proto::v1::{self, canary_limit::Of};
 use serde_json::{Value, json};
 
 /// A number that may be left out.
@@ -196,12 +196,27 @@ fn canary(canary: &v1::Canary) -> Value {
             "baseline_requests": block.baseline_requests, "baseline_bad": block.baseline_bad,
         })
     };
+    let limit = |limit: &v1::CanaryLimit| match &limit.of {
+        Some(Of::Requests(requests)) => json!({
+            "name": limit.name, "slower_than_seconds": requests.slower_than_seconds, "most": requests.most,
+            "at_least": requests.at_least,
+            "canary_requests": requests.canary_requests, "canary_bad": requests.canary_bad,
+            "baseline_requests": requests.baseline_requests, "baseline_bad": requests.baseline_bad,
+        }),
+        Some(Of::Use(used)) => json!({
+            "name": limit.name, "most": used.most, "blocks": used.blocks, "above": used.above,
+            "host": used.host, "canary": (!used.host.is_empty()).then_some(used.canary),
+            "baseline": used.baseline,
+        }),
+        None => json!({"name": limit.name}),
+    };
     json!({
         "stage": canary.stage, "verdict": canary.verdict, "says": canary.says, "silent": canary.silent,
         "asked_share": canary.asked_share, "canary_connections": canary.canary_connections,
         "baseline_connections": canary.baseline_connections, "next": canary.next_unix_millis,
         "metrics": canary.metrics.iter().map(metric).collect::<Vec<_>>(),
         "blocks": canary.blocks.iter().map(block).collect::<Vec<_>>(),
+        "limits": canary.limits.iter().map(limit).collect::<Vec<_>>(),
     })
 }
 

@@ -21,6 +21,7 @@ mod host_changes;
 mod host_disk;
 mod hosts;
 mod journald;
+mod limits;
 mod logs;
 mod pages;
 mod preview;

@@ -2,6 +2,7 @@
 //! time left.
 
 mod interval;
+mod limits;
 mod picture;
 
 pub(super) use picture::{Lines, in_short, lines, share_hit};

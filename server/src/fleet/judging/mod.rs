@@ -7,6 +7,7 @@ mod blocks;
 mod compared;
 mod settings;
 mod shown;
+mod uses;
 
 pub use shown::{BlockView, CanaryView};
 
@@ -16,7 +17,7 @@ use super::{
 use crate::store::Keyspace;
 use blocks::{Arms, LastEnds, ServiceBlock, plus};
 use compared::Compared;
-use handover_judge::{Judge, Judgement, Reading, Verdict as Finding};
+use handover_judge::{Ceilings, Judge, Judgement, Reading, Verdict as Finding};
 use handover_model::{
     DeploymentId, ReleaseRef, ServiceName, Timestamp, Traffic,
     config::{JudgeConfig, Manifest},
@@ -49,6 +50,8 @@ pub(super) struct Measured {
 pub(super) struct Judging {
     /// `None` before anything was measured.
     judge: Option<Judge>,
+    /// What the new release's instances must not use; none before the first block.
+    ceilings: Ceilings,
     /// The stage that it judges or judged last.
     stage: Option<u32>,
     /// What it said last.
@@ -65,7 +68,9 @@ pub(super) struct Judging {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct JudgingRecord {
     stage: u32,
-    judge: handover_judge::State,
+    judge: Option<handover_judge::State>,
+    #[serde(default)]
+    ceilings: Ceilings,
 }
 
 impl JudgingRecord {
@@ -79,11 +84,15 @@ impl TryFrom<JudgingRecord> for Judging {
     type Error = handover_judge::StateError;
 
     fn try_from(record: JudgingRecord) -> Result<Self, Self::Error> {
-        let JudgingRecord { stage, judge } = record;
-        let judge = Judge::try_from(judge)?;
+        let JudgingRecord { stage, judge, ceilings } = record;
+        let judge = judge.map(Judge::try_from).transpose()?;
+        if !ceilings.is_whole() {
+            return Err(Self::Error::Parts);
+        }
         Ok(Self {
-            judgement: Some(judge.judgement()),
-            judge: Some(judge),
+            judgement: judge.as_ref().map(Judge::judgement),
+            judge,
+            ceilings,
             stage: Some(stage),
             ..Self::default()
         })
@@ -160,6 +169,9 @@ impl State {
             let before = before.map(|before| before.iter().collect()).unwrap_or_default();
             judging.judge = begin(&config, engine.plan(), &compared, before);
         }
+        if judging.stage.is_none() {
+            judging.ceilings = Ceilings::new(settings::ceilings(&config));
+        }
         if judging.stage != Some(stage) {
             judging.stage = Some(stage);
             judging.connections = [0, 0];
@@ -168,8 +180,9 @@ impl State {
             }
         }
         let verdict = judging.look(&compared, now);
-        if let Some(judge) = &judging.judge {
-            let record = JudgingRecord { stage, judge: judge.into() };
+        if judging.judge.is_some() || !judging.ceilings.is_empty() {
+            let judge = judging.judge.as_ref().map(handover_judge::State::from);
+            let record = JudgingRecord { stage, judge, ceilings: judging.ceilings.clone() };
             effects.put(Keyspace::Judges, deployment_key(id), &record)?;
         }
         self.drive(id, Event::Judged { stage, verdict }, now, effects)
@@ -178,7 +191,7 @@ impl State {
     /// A deployment ended: its judge is not needed any more. What it said last is still shown.
     pub(super) fn end_judging(&mut self, id: DeploymentId, effects: &mut Effects) {
         if let Some(judging) = self.judging.get_mut(&id)
-            && judging.judge.take().is_some()
+            && (judging.judge.take().is_some() || !judging.ceilings.is_empty())
         {
             effects.delete(Keyspace::Judges, deployment_key(id));
         }
@@ -256,6 +269,14 @@ impl Measured {
 impl Judging {
     /// Has the judge look at a block.
     fn look(&mut self, compared: &Compared, now: Timestamp) -> Verdict {
+        if compared.shown {
+            self.ceilings.observe(&compared.uses);
+        }
+        let judged = self.look_at_requests(compared, now);
+        self.ceilings.failure().map_or(judged, Verdict::Fail)
+    }
+
+    fn look_at_requests(&mut self, compared: &Compared, now: Timestamp) -> Verdict {
         let Some(judge) = &mut self.judge else {
             return Verdict::NeedsMoreData(self.why("nothing is measured"));
         };

@@ -2,7 +2,7 @@
 
 use super::{Judging, blocks::Did};
 use crate::fleet::state::State;
-use handover_judge::{Judgement, Reading};
+use handover_judge::{CeilingReport, Judgement, Reading};
 use handover_model::{DeploymentId, Share, Timestamp};
 
 /// A canary as it stands.
@@ -12,6 +12,10 @@ pub struct CanaryView {
     pub stage: u32,
     /// What the judge said last; `None` before anything was measured.
     pub judgement: Option<Judgement>,
+    /// What the new release's instances must not use, and how that stands.
+    pub ceilings: Vec<CeilingReport>,
+    /// Which of it made the canary fail, in a line.
+    pub ceiling_failure: Option<String>,
     /// Why nothing is known, or not everything; empty where all is.
     pub silent: String,
     /// The last blocks, the newest last.
@@ -59,7 +63,7 @@ impl State {
     /// The canary of a deployment; `None` where it has none, or was not judged since the server's start.
     #[must_use]
     pub fn canary(&self, id: DeploymentId) -> Option<CanaryView> {
-        let Judging { stage, judgement, silent, blocks, connections, .. } = self.judging.get(&id)?;
+        let Judging { stage, judgement, ceilings, silent, blocks, connections, .. } = self.judging.get(&id)?;
         let stage = (*stage)?;
         let live = self.live.get(&id).or_else(|| self.finals.get(&id))?;
         let asked = usize::try_from(stage).ok().and_then(|stage| live.engine.plan().stages.get(stage));
@@ -67,6 +71,8 @@ impl State {
         Some(CanaryView {
             stage,
             judgement: judgement.clone(),
+            ceilings: ceilings.report(),
+            ceiling_failure: ceilings.failure(),
             silent: silent.clone(),
             blocks: blocks.iter().copied().collect(),
             asked: asked.map_or(Share::HIDDEN, |stage| stage.share),

@@ -7,6 +7,7 @@ mod deploying;
 mod durable;
 mod freezes;
 mod hosts;
+mod limits;
 mod operators;
 mod rehearsals;
 mod renewal;

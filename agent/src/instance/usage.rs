@@ -70,7 +70,8 @@ mod tests {
         fs::write(folder.path().join("memory.current"), "4096\n").unwrap();
         fs::write(folder.path().join("cpu.stat"), "nr_periods 0\nusage_usec 1234\nuser_usec 1\n").unwrap();
         assert_eq!((memory(folder.path()), cpu_micros(folder.path())), (Some(4096), Some(1234)));
-        fs::write(folder.path().join("memory.stat"), "anon 7\ninactive_file_x 9\ninactive_file 96\n").unwrap();
+        fs::write(folder.path().join("memory.stat"), "anon 7\ninactive_file_x 9\ninactive_file 96\n")
+            .unwrap();
         assert_eq!(memory(folder.path()), Some(4000), "what is only kept while there is room");
     }
 

@@ -161,10 +161,8 @@ async fn sample(
     let group = subject.group.clone();
     let used = tokio::task::spawn_blocking(move || (group.usage(), clock::running_micros()));
     let (traffic, used) = tokio::join!(reader.read(subject, patience), used);
-    let ((memory, cpu_micros), clock_micros) = used.map_or_else(
-        |_| Default::default(),
-        |(used, clock)| (used, used.1.is_some().then_some(clock)),
-    );
+    let ((memory, cpu_micros), clock_micros) =
+        used.map_or_else(|_| Default::default(), |(used, clock)| (used, used.1.is_some().then_some(clock)));
     let connections =
         connections.lock().unwrap_or_else(PoisonError::into_inner).of(&subject.instance, subject.life);
     let usage = Usage { connections, memory, cpu_micros, clock_micros };

@@ -38,7 +38,17 @@ impl TryFrom<v1::Sample> for (InstanceId, Sample) {
     type Error = ConvertError;
 
     fn try_from(wire: v1::Sample) -> Result<Self, ConvertError> {
-        let v1::Sample { instance, run, share, traffic, failed, connections, memory, cpu_micros, clock_micros } = wire;
+        let v1::Sample {
+            instance,
+            run,
+            share,
+            traffic,
+            failed,
+            connections,
+            memory,
+            cpu_micros,
+            clock_micros,
+        } = wire;
         let traffic = match traffic {
             Some(traffic) => Ok(Traffic::try_from(traffic).map_err(|error| error.inside("traffic"))?),
             None => Err(plain(&failed, MAX_FAILED_CHARS)),

@@ -99,8 +99,7 @@ impl Ceilings {
     /// Nothing was seen yet. More than [`MAX_CEILINGS`] are cut.
     #[must_use]
     pub fn new(ceilings: impl IntoIterator<Item = Ceiling>) -> Self {
-        let begun =
-            |ceiling| State { ceiling, above: BTreeMap::new(), highest: None, breach: None };
+        let begun = |ceiling| State { ceiling, above: BTreeMap::new(), highest: None, breach: None };
         Self(ceilings.into_iter().take(MAX_CEILINGS).map(begun).collect())
     }
 

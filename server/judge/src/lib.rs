@@ -44,9 +44,7 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
-pub use ceiling::{
-    Amount, Ceiling, CeilingReport, Ceilings, HostUses, MAX_CEILINGS, Resource, Used, Uses,
-};
+pub use ceiling::{Amount, Ceiling, CeilingReport, Ceilings, HostUses, MAX_CEILINGS, Resource, Used, Uses};
 pub use check::ConfigError;
 pub use config::{
     Alternative, Comparison, Config, Kind, Limit, MAX_LATENCIES, MAX_LIMITS, MAX_METRICS, MAX_NAME,
@@ -61,4 +59,6 @@ pub use metric::Skipped;
 pub use projection::{Claim, Rates, boundary_point};
 pub use reading::{Block, HostBlock, Observed, Reading};
 pub use state::{State, StateError};
-pub use verdict::{End, Evidence, Failure, Inconclusive, Judgement, LimitReport, MetricReport, Outlook, Verdict};
+pub use verdict::{
+    End, Evidence, Failure, Inconclusive, Judgement, LimitReport, MetricReport, Outlook, Verdict,
+};

@@ -4,7 +4,8 @@ use handover_tests::fleet::{Fleet, Sample, Traffic};
 
 const STEPS: &str = "strategy = \"canary\"\nsteps = [\"5%\", \"100%\"]\nbake = \"60s\"";
 /// Looked at every second: three blocks are three seconds.
-const JUDGE: &str = "[metrics]\ninterval = \"1s\"\ntimeout = \"1s\"\n[judge]\nblock = \"1s\"\nwithin = \"90s\"\n";
+const JUDGE: &str =
+    "[metrics]\ninterval = \"1s\"\ntimeout = \"1s\"\n[judge]\nblock = \"1s\"\nwithin = \"90s\"\n";
 
 fn release(version: &str, limit: &str) -> Sample {
     Sample::new(version).rollout(STEPS).more(&format!("{JUDGE}{limit}"))

@@ -5,8 +5,8 @@ use crate::{
     Share,
     language::{Section, Value, written},
     manifest::{
-        Approve, Batch, JudgeConfig, MAX_STEPS, MaxSlow, MetricsConfig, Millionths, RolloutConfig, StepConfig,
-        Strategy,
+        Approve, Batch, JudgeConfig, MAX_STEPS, MaxSlow, MetricsConfig, Millionths, RolloutConfig,
+        StepConfig, Strategy,
         keys::{Durations, Fractions, Key, Percents, canary as keys, service},
     },
 };
@@ -57,7 +57,12 @@ impl Reader<'_, '_> {
             return;
         }
         if by_hand {
-            let limits = [keys::MAX_ERRORS.name(), keys::MAX_SLOW.name(), keys::MAX_MEMORY.name(), keys::MAX_CPU.name()];
+            let limits = [
+                keys::MAX_ERRORS.name(),
+                keys::MAX_SLOW.name(),
+                keys::MAX_MEMORY.name(),
+                keys::MAX_CPU.name(),
+            ];
             let reason = "nothing of this service is measured, as there is no [metrics]";
             root.section(&service::JUDGE, self.problems).meaningless(limits, reason, self.problems);
             return;

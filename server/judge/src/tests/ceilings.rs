@@ -27,6 +27,7 @@ fn of_memory(blocks: &[Reading<u64>]) -> Ceilings {
 }
 
 const OVER: Reading<u64> = Reading::Counted(600 * MIB);
+const NONE: Reading<u64> = Reading::Absent;
 const WITHIN: Reading<u64> = Reading::Counted(512 * MIB);
 
 #[test]
@@ -36,7 +37,11 @@ fn three_blocks_in_a_row_above_it_are_a_failure_and_its_line_has_every_number() 
         of_memory(&[OVER, OVER, OVER]).failure().unwrap(),
         "limit max_memory: canary 600.0 MiB on a against baseline 100.0 MiB, more than 512.0 MiB in 3 blocks in a row"
     );
-    assert_eq!(of_memory(&[OVER, OVER, WITHIN, OVER, OVER]).failure(), None, "the most that may be is no failure");
+    assert_eq!(
+        of_memory(&[OVER, OVER, WITHIN, OVER, OVER]).failure(),
+        None,
+        "the most that may be is no failure"
+    );
     assert!(of_memory(&[OVER, OVER, OVER, WITHIN]).failure().is_some(), "a failure stays one");
 }
 
@@ -44,8 +49,8 @@ fn three_blocks_in_a_row_above_it_are_a_failure_and_its_line_has_every_number() 
 fn a_block_without_a_figure_changes_nothing_and_a_start_begins_anew() {
     assert!(of_memory(&[OVER, Reading::Absent, OVER, Reading::Absent, OVER]).failure().is_some());
     assert_eq!(of_memory(&[OVER, OVER, Reading::Reset, OVER, OVER]).failure(), None);
-    assert_eq!(of_memory(&[Reading::Absent; 9]).failure(), None);
-    assert_eq!(of_memory(&[Reading::Absent; 9]).report()[0].highest, None);
+    assert_eq!(of_memory(&[NONE; 9]).failure(), None);
+    assert_eq!(of_memory(&[NONE; 9]).report()[0].highest, None);
 }
 
 #[test]

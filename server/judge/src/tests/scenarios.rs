@@ -270,5 +270,8 @@ fn a_latency_limit_counts_what_is_slower_than_the_next_edge() {
     judge.observe(&latency(&[HostBlock { canary: histogram([7, 7, 7, 1, 0]), baseline: Reading::Absent }]));
     assert!(judge.failure().is_none(), "0.3 s is in the bucket to 0.4 s: 1 of 22 is slower for certain");
     judge.observe(&latency(&[HostBlock { canary: histogram([7, 7, 6, 1, 1]), baseline: Reading::Absent }]));
-    assert_eq!(judge.failure().unwrap().line, "limit slow: canary 2/22 slower than 0.3 s against baseline 0/0, more than 7 %");
+    assert_eq!(
+        judge.failure().unwrap().line,
+        "limit slow: canary 2/22 slower than 0.3 s against baseline 0/0, more than 7 %"
+    );
 }

@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be made fails its test")]
 
 mod absences;
+mod agent;
 mod control;
+mod fleet;
 mod invariants;
+mod names;
 mod plans;
 mod records;
 mod rehearsals;
@@ -11,5 +14,6 @@ mod scenarios;
 mod stages;
 mod story;
 mod strategies;
+mod tales;
 mod waits;
 mod world;

@@ -37,9 +37,9 @@ pub(super) fn config(judge: &JudgeConfig, plan: &Plan, latency: bool) -> Config 
         at_least: LIMIT_OVER,
     };
     let errors_at_most = judge.max_errors.map(|most| limit("max_errors", ERRORS, None, most));
-    let slow_at_most = judge.max_slow.map(|MaxSlow { over, share }| {
-        limit("max_slow", LATENCY, Some(over.as_secs_f64()), share)
-    });
+    let slow_at_most = judge
+        .max_slow
+        .map(|MaxSlow { over, share }| limit("max_slow", LATENCY, Some(over.as_secs_f64()), share));
     Config {
         alpha: judge.alpha.fraction(),
         alpha_promotion: judge.alpha_promotion.fraction(),
@@ -54,8 +54,11 @@ pub(super) fn config(judge: &JudgeConfig, plan: &Plan, latency: bool) -> Config 
 
 /// What no instance of the new release may use of its host.
 pub(super) fn ceilings(judge: &JudgeConfig) -> Vec<Ceiling> {
-    let ceiling = |name: &str, resource, most| {
-        Ceiling { name: name.to_owned(), resource, most, blocks: CEILING_BLOCKS }
+    let ceiling = |name: &str, resource, most| Ceiling {
+        name: name.to_owned(),
+        resource,
+        most,
+        blocks: CEILING_BLOCKS,
     };
     let memory = judge.max_memory.map(|most| ceiling("max_memory", Resource::Memory, most));
     // A percent of a processor is ten thousand millionths of it.

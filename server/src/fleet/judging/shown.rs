@@ -63,7 +63,8 @@ impl State {
     /// The canary of a deployment; `None` where it has none, or was not judged since the server's start.
     #[must_use]
     pub fn canary(&self, id: DeploymentId) -> Option<CanaryView> {
-        let Judging { stage, judgement, ceilings, silent, blocks, connections, .. } = self.judging.get(&id)?;
+        let Judging { stage, judgement, ceilings, silent, blocks, connections, .. } =
+            self.judging.get(&id)?;
         let stage = (*stage)?;
         let live = self.live.get(&id).or_else(|| self.finals.get(&id))?;
         let asked = usize::try_from(stage).ok().and_then(|stage| live.engine.plan().stages.get(stage));

@@ -36,7 +36,8 @@ mod tests {
 
     #[test]
     fn memory_is_that_of_the_end_and_processor_time_that_of_the_whole_block() {
-        let (before, now) = (sample(0, Some(9), Some(1_000), Some(5_000)), sample(0, Some(7), Some(4_000), Some(7_000)));
+        let (before, now) =
+            (sample(0, Some(9), Some(1_000), Some(5_000)), sample(0, Some(7), Some(4_000), Some(7_000)));
         let uses = between(Some(&before), &now);
         assert_eq!(uses, Uses { memory: Reading::Counted(7), cpu: Reading::Counted(1_500_000) });
         let first = between(None, &now);

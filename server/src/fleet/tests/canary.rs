@@ -6,8 +6,8 @@ use crate::{
     store::{Keyspace, scan_json},
 };
 use handover_model::{
-    DeploymentId, Duration, HostName, InstanceId, Latency, Measurement, Sample, ServiceName, Share, Timestamp,
-    Traffic, Usage,
+    DeploymentId, Duration, HostName, InstanceId, Latency, Measurement, Sample, ServiceName, Share,
+    Timestamp, Traffic, Usage,
 };
 use handover_rollout::{DeploymentState, Outcome, StagePhase};
 use std::collections::BTreeMap;

@@ -53,13 +53,18 @@ fn one_that_is_slower_than_it_may_goes_back_though_the_old_release_is_as_slow() 
     let (mut fleet, id) = begun(&mut clients, &with("max_slow = { over = \"50ms\", share = \"10%\" }"));
     clients.until_settled(&mut fleet, id);
     let reason = reason(&fleet, id);
-    assert!(reason.starts_with("limit max_slow: canary ") && reason.contains(" slower than 0.05 s against baseline "), "{reason}");
+    assert!(
+        reason.starts_with("limit max_slow: canary ")
+            && reason.contains(" slower than 0.05 s against baseline "),
+        "{reason}"
+    );
     went_back(&fleet);
 }
 
 #[test]
 fn what_is_within_its_limits_or_not_measured_passes() {
-    let limits = "max_memory = \"512MiB\"\nmax_cpu = \"150%\"\nmax_errors = \"5%\"\nmax_slow = { over = \"5s\" }";
+    let limits =
+        "max_memory = \"512MiB\"\nmax_cpu = \"150%\"\nmax_errors = \"5%\"\nmax_slow = { over = \"5s\" }";
     for uses in [vec![("1", (120, 20)), ("2", (512, 150))], Vec::new()] {
         let mut clients = Clients::new(1000, &[("1", 10), ("2", 10)]);
         clients.uses = uses.into_iter().collect();
@@ -74,7 +79,9 @@ fn a_server_that_is_killed_goes_on_counting_blocks_where_it_was() {
     let mut clients = Clients::new(1000, &[]);
     clients.uses = [("1", (120, 20)), ("2", (734, 20))].into();
     let (mut fleet, id) = begun(&mut clients, &with("max_memory = \"512MiB\""));
-    let above = |fleet: &Fixture| fleet.state.canary(id).map_or(0, |view| view.ceilings.first().map_or(0, |c| c.above));
+    let above = |fleet: &Fixture| {
+        fleet.state.canary(id).map_or(0, |view| view.ceilings.first().map_or(0, |c| c.above))
+    };
     for _ in 0..60 {
         if above(&fleet) == 2 {
             break;

@@ -52,11 +52,12 @@ impl Deploying {
         });
     }
 
-    /// Waits until a host was in this state.
+    /// Waits until a host was in one of these states. What lasts some milliseconds may be shown as what comes after it only.
     #[track_caller]
-    pub fn until_a_host_is(&self, state: &str) {
-        self.until(&format!("a host to be {state}"), |snapshot| {
-            snapshot["hosts"].as_array().is_some_and(|hosts| hosts.iter().any(|host| host["state"] == state))
+    pub fn until_a_host_is(&self, states: &[&str]) {
+        let is = |host: &Value| host["state"].as_str().is_some_and(|state| states.contains(&state));
+        self.until(&format!("a host to be {}", states.join(" or ")), |snapshot| {
+            snapshot["hosts"].as_array().is_some_and(|hosts| hosts.iter().any(is))
         });
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::{net::SocketAddr, thread};
 
 /// Longer than it takes a killed agent to come back, so that what was killed while it held is still there then.
-const HOLDS: &str = "6s";
+const HOLDS: &str = "9s";
 const GREEN: &str =
     "strategy = \"blue-green\"\nbake = \"2s\"\napprove = \"manual\"\nkeep_warm = \"10m\"\noffline = \"wait\"";
 
@@ -78,18 +78,20 @@ fn blue_green(killed: Killed) {
 
     let id = begun(&fleet, &["deploy", "web", "--version", "v2"]);
     let deploying = follow(&fleet, &id);
-    deploying.until_a_host_is("starting");
+    deploying.until_a_host_is(&["starting"]);
     killed.at(&mut fleet, &mut points, "hidden candidates start");
     assert_eq!(deploying.end().expect(4).last()["state"], "waits to be promoted");
     killed.at(&mut fleet, &mut points, "it waits for approval");
     fleet.online(2);
     assert_eq!(fleet.versions(), ["v1"; 2]);
-    let promoting = fleet.begin_with("promote", &["promote", "web", "--json"]);
-    promoting.until_a_host_is("shifting");
+    // Answered once it is durable: the flip is being ordered in this moment.
+    fleet.cli().run(["promote", "web", "--detach"]).expect(0);
     killed.at(&mut fleet, &mut points, "all hosts flip");
-    promoting.until_a_host_is("baking");
+    let flipping = follow(&fleet, &id);
+    fleet.until_versions(&["v2", "v2"]);
+    flipping.until_a_host_is(&["baking"]);
     killed.at(&mut fleet, &mut points, "it bakes");
-    let done = promoting.end().expect(0);
+    let done = flipping.end().expect(0);
     assert_eq!(done.last()["state"], "succeeded", "{points:?}");
     killed.at(&mut fleet, &mut points, "the former instances stand by");
     fleet.online(2);
@@ -102,10 +104,9 @@ fn blue_green(killed: Killed) {
 
     let asked = slow_requests(&fleet);
     let id = begun(&fleet, &["rollback", "web"]);
-    let returning = follow(&fleet, &id);
-    returning.until_a_host_is("shifting");
     killed.at(&mut fleet, &mut points, "it flips back to what stands by");
-    returning.until_a_host_is("retiring");
+    let returning = follow(&fleet, &id);
+    returning.until_a_host_is(&["retiring"]);
     killed.at(&mut fleet, &mut points, "the newer instances finish their connections");
     assert_eq!(returning.end().expect(0).last()["state"], "succeeded", "{points:?}");
     answered(asked);
@@ -151,15 +152,15 @@ fn rehearsal(killed: Killed) {
     fleet.push(&Sample::new("v2").flag("--ready-after 2s"));
     let id = begun(&fleet, &["rehearse", "web", "--release", "v2", "--for", HOLDS]);
     let rehearsing = follow(&fleet, &id);
-    rehearsing.until_a_host_is("starting");
+    rehearsing.until_a_host_is(&["starting"]);
     killed.at(&mut fleet, &mut points, "the release starts hidden");
-    rehearsing.until_a_host_is("shifting");
+    rehearsing.until_a_host_is(&["shifting", "baking"]);
     killed.at(&mut fleet, &mut points, "it flips to the release");
-    rehearsing.until_a_host_is("baking");
+    fleet.until_version(0, "v2");
     killed.at(&mut fleet, &mut points, "the release has everything");
     fleet.until_version(0, "v2");
     let asked = slow_requests(&fleet);
-    rehearsing.until_a_host_is("returning");
+    rehearsing.until_a_host_is(&["returning"]);
     killed.at(&mut fleet, &mut points, "it flips back");
     fleet.until_version(0, "v1");
     killed.at(&mut fleet, &mut points, "the release finishes its connections");

@@ -51,7 +51,7 @@ async fn blocks_without_a_deployment_are_listed_with_what_each_group_of_hosts_di
     let request = |service: &str| v1::ListBlocksRequest { service: service.into() };
     let nothing = client.list_blocks(request("web")).await.unwrap().into_inner();
     assert_eq!((nothing.version.as_str(), nothing.hosts, nothing.blocks.len()), ("", 0, 0));
-    assert_eq!(reason(&client.list_blocks(request("other")).await.unwrap_err()), "NO_SUCH_SERVICE");
+    assert_eq!(reason(&client.list_blocks(request("other")).await.unwrap_err()), "UNKNOWN_SERVICE");
     assert_eq!(reason(&client.list_blocks(request("No Service")).await.unwrap_err()), "INVALID_REQUEST");
 
     let host = measures(&Agent::enrol(&server, "a").await).await;

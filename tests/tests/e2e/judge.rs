@@ -50,5 +50,5 @@ fn canaries_of_a_release_against_itself_are_made_of_what_it_did() {
     let told = fleet.cli().run(["judge", "aa", "web", "--runs", "40"]).expect(0).stdout;
     assert!(told.contains("40 canaries of it against itself, in steps of 5 %, 25 %, 50 %, seed "), "{told}");
     println!("{told}");
-    traffic.stop().bad_answers();
+    assert!(traffic.stop().bad_answers() > 0, "the release answered everything well");
 }

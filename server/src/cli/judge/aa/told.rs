@@ -93,7 +93,7 @@ impl Told<'_> {
             String::new(),
         ];
         let mut table =
-            Table::new(&["requests", "false alarms", "95 % interval", "passed", "after", "no verdict"]);
+            Table::new(&["requests", "false alarms", "95 % interval", "passed", "median time", "no verdict"]);
         for outcome in &self.outcomes {
             table.row([
                 outcome.name(),

@@ -15,10 +15,20 @@ const TOLERANCE: Duration = Duration::from_secs(1);
 /// Now: milliseconds since the boot, as the journal has it. Means nothing in another boot.
 #[must_use]
 pub fn now() -> Timestamp {
-    let time = clock_gettime(ClockId::Boottime);
+    Timestamp::from_unix_millis(micros(ClockId::Boottime) / 1000)
+}
+
+/// Microseconds in which the machine ran, since its boot: what processor time is a part of.
+#[must_use]
+pub fn running_micros() -> u64 {
+    micros(ClockId::Monotonic)
+}
+
+fn micros(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let millis = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or(0);
-    Timestamp::from_unix_millis(seconds.saturating_mul(1000).saturating_add(millis))
+    let micros = u64::try_from(time.tv_nsec / 1000).unwrap_or(0);
+    seconds.saturating_mul(1_000_000).saturating_add(micros)
 }
 
 /// Now, in nanoseconds since the boot: to tell how far apart two moments were.

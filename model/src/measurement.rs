@@ -51,6 +51,8 @@ pub struct Usage {
     pub memory: Option<u64>,
     /// Time on processors of all of its processes, microseconds.
     pub cpu_micros: Option<u64>,
+    /// When that was read, by the host's clock since its start, microseconds.
+    pub clock_micros: Option<u64>,
 }
 
 /// How many requests took how long.

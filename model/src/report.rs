@@ -1,7 +1,8 @@
 //! Reports: what a host says that it runs.
 
 use crate::{
-    FlipReport, InstanceId, PinSource, Readings, ReleaseRef, ServiceName, Share, Timestamp, config::ListenerName,
+    FlipReport, InstanceId, PinSource, Readings, ReleaseRef, ServiceName, Share, Timestamp,
+    config::ListenerName,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -40,13 +40,22 @@ impl Group {
     }
 }
 
+/// Without the files that the kernel keeps in memory only for as long as there is room: a service that reads many files
+/// would look like one that needs much memory.
 fn memory(cgroup: &Path) -> Option<u64> {
-    fs::read_to_string(cgroup.join("memory.current")).ok()?.trim().parse().ok()
+    let all: u64 = fs::read_to_string(cgroup.join("memory.current")).ok()?.trim().parse().ok()?;
+    Some(all.saturating_sub(line(&cgroup.join("memory.stat"), "inactive_file").unwrap_or(0)))
 }
 
 fn cpu_micros(cgroup: &Path) -> Option<u64> {
-    let text = fs::read_to_string(cgroup.join("cpu.stat")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.trim().parse().ok()
+    line(&cgroup.join("cpu.stat"), "usage_usec")
+}
+
+/// The number behind a name in a file of such lines.
+fn line(file: &Path, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    rest.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -61,6 +70,9 @@ mod tests {
         fs::write(folder.path().join("memory.current"), "4096\n").unwrap();
         fs::write(folder.path().join("cpu.stat"), "nr_periods 0\nusage_usec 1234\nuser_usec 1\n").unwrap();
         assert_eq!((memory(folder.path()), cpu_micros(folder.path())), (Some(4096), Some(1234)));
+        fs::write(folder.path().join("memory.stat"), "anon 7\ninactive_file_x 9\ninactive_file 96\n")
+            .unwrap();
+        assert_eq!(memory(folder.path()), Some(4000), "what is only kept while there is room");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod subject;
 pub use outbox::Outbox;
 pub use subject::{Asked, Roster, Subject};
 
+use crate::clock;
 use connections::Connections;
 use handover_model::{InstanceId, Measurement, Sample, ServiceName, Usage};
 use reading::Reader;
@@ -158,12 +159,13 @@ async fn sample(
     patience: Duration,
 ) -> (InstanceId, Sample) {
     let group = subject.group.clone();
-    let used = tokio::task::spawn_blocking(move || group.usage());
+    let used = tokio::task::spawn_blocking(move || (group.usage(), clock::running_micros()));
     let (traffic, used) = tokio::join!(reader.read(subject, patience), used);
-    let (memory, cpu_micros) = used.unwrap_or_default();
+    let ((memory, cpu_micros), clock_micros) =
+        used.map_or_else(|_| Default::default(), |(used, clock)| (used, used.1.is_some().then_some(clock)));
     let connections =
         connections.lock().unwrap_or_else(PoisonError::into_inner).of(&subject.instance, subject.life);
-    let usage = Usage { connections, memory, cpu_micros };
+    let usage = Usage { connections, memory, cpu_micros, clock_micros };
     let sample = Sample { run: subject.run, share: subject.share, traffic, usage };
     (subject.instance.clone(), sample)
 }

@@ -74,6 +74,7 @@ async fn each_instance_is_measured_with_exactly_what_reached_it() {
         assert_eq!((latency.edges().len(), latency.edges()[0]), (13, 0.001));
     }
     assert!(one.usage.memory.unwrap() > 0 && one.usage.cpu_micros.is_some(), "{one:?}");
+    assert!(one.usage.clock_micros.is_some_and(|clock| clock > one.usage.cpu_micros.unwrap()), "{one:?}");
 
     host.order(&[("web-1", &old, 7_000), ("web-2", &new, 3_000)]);
     let split = |m: &Measurement| of(m, "web-2").is_some_and(|s| s.share == Share::new(3_000).unwrap());

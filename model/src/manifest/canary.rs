@@ -73,6 +73,21 @@ pub struct JudgeConfig {
     pub latency: bool,
     /// The canary fails where more of its requests are errors, whatever the baseline's are.
     pub max_errors: Option<Millionths>,
+    /// The canary fails where more of its requests are slow, whatever the baseline's are.
+    pub max_slow: Option<MaxSlow>,
+    /// The canary fails where an instance of it has more bytes of memory for some blocks.
+    pub max_memory: Option<u64>,
+    /// The canary fails where an instance of it takes more of a processor for some blocks, in percent of one.
+    pub max_cpu: Option<u32>,
+}
+
+/// How many requests may be how slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxSlow {
+    /// What takes longer is slow, 1 ms to 1 h.
+    pub over: Duration,
+    /// So much of the requests may be slow.
+    pub share: Millionths,
 }
 
 /// What happens where the judge came to no verdict in time.
@@ -100,6 +115,9 @@ impl Default for JudgeConfig {
             cap: 0,
             latency: true,
             max_errors: None,
+            max_slow: None,
+            max_memory: None,
+            max_cpu: None,
         }
     }
 }

@@ -23,12 +23,12 @@ mod verify;
 pub use crate::language::{
     Absent, Entry, Mistake, Mistakes, Shape, Table, Text, WrongFile, end, printable, shown, source,
 };
-pub use canary::{Inconclusive, JudgeConfig, MAX_STEPS, Millionths, StepConfig};
+pub use canary::{Inconclusive, JudgeConfig, MAX_STEPS, MaxSlow, Millionths, StepConfig};
 pub use host::HostManifest;
 pub use keys::LANGUAGE;
 pub use listener::{Handoff, Listener, ListenerName, ListenerNameError};
-pub use preflight::{MAX_COMPATIBLE, PreflightPolicy, Releases, ReleasesError, Stops};
 pub use metrics::{EndpointMetrics, MetricsConfig, MetricsSource, PARTS_LABEL, PrometheusMetrics};
+pub use preflight::{MAX_COMPATIBLE, PreflightPolicy, Releases, ReleasesError, Stops};
 pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
 pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};
 pub use rollout::{Approve, Batch, Offline, OnFailure, Rehearsal, RolloutConfig, Strategy};

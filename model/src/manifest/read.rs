@@ -82,7 +82,7 @@ impl Reader<'_, '_> {
         let (rollout, mut judge) = (self.rollout(&rollout, listens), self.judge(&judge));
         match (&metrics, strategy) {
             (Some(metrics), _) => self.blocks_are_long_enough(&mut judge, metrics, root),
-            (None, Some(strategy)) if !is_measured => self.can_be_judged(&rollout, &strategy),
+            (None, Some(strategy)) if !is_measured => self.can_be_judged(&rollout, &strategy, root),
             (None, _) => {}
         }
         Some(Manifest {

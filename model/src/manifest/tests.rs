@@ -115,7 +115,15 @@ fn the_whole_language_is_read() {
         ..RolloutConfig::default()
     };
     assert_eq!(manifest.rollout, rollout);
-    let judge = JudgeConfig { cap: 10, max_errors: Some(Millionths::new(50_000)), ..JudgeConfig::default() };
+    let max_slow = MaxSlow { over: Duration::from_millis(500), share: Millionths::new(5_000) };
+    let judge = JudgeConfig {
+        cap: 10,
+        max_errors: Some(Millionths::new(50_000)),
+        max_slow: Some(max_slow),
+        max_memory: Some(512 << 20),
+        max_cpu: Some(150),
+        ..JudgeConfig::default()
+    };
     assert_eq!(manifest.judge, judge);
     let compatible: Vec<_> = manifest.compatible.iter().map(ToString::to_string).collect();
     assert_eq!(compatible, ["1.2.0", "1.3.*"]);

@@ -38,7 +38,17 @@ impl TryFrom<v1::Sample> for (InstanceId, Sample) {
     type Error = ConvertError;
 
     fn try_from(wire: v1::Sample) -> Result<Self, ConvertError> {
-        let v1::Sample { instance, run, share, traffic, failed, connections, memory, cpu_micros } = wire;
+        let v1::Sample {
+            instance,
+            run,
+            share,
+            traffic,
+            failed,
+            connections,
+            memory,
+            cpu_micros,
+            clock_micros,
+        } = wire;
         let traffic = match traffic {
             Some(traffic) => Ok(Traffic::try_from(traffic).map_err(|error| error.inside("traffic"))?),
             None => Err(plain(&failed, MAX_FAILED_CHARS)),
@@ -47,7 +57,7 @@ impl TryFrom<v1::Sample> for (InstanceId, Sample) {
             run,
             share: Share::new(share).map_err(|error| ConvertError::new("share", error))?,
             traffic,
-            usage: Usage { connections, memory, cpu_micros },
+            usage: Usage { connections, memory, cpu_micros, clock_micros },
         };
         Ok((parse("instance", &instance)?, sample))
     }
@@ -55,7 +65,8 @@ impl TryFrom<v1::Sample> for (InstanceId, Sample) {
 
 impl From<(&InstanceId, &Sample)> for v1::Sample {
     fn from((instance, sample): (&InstanceId, &Sample)) -> Self {
-        let Sample { run, share, traffic, usage: Usage { connections, memory, cpu_micros } } = sample;
+        let Sample { run, share, traffic, usage } = sample;
+        let Usage { connections, memory, cpu_micros, clock_micros } = usage;
         let (traffic, failed) = match traffic {
             Ok(traffic) => (Some(v1::Traffic::from(traffic)), String::new()),
             Err(reason) => (None, plain(reason, MAX_FAILED_CHARS)),
@@ -69,6 +80,7 @@ impl From<(&InstanceId, &Sample)> for v1::Sample {
             connections: *connections,
             memory: *memory,
             cpu_micros: *cpu_micros,
+            clock_micros: *clock_micros,
         }
     }
 }
@@ -114,7 +126,7 @@ mod tests {
     use super::*;
 
     fn measurement() -> Measurement {
-        let usage = Usage { connections: Some(7), memory: None, cpu_micros: Some(1) };
+        let usage = Usage { connections: Some(7), memory: None, cpu_micros: Some(1), clock_micros: Some(9) };
         let latency = Latency::new(vec![0.1, 1.0], vec![3, 4, 0]).ok();
         let sample = |traffic| Sample { run: 2, share: Share::new(500).unwrap(), traffic, usage };
         let counted = sample(Ok(Traffic { requests: 7, bad: 1, latency }));

@@ -1,9 +1,9 @@
 //! The judge of one deployment.
 
 use crate::{
-    Block, Config, ConfigError, End, Evidence, Failure, Inconclusive, Judgement, Metric, MetricReport,
-    Outlook, Verdict,
-    limit::{Breach, LimitState},
+    Block, Config, ConfigError, End, Evidence, Failure, Inconclusive, Judgement, LimitReport, Metric,
+    MetricReport, Outlook, Verdict,
+    limit::{LimitState, Run},
     metric::{Edge, Ground, MetricState},
     proportion::{Bounds, Distance},
 };
@@ -98,7 +98,12 @@ impl Judge {
     pub fn judgement(&self) -> Judgement {
         let states = self.config.metrics.iter().zip(&self.metrics);
         let metrics = states.map(|(metric, state)| self.report(metric, state)).collect();
-        Judgement { verdict: self.verdict(), blocks: self.blocks, metrics }
+        let limits = self.config.limits.iter().zip(&self.limits);
+        let limits = limits.map(|(limit, state)| {
+            let Run { canary, baseline } = state.shown();
+            LimitReport { limit: limit.clone(), canary, baseline }
+        });
+        Judgement { verdict: self.verdict(), blocks: self.blocks, metrics, limits: limits.collect() }
     }
 
     /// How it stands at the step's deadline: what needs more data is inconclusive.
@@ -116,11 +121,13 @@ impl Judge {
         let mut failure = None;
         for (limit, state) in self.config.limits.iter().zip(&mut self.limits) {
             let breach = block.get(limit.metric.as_str()).and_then(|observed| state.observe(observed, limit));
-            if let Some(Breach { requests, bad }) = breach {
+            if let Some(Run { canary: [n_c, e_c], baseline: [n_b, e_b] }) = breach {
                 let what =
                     limit.slower_than.map_or("bad".into(), |seconds| format!("slower than {seconds} s"));
                 let (name, over) = (&limit.name, (limit.over * 1e6).round() / 1e4);
-                let line = format!("limit {name}: canary {bad}/{requests} {what}, more than {over} %");
+                let line = format!(
+                    "limit {name}: canary {e_c}/{n_c} {what} against baseline {e_b}/{n_b}, more than {over} %"
+                );
                 failure.get_or_insert(Failure { name: name.clone(), block: self.blocks, line });
             }
         }

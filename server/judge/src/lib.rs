@@ -13,11 +13,14 @@
 //! the estimated over-dispersion of [`Config`] bound the harm. Whoever reads the metrics counts at most one bad request per
 //! key (client, session) and block, where a key is known.
 //!
+//! Beside it stand [`Ceilings`]: what no instance of the canary may use of its host. No statistics, and no part of `alpha`.
+//!
 //! Not its business: exits, failed liveness checks and out-of-memory kills of a canary, which end it without statistics;
 //! deadlines, which are the caller's ([`Judge::at_deadline`] is asked then); where counts come from.
 //!
 //! `docs/judge.md` has the method with its proofs, sources, error bounds and what it cannot see.
 
+mod ceiling;
 mod check;
 mod config;
 mod counts;
@@ -41,6 +44,7 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
+pub use ceiling::{Amount, Ceiling, CeilingReport, Ceilings, HostUses, MAX_CEILINGS, Resource, Used, Uses};
 pub use check::ConfigError;
 pub use config::{
     Alternative, Comparison, Config, Kind, Limit, MAX_LATENCIES, MAX_LIMITS, MAX_METRICS, MAX_NAME,
@@ -55,4 +59,6 @@ pub use metric::Skipped;
 pub use projection::{Claim, Rates, boundary_point};
 pub use reading::{Block, HostBlock, Observed, Reading};
 pub use state::{State, StateError};
-pub use verdict::{End, Evidence, Failure, Inconclusive, Judgement, MetricReport, Outlook, Verdict};
+pub use verdict::{
+    End, Evidence, Failure, Inconclusive, Judgement, LimitReport, MetricReport, Outlook, Verdict,
+};

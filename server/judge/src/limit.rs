@@ -1,60 +1,82 @@
 //! Plain limits: what a canary must not do, whatever the baseline does. No statistics.
 
-use crate::{Histogram, HostBlock, Limit, Observed};
+use crate::{Counts, Histogram, Limit, Observed, Reading};
 use serde::{Deserialize, Serialize};
 
-/// The run of requests that a limit is being looked at on.
+/// The runs of requests that a limit is looked at on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LimitState {
     requests: u64,
     bad: u64,
+    /// What the baseline did in the same blocks, for people.
+    #[serde(default)]
+    baseline: [u64; 2],
+    /// The last run that was long enough.
+    #[serde(default)]
+    last: Option<Run>,
 }
 
-/// A run that went over its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Breach {
-    pub(crate) requests: u64,
-    pub(crate) bad: u64,
+/// Requests of both arms in the same blocks, and the bad ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) canary: [u64; 2],
+    pub(crate) baseline: [u64; 2],
 }
 
 impl LimitState {
-    /// Takes in the canary's requests of one block; a run that is long enough ends here, and the next begins.
-    pub(crate) fn observe(&mut self, observed: &Observed<'_>, limit: &Limit) -> Option<Breach> {
-        let (requests, bad) = canary(observed, limit.slower_than);
-        self.requests = self.requests.saturating_add(requests);
-        self.bad = self.bad.saturating_add(bad);
+    /// Takes in one block; a run of the canary's requests that is long enough ends here, and the next begins. Tells one that
+    /// went over the limit.
+    pub(crate) fn observe(&mut self, observed: &Observed<'_>, limit: &Limit) -> Option<Run> {
+        let [canary, baseline] = both(observed, limit.slower_than);
+        self.requests = self.requests.saturating_add(canary[0]);
+        self.bad = self.bad.saturating_add(canary[1]);
+        self.baseline = plus(self.baseline, baseline);
         if self.requests < limit.at_least {
             return None;
         }
-        let Self { requests, bad } = std::mem::take(self);
+        let Self { requests, bad, baseline, .. } = std::mem::take(self);
+        let run = Run { canary: [requests, bad], baseline };
+        self.last = Some(run);
         #[expect(
             clippy::cast_precision_loss,
             reason = "a share; the numbers are at most MAX_REQUESTS times hosts"
         )]
         let over = bad as f64 > limit.over * requests as f64;
-        over.then_some(Breach { requests, bad })
+        over.then_some(run)
+    }
+
+    /// The last run that was long enough; before there was one, the first as far as it is.
+    pub(crate) fn shown(&self) -> Run {
+        self.last.unwrap_or(Run { canary: [self.requests, self.bad], baseline: self.baseline })
     }
 }
 
-/// The canary's requests on all hosts, and the bad ones.
-fn canary(observed: &Observed<'_>, slower_than: Option<f64>) -> (u64, u64) {
-    let add = |(requests, bad): (u64, u64), (more, more_bad): (u64, u64)| {
-        (requests.saturating_add(more), bad.saturating_add(more_bad))
-    };
+fn plus(a: [u64; 2], b: [u64; 2]) -> [u64; 2] {
+    [a[0].saturating_add(b[0]), a[1].saturating_add(b[1])]
+}
+
+/// Each arm's requests on all hosts, and the bad ones.
+fn both(observed: &Observed<'_>, slower_than: Option<f64>) -> [[u64; 2]; 2] {
     let slower = |histogram: &Histogram| {
         let edge = histogram.edges().iter().find(|edge| slower_than.is_some_and(|seconds| **edge >= seconds));
         edge.and_then(|edge| histogram.slower_than(*edge))
     };
-    let counts = |counts: crate::Counts| (counts.requests(), counts.bad());
+    let counts = |counts: Counts| [counts.requests(), counts.bad()];
+    let of_counts = |reading: &Reading<Counts>| reading.counted().map(|counted| counts(*counted));
+    let of_histogram = |reading: &Reading<Histogram>| reading.counted().and_then(slower).map(counts);
     match (observed, slower_than) {
         (Observed::Counts(hosts), None) => {
-            let counted = hosts.iter().filter_map(|host| host.canary.counted());
-            counted.map(|counted| counts(*counted)).fold((0, 0), add)
+            sums(hosts.iter().map(|host| [of_counts(&host.canary), of_counts(&host.baseline)]))
         }
         (Observed::Histograms(hosts), Some(_)) => {
-            let counted = hosts.iter().filter_map(|host: &HostBlock<Histogram>| host.canary.counted());
-            counted.filter_map(slower).map(counts).fold((0, 0), add)
+            sums(hosts.iter().map(|host| [of_histogram(&host.canary), of_histogram(&host.baseline)]))
         }
-        (Observed::Counts(_), Some(_)) | (Observed::Histograms(_), None) => (0, 0),
+        (Observed::Counts(_), Some(_)) | (Observed::Histograms(_), None) => [[0; 2]; 2],
     }
+}
+
+fn sums(hosts: impl Iterator<Item = [Option<[u64; 2]>; 2]>) -> [[u64; 2]; 2] {
+    hosts.fold([[0; 2]; 2], |sum, [canary, baseline]| {
+        [plus(sum[0], canary.unwrap_or_default()), plus(sum[1], baseline.unwrap_or_default())]
+    })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{Counts, Histogram};
 
 /// What was read of one arm on one host over one block: the difference of a counter's two ends.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading<T> {
     /// This much.
     Counted(T),

@@ -1,6 +1,6 @@
 //! What the judge says, and the numbers behind it, in words.
 
-use crate::Skipped;
+use crate::{Limit, Skipped};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -242,4 +242,18 @@ pub struct Judgement {
     pub blocks: u64,
     /// Each metric, in the order of the settings.
     pub metrics: Vec<MetricReport>,
+    /// Each limit, in the order of the settings.
+    pub limits: Vec<LimitReport>,
+}
+
+/// One plain limit as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LimitReport {
+    /// The limit.
+    pub limit: Limit,
+    /// The canary's requests of the last run that was long enough, and the bad ones; before there was one, of the first as far as
+    /// it is.
+    pub canary: [u64; 2],
+    /// The baseline's in the same blocks.
+    pub baseline: [u64; 2],
 }

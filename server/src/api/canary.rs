@@ -1,13 +1,24 @@
 //! A canary as the protocol has it.
 
 use crate::fleet::{BlockView, CanaryView};
-use handover_judge::{MetricReport, Verdict};
+use handover_judge::{CeilingReport, LimitReport, MetricReport, Verdict};
 use handover_model::Timestamp;
-use handover_proto::v1;
+use handover_proto::v1::{self, canary_limit::Of};
 
 pub(super) fn view(view: CanaryView) -> v1::Canary {
-    let CanaryView { stage, judgement, silent, blocks, asked, connections, next, prometheus } = view;
-    let (verdict, says) = judgement.as_ref().map_or_else(Default::default, |judgement| {
+    let CanaryView {
+        stage,
+        judgement,
+        ceilings,
+        ceiling_failure,
+        silent,
+        blocks,
+        asked,
+        connections,
+        next,
+        prometheus,
+    } = view;
+    let (mut verdict, mut says) = judgement.as_ref().map_or_else(Default::default, |judgement| {
         let says = match &judgement.verdict {
             Verdict::Fail(failure) => failure.line.clone(),
             Verdict::NeedsMore(outlook) => outlook.to_string(),
@@ -16,7 +27,11 @@ pub(super) fn view(view: CanaryView) -> v1::Canary {
         };
         (judgement.verdict.name().to_owned(), says)
     });
-    let metrics = judgement.map(|judgement| judgement.metrics).unwrap_or_default();
+    if let Some(line) = ceiling_failure {
+        (verdict, says) = ("fail".to_owned(), line);
+    }
+    let (metrics, limits) =
+        judgement.map(|judgement| (judgement.metrics, judgement.limits)).unwrap_or_default();
     v1::Canary {
         stage,
         verdict,
@@ -33,7 +48,35 @@ pub(super) fn view(view: CanaryView) -> v1::Canary {
             .and_then(|prometheus| prometheus.since)
             .map_or(0, Timestamp::unix_millis),
         prometheus: prometheus.map(|prometheus| prometheus.said).unwrap_or_default(),
+        limits: limits.iter().map(on_requests).chain(ceilings.iter().map(on_use)).collect(),
     }
+}
+
+fn on_requests(report: &LimitReport) -> v1::CanaryLimit {
+    let LimitReport { limit, canary, baseline } = report;
+    let requests = v1::CanaryRequestLimit {
+        slower_than_seconds: limit.slower_than,
+        most: limit.over,
+        at_least: limit.at_least,
+        canary_requests: canary[0],
+        canary_bad: canary[1],
+        baseline_requests: baseline[0],
+        baseline_bad: baseline[1],
+    };
+    v1::CanaryLimit { name: limit.name.clone(), of: Some(Of::Requests(requests)) }
+}
+
+fn on_use(report: &CeilingReport) -> v1::CanaryLimit {
+    let CeilingReport { ceiling, highest, above } = report;
+    let used = v1::CanaryUseLimit {
+        most: ceiling.most,
+        blocks: ceiling.blocks,
+        above: *above,
+        host: highest.as_ref().map(|used| used.host.clone()).unwrap_or_default(),
+        canary: highest.as_ref().map_or(0, |used| used.canary),
+        baseline: highest.as_ref().and_then(|used| used.baseline),
+    };
+    v1::CanaryLimit { name: ceiling.name.clone(), of: Some(Of::Use(used)) }
 }
 
 fn metric(report: &MetricReport) -> v1::CanaryMetric {

@@ -126,6 +126,7 @@ pub const TABLE: &[Rule] = &[
     operators!("RunPreview", Deployer, Service, Changes),
     operators!("ListRehearsals", Viewer, Service, Reads),
     operators!("GetPreflight", Viewer, Service, Reads),
+    operators!("ListBlocks", Viewer, Service, Reads),
     operators!("WatchEvents", Viewer, Filtered, Reads),
     operators!("ReadLogs", Viewer, Service, Reads),
 ];

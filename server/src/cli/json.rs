@@ -1,6 +1,6 @@
 //! What the protocol's messages are as JSON. Times are Unix milliseconds, shares basis points.
 
-use handover_proto::v1;
+use handover_proto::v1::{self, canary_limit::Of};
 use serde_json::{Value, json};
 
 /// A number that may be left out.
@@ -218,6 +218,20 @@ fn canary(canary: &v1::Canary) -> Value {
             "baseline_requests": block.baseline_requests, "baseline_bad": block.baseline_bad,
         })
     };
+    let limit = |limit: &v1::CanaryLimit| match &limit.of {
+        Some(Of::Requests(requests)) => json!({
+            "name": limit.name, "slower_than_seconds": requests.slower_than_seconds, "most": requests.most,
+            "at_least": requests.at_least,
+            "canary_requests": requests.canary_requests, "canary_bad": requests.canary_bad,
+            "baseline_requests": requests.baseline_requests, "baseline_bad": requests.baseline_bad,
+        }),
+        Some(Of::Use(used)) => json!({
+            "name": limit.name, "most": used.most, "blocks": used.blocks, "above": used.above,
+            "host": used.host, "canary": (!used.host.is_empty()).then_some(used.canary),
+            "baseline": used.baseline,
+        }),
+        None => json!({"name": limit.name}),
+    };
     json!({
         "stage": canary.stage, "verdict": canary.verdict, "says": canary.says, "silent": canary.silent,
         "asked_share": canary.asked_share, "canary_connections": canary.canary_connections,
@@ -225,6 +239,7 @@ fn canary(canary: &v1::Canary) -> Value {
         "prometheus": canary.prometheus, "prometheus_since": canary.prometheus_since_unix_millis,
         "metrics": canary.metrics.iter().map(metric).collect::<Vec<_>>(),
         "blocks": canary.blocks.iter().map(block).collect::<Vec<_>>(),
+        "limits": canary.limits.iter().map(limit).collect::<Vec<_>>(),
     })
 }
 
@@ -279,6 +294,7 @@ pub(super) fn service(
         "service": service.name, "version": service.version, "previous_version": service.previous_version,
         "no_rollback": service.no_rollback, "deployment": opt(service.deployment.map(|id| format!("d{id}"))),
         "course": opt(course.map(deployment)), "lock": opt(service.lock.as_ref().map(lock)),
+        "last_rehearsal": opt(service.last_rehearsal.as_ref().map(rehearsal)),
         "fleet_lock": opt(fleet.lock.as_ref().map(lock)),
         "freezes": fleet.freezes.iter().filter(|freeze| concerns(freeze, &service.name)).map(freeze).collect::<Vec<_>>(),
         "hosts": service.hosts.iter().map(host).collect::<Vec<_>>(),

@@ -133,6 +133,10 @@ async fn about(
                 v1::GetPreflightRequest { service: service.into(), ..v1::GetPreflightRequest::default() };
             vec![client.get_preflight(request).await.map(drop)]
         }
+        "ListBlocks" => {
+            let request = v1::ListBlocksRequest { service: service.into() };
+            vec![client.list_blocks(request).await.map(drop)]
+        }
         "WatchEvents" => {
             let request = v1::WatchEventsRequest { service: service.into(), ..Default::default() };
             vec![client.watch_events(request).await.map(drop)]

@@ -1,8 +1,8 @@
 //! A canary's steps, and how it is judged.
 
 use super::{
-    Absent::{Default, Otherwise},
-    Durations, Either, Fractions, Integers, Key, Listed, Percents, Table, Words, key,
+    Absent::{Default, Otherwise, Required},
+    Durations, Either, Fractions, Integers, Key, Listed, Percents, Sizes, Table, Words, key,
     rollout::{APPROVAL, MOST_HOSTS},
 };
 use crate::manifest::{Approve, Inconclusive, MAX_DEADLINE, MAX_STEPS};
@@ -123,6 +123,36 @@ pub(crate) const MAX_ERRORS: Key<Fractions> = key(
     Otherwise("no such limit"),
     "The canary fails where more of its requests are errors, counted over at least 100 of them, whatever the baseline's are.",
 );
+pub(crate) const MAX_SLOW: Key<&Table> = key("max_slow", &SLOW, Otherwise("no such limit"), SLOW.meaning);
+pub(crate) const MAX_MEMORY: Key<Sizes> = key(
+    "max_memory",
+    Sizes(1 << 20, 1 << 50),
+    Otherwise("no such limit"),
+    "The canary fails where an instance of it has more memory, on one host at the end of three blocks in a row, whatever the old release's has.",
+);
+pub(crate) const MAX_CPU: Key<Percents> = key(
+    "max_cpu",
+    Percents(1, 100_000),
+    Otherwise("no such limit"),
+    "The canary fails where an instance of it takes more processor time, on one host in three blocks in a row, in percent of one processor: `\"150%\"` is one and a half.",
+);
+
+pub(crate) const SLOW_OVER: Key<Durations> = key(
+    "over",
+    Durations(Duration::from_millis(1), Duration::from_secs(3600)),
+    Required("over = \"500ms\""),
+    "What is slower counts; at the first edge of the service's histogram that is not below it.",
+);
+pub(crate) const SLOW_SHARE: Key<Fractions> =
+    key("share", Fractions(0, 999_999), Default("\"1%\""), "So much of the requests may be slower.");
+
+/// A limit on latency.
+pub(crate) const SLOW: Table = Table {
+    name: "judge.max_slow",
+    meaning: "The canary fails where more of its requests are slower, counted over at least 100 of them, whatever the baseline's are. Needs a histogram of latencies.",
+    keys: &[&SLOW_OVER, &SLOW_SHARE],
+    kinds: Vec::new,
+};
 
 pub(crate) const JUDGE: Table = Table {
     name: "judge",
@@ -139,6 +169,9 @@ pub(crate) const JUDGE: Table = Table {
         &CAP,
         &LATENCY,
         &MAX_ERRORS,
+        &MAX_SLOW,
+        &MAX_MEMORY,
+        &MAX_CPU,
     ],
     kinds: Vec::new,
 };

@@ -5,9 +5,9 @@ use crate::{
     Share,
     language::{Section, Value, written},
     manifest::{
-        Approve, Batch, JudgeConfig, MAX_STEPS, MetricsConfig, Millionths, RolloutConfig, StepConfig,
-        Strategy,
-        keys::{Fractions, Key, Percents, canary as keys, service},
+        Approve, Batch, JudgeConfig, MAX_STEPS, MaxSlow, MetricsConfig, Millionths, RolloutConfig,
+        StepConfig, Strategy,
+        keys::{Durations, Fractions, Key, Percents, canary as keys, service},
     },
 };
 
@@ -46,9 +46,25 @@ impl Reader<'_, '_> {
     }
 
     /// A canary of a service that tells no metrics is judged by nobody: then a person has to, at every step.
-    pub(super) fn can_be_judged(&mut self, rollout: &RolloutConfig, strategy: &Value<'_>) {
+    pub(super) fn can_be_judged(
+        &mut self,
+        rollout: &RolloutConfig,
+        strategy: &Value<'_>,
+        root: &Section<'_>,
+    ) {
         let by_hand = rollout.steps.iter().all(|step| step.approve == Approve::Manual);
-        if rollout.strategy != Strategy::Canary || by_hand || self.problems.doubtful() {
+        if rollout.strategy != Strategy::Canary || self.problems.doubtful() {
+            return;
+        }
+        if by_hand {
+            let limits = [
+                keys::MAX_ERRORS.name(),
+                keys::MAX_SLOW.name(),
+                keys::MAX_MEMORY.name(),
+                keys::MAX_CPU.name(),
+            ];
+            let reason = "nothing of this service is measured, as there is no [metrics]";
+            root.section(&service::JUDGE, self.problems).meaningless(limits, reason, self.problems);
             return;
         }
         let message = "a canary is judged by the service's own metrics, and there is no [metrics]";
@@ -93,6 +109,9 @@ impl Reader<'_, '_> {
             cap: section.integer(&keys::CAP, self.problems).unwrap_or(default.cap),
             latency: section.choice(&keys::LATENCY, self.problems).unwrap_or(default.latency),
             max_errors: self.fraction(section, &keys::MAX_ERRORS),
+            max_slow: self.max_slow(section),
+            max_memory: section.bytes(&keys::MAX_MEMORY, self.problems),
+            max_cpu: section.percent(&keys::MAX_CPU, self.problems),
         };
         if judge.intolerable <= judge.difference && !self.problems.doubtful() {
             let value = section.get(&keys::INTOLERABLE).or_else(|| section.get(&keys::DIFFERENCE));
@@ -114,6 +133,22 @@ impl Reader<'_, '_> {
         }
         section.refuse_unknown(self.problems);
         judge
+    }
+
+    fn max_slow(&mut self, section: &Section<'_>) -> Option<MaxSlow> {
+        let section = section.section(&keys::MAX_SLOW, self.problems);
+        if !section.is_present() {
+            return None;
+        }
+        let over = section.required(&keys::SLOW_OVER, self.problems);
+        let Durations(from, to) = keys::SLOW_OVER.value;
+        let over = over.and_then(|value| value.duration(&(from..=to), self.problems));
+        let share = match section.get(&keys::SLOW_SHARE) {
+            Some(_) => self.fraction(&section, &keys::SLOW_SHARE),
+            None => Some(Millionths::new(10_000)),
+        };
+        section.refuse_unknown(self.problems);
+        Some(MaxSlow { over: over?, share: share? })
     }
 
     fn fraction(&mut self, section: &Section<'_>, key: &Key<Fractions>) -> Option<Millionths> {

@@ -30,6 +30,7 @@ fn before(table: &Table, key: &str) -> String {
         "rollout.steps" => top("[rollout]\n[[rollout.steps]]\n"),
         // Without a listener there is no flip.
         "rollout" if key == "confirm" => top(&format!("{listeners}[rollout]\n")),
+        "judge.max_slow" if key != "over" => top("[judge.max_slow]\nover = \"1s\"\n"),
         // A canary is judged by the service's metrics.
         "rollout" if key == "strategy" => top(&format!("{listeners}[metrics]\n[rollout]\n")),
         // A block is at least as long as the interval of the metrics.
@@ -129,7 +130,7 @@ fn what_the_table_calls_required_is_and_its_example_is_good() {
         assert!(Manifest::parse(&written).is_ok(), "{written}");
         tried += 1;
     }
-    assert_eq!(tried, 7);
+    assert_eq!(tried, 8);
 }
 
 #[test]

@@ -297,6 +297,8 @@ fn a_canary_that_nobody_could_judge_is_refused() {
     assert!(only(canary).contains("is judged by the service's own metrics"), "{}", only(canary));
     let by_hand = format!("{canary}steps = [{{ share = \"5%\", approve = \"manual\" }}]\n");
     assert!(Manifest::parse(&format!("service = \"web\"\ncommand = [\"web\"]\n{by_hand}")).is_ok());
+    let unmeasured = only(&format!("{by_hand}[judge]\nmax_memory = \"1GiB\"\n"));
+    assert!(unmeasured.starts_with("judge.max_memory: nothing of this service is measured"), "{unmeasured}");
     let listeners = "[listeners]\nhttp = \"[::]:80\"\n";
     let short = only(&format!("[judge]\nblock = \"1s\"\n{listeners}[metrics]\n"));
     assert!(short.contains("looks every 1s, and the metrics are read every 5s"), "{short}");
@@ -305,6 +307,8 @@ fn a_canary_that_nobody_could_judge_is_refused() {
         tolerated.contains("judge.difference") && tolerated.contains("more than the difference"),
         "{tolerated}"
     );
+    assert_eq!(only("[judge]\nmax_slow = { share = \"2%\" }\n"), "judge.max_slow.over: is missing");
+    assert!(only("[judge]\nmax_slow = \"2%\"\n").starts_with("judge.max_slow: expected a table"));
 }
 
 #[test]

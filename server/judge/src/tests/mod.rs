@@ -1,5 +1,6 @@
 //! The computation from within.
 
+mod ceilings;
 mod computation;
 mod expectation;
 mod hosts;

@@ -187,7 +187,12 @@ fn limits_hold_whatever_the_baseline_does() {
     assert!(judge.failure().is_none(), "10 % is not over 10 %");
     assert_eq!(judge.at_deadline().verdict, Verdict::Inconclusive(Inconclusive::NothingToProve));
     blocks(&mut judge, [host(20, 3, 9, 9)], 1);
-    assert_eq!(judge.failure().unwrap().line, "limit errors: canary 3/20 bad, more than 10 %");
+    assert_eq!(
+        judge.failure().unwrap().line,
+        "limit errors: canary 3/20 bad against baseline 9/9, more than 10 %"
+    );
+    let report = judge.judgement().limits.remove(0);
+    assert_eq!((report.canary, report.baseline), ([20, 3], [9, 9]));
 }
 
 /// Requests in the buckets up to 0.1, 0.2, 0.4, 0.8 s and above.
@@ -265,5 +270,8 @@ fn a_latency_limit_counts_what_is_slower_than_the_next_edge() {
     judge.observe(&latency(&[HostBlock { canary: histogram([7, 7, 7, 1, 0]), baseline: Reading::Absent }]));
     assert!(judge.failure().is_none(), "0.3 s is in the bucket to 0.4 s: 1 of 22 is slower for certain");
     judge.observe(&latency(&[HostBlock { canary: histogram([7, 7, 6, 1, 1]), baseline: Reading::Absent }]));
-    assert_eq!(judge.failure().unwrap().line, "limit slow: canary 2/22 slower than 0.3 s, more than 7 %");
+    assert_eq!(
+        judge.failure().unwrap().line,
+        "limit slow: canary 2/22 slower than 0.3 s against baseline 0/0, more than 7 %"
+    );
 }

@@ -1,8 +1,10 @@
 //! Hosts that are offline, go offline, come back, or leave the fleet.
 
 use crate::{
+    agent::Program,
+    fleet::{Fleet, Settings},
+    names::{host, secs},
     scenarios::{assert_rolled_back, baking, placed, replacing},
-    world::{Fleet, Program, Settings, host, secs},
 };
 use handover_rollout::{OfflinePolicy, Outcome};
 

@@ -1,6 +1,6 @@
 //! A simulated agent, and the programs that it runs.
 
-use crate::world::{instance, release, secs};
+use crate::names::{instance, release, secs};
 use handover_model::{
     ConfirmationState, DrainLedger, Duration, InstanceId, InstancePhase, InstanceReport, ReleaseRef, Share,
     Timestamp,
@@ -235,6 +235,18 @@ impl Agent {
 
     pub(crate) fn report(&self) -> BTreeMap<InstanceId, InstanceReport> {
         self.instances.iter().map(|(name, instance)| (name.clone(), instance.report())).collect()
+    }
+
+    /// Whether nobody who connects now is lost: every instance that gets connections is ready, and there is one.
+    pub(crate) fn is_served(&self) -> bool {
+        let mut serving = self.instances.values().filter(|instance| !instance.share.is_hidden()).peekable();
+        serving.peek().is_some() && serving.all(|instance| instance.phase == InstancePhase::Ready)
+    }
+
+    /// Whether an instance that gets connections has ended by itself.
+    pub(crate) fn has_lost_one(&self) -> bool {
+        let lost = |instance: &Instance| instance.phase == InstancePhase::GaveUp;
+        self.instances.values().any(|instance| !instance.share.is_hidden() && lost(instance))
     }
 
     /// The releases that get connections on the host now.

@@ -1,8 +1,10 @@
 //! Flips that hosts must have confirmed, or undo by themselves.
 
 use crate::{
+    fleet::{Fleet, Settings},
+    names::{host, secs, share},
     scenarios::assert_rolled_back,
-    world::{Fleet, Settings, World, host, secs, share},
+    world::World,
 };
 use handover_model::ConfirmationState;
 use handover_rollout::{
@@ -198,7 +200,7 @@ fn of_a_rollback_those_hosts_are_measured_that_flip_in_one_step() {
     let settings = Settings { hosts: 3, batch: 3, in_flight: 3, keep_warm: secs(600), ..Settings::default() };
     let mut world = Fleet::of(settings.clone()).deploy();
     assert!(matches!(world.run_to_the_end(), Outcome::Succeeded { .. }));
-    let mut request = PlanRequest { release: crate::world::release("1"), ..settings.request() };
+    let mut request = PlanRequest { release: crate::names::release("1"), ..settings.request() };
     for host in &mut request.hosts {
         let order = world.deployment.assignment(&host.host).unwrap();
         host.runs = order.main().cloned();

@@ -1,9 +1,12 @@
 //! What operators do while a deployment goes on: pause, resume, retry, in any order and twice.
 
 use crate::{
+    agent::Program,
+    fleet::{Fleet, Settings},
+    names::{host, secs},
     scenarios::{assert_rolled_back, baking, placed, replacing},
     stages::staged,
-    world::{Fleet, Program, Settings, World, host, secs},
+    world::World,
 };
 use handover_rollout::{
     Deployment, DeploymentState, Event, HostState, MAX_RETRIES, OfflinePolicy, OnFailure, Outcome,

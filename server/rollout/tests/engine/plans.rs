@@ -1,6 +1,9 @@
 //! Rolling plans: which hosts, in which order, in which batches.
 
-use crate::world::{Settings, host, old_placement, release, secs};
+use crate::{
+    fleet::Settings,
+    names::{host, old_placement, release, secs},
+};
 use handover_model::{HostName, Labels};
 use handover_rollout::{BatchSize, OfflinePolicy, Placement, Plan, PlanError, PlanRequest, Rolling};
 use proptest::prelude::*;
@@ -106,7 +109,7 @@ fn hosts_that_are_left_out_are_named_with_the_reason() {
 
 #[test]
 fn offline_hosts_stay_in_the_plan_where_they_are_waited_for() {
-    let offline = OfflinePolicy::Wait { deadline: crate::world::secs(60) };
+    let offline = OfflinePolicy::Wait { deadline: crate::names::secs(60) };
     let mut request = PlanRequest { offline, ..request(1) };
     request.hosts[0].online = false;
     assert_eq!(batches(&rolling(&request).unwrap()), [vec!["h1"]]);

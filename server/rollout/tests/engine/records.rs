@@ -1,6 +1,10 @@
 //! Records: small, complete, and refused where they make no sense.
 
-use crate::world::{Fleet, Program, Settings, host, secs};
+use crate::{
+    agent::Program,
+    fleet::{Fleet, Settings},
+    names::{host, secs},
+};
 use handover_model::{
     DeploymentId, Duration, HostName, InstanceId, ReleaseRef, ServiceName, Share, Timestamp,
 };

@@ -1,6 +1,11 @@
 //! There and back: plans that take every host back at their end.
 
-use crate::world::{Fleet, Program, Settings, World, host, old_placement, release, secs};
+use crate::{
+    agent::Program,
+    fleet::{Fleet, Settings},
+    names::{host, old_placement, release, secs},
+    world::World,
+};
 use handover_model::Share;
 use handover_rollout::{HostState, Outcome, Placement, Plan, PlanError, PlanRequest, rehearsal};
 use std::collections::BTreeSet;

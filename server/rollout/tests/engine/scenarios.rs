@@ -1,6 +1,11 @@
 //! What happens, told as stories.
 
-use crate::world::{Fleet, Program, Settings, World, host, instance, secs};
+use crate::{
+    agent::Program,
+    fleet::{Fleet, Settings},
+    names::{host, instance, secs},
+    world::World,
+};
 use handover_model::{InstancePhase, InstanceReport, Share};
 use handover_rollout::{DeploymentState, Event, FlipSeen, OnFailure, Outcome, StagePhase};
 use std::collections::BTreeMap;
@@ -109,7 +114,7 @@ fn a_candidate_that_is_never_ready_fails_at_its_deadline_and_gets_no_connection(
     assert_rolled_back(&world.run_to_the_end(), "h1: web-d2 was not ready within 60s: it is starting");
     assert_eq!(world.serving(), ["1", "1"]);
     assert_eq!(world.state(2), "pending");
-    let hidden = |placed: &handover_rollout::Placement| placed.release == crate::world::release("2");
+    let hidden = |placed: &handover_rollout::Placement| placed.release == crate::names::release("2");
     for (handover_rollout::Command::Assign { assignment, .. }, _) in &world.commands {
         assert!(assignment.0.iter().filter(|placed| hidden(placed)).all(|placed| placed.share.is_hidden()));
     }

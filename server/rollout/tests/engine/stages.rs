@@ -1,6 +1,10 @@
 //! Stages are general: shares that grow over several stages need no other engine.
 
-use crate::world::{Fleet, Program, Settings, host, old_placement, secs, share};
+use crate::{
+    agent::Program,
+    fleet::{Fleet, Settings},
+    names::{host, old_placement, secs, share},
+};
 use handover_rollout::{Outcome, Plan, PlanError, PlannedHost, Stage};
 
 /// Every host in each stage, with these shares; the last one retires.

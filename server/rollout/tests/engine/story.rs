@@ -1,6 +1,11 @@
 //! A deployment's records, told.
 
-use crate::world::{Fleet, Program, Settings, World, host, secs};
+use crate::{
+    agent::Program,
+    fleet::{Fleet, Settings},
+    names::{host, secs},
+    world::World,
+};
 use handover_model::{DrainLedger, Share, Timestamp};
 use handover_rollout::{
     Former, HostState, Moment, OfflinePolicy, OnFailure, Outcome, Record, Skew, Story, sentence,

@@ -1,6 +1,11 @@
 //! Blue-green, canary and the way back to a standby: plans for the same engine.
 
-use crate::world::{Fleet, Program, Settings, World, host, old_placement, release, secs, share};
+use crate::{
+    agent::Program,
+    fleet::{Fleet, Settings},
+    names::{host, old_placement, release, secs, share},
+    world::World,
+};
 use handover_model::{Duration, Share};
 use handover_rollout::{
     ApprovalCause, BatchSize, BlueGreen, CanaryStep, Event, Inconclusive, Judged, Outcome, Placement, Plan,

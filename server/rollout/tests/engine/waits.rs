@@ -1,8 +1,11 @@
 //! What is waited for, as the engine says it, against the table of waits in docs/operations.md: both ways.
 
 use crate::{
-    invariants::story,
-    world::{Fleet, Program, Settings, World, host, instance, secs},
+    agent::Program,
+    fleet::{Fleet, Settings},
+    names::{host, instance, secs},
+    tales::story,
+    world::World,
 };
 use handover_model::{InstancePhase, InstanceReport};
 use handover_rollout::{Deployment, Event, FlipSeen, OfflinePolicy, OnFailure};

@@ -1,6 +1,9 @@
 //! The picture of a canary: a pure function of what was seen, the size of the terminal and the time.
 
-use super::interval::{number, wilson};
+use super::{
+    interval::{number, wilson},
+    limits,
+};
 use crate::cli::{outcome, time::span, tree::Look, waits};
 use console::truncate_str;
 use handover_model::Share;
@@ -9,9 +12,9 @@ use handover_proto::v1::{Canary, CanaryBlock, CanaryMetric, Deployment};
 /// Columns of the bars of evidence.
 const BAR: usize = 10;
 /// Columns of the row of names.
-const NAME: usize = 20;
+pub(super) const NAME: usize = 20;
 /// Columns of each release's rates.
-const RATES: usize = 34;
+pub(super) const RATES: usize = 34;
 
 /// The picture of a deployment's canary.
 pub(in crate::cli) fn lines(deployment: &Deployment, look: Look) -> Vec<String> {
@@ -28,6 +31,7 @@ pub(in crate::cli) fn lines(deployment: &Deployment, look: Look) -> Vec<String> 
             for metric in &canary.metrics {
                 lines.extend(rates(metric, look.unicode));
             }
+            lines.extend(canary.limits.iter().flat_map(limits::lines));
             lines.push(String::new());
             lines.extend(blocks(&canary.blocks, look));
         }
@@ -199,7 +203,7 @@ fn spark(rates: &[Option<f64>], most: f64, unicode: bool) -> String {
 }
 
 /// A part of a whole in percent; `None` where there is no whole.
-fn percent(part: u64, whole: u64) -> Option<String> {
+pub(in crate::cli) fn percent(part: u64, whole: u64) -> Option<String> {
     (whole > 0).then(|| format!("{:.2} %", number(part) / number(whole) * 100.0))
 }
 
@@ -278,6 +282,7 @@ mod tests {
             next_unix_millis: 34_000,
             prometheus: "HTTP 503 Service Unavailable".to_owned(),
             prometheus_since_unix_millis: 20_000,
+            limits: Vec::new(),
         }
     }
 

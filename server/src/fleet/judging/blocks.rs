@@ -1,6 +1,7 @@
 //! Blocks: what the instances of a service did between two moments, as differences of what their hosts measured.
 
-use handover_judge::{Counts, Histogram, HostBlock, Reading};
+use super::uses;
+use handover_judge::{Counts, Histogram, HostBlock, Reading, Uses};
 use handover_model::{HostName, InstanceId, Measurement, Sample, Timestamp, Traffic};
 use std::collections::BTreeMap;
 
@@ -17,6 +18,8 @@ pub(super) struct Did {
     pub(super) silent: String,
     /// New connections that were seen.
     pub(super) connections: u64,
+    /// What it used of its host.
+    pub(super) uses: Uses,
     /// Whether it had a share of the listeners' connections at one of the block's ends.
     pub(super) shown: bool,
 }
@@ -59,10 +62,12 @@ impl LastEnds {
 
 /// A reading that failed costs its own block; the next one has what was done in both.
 fn keep_what_was_read(now: &mut Sample, before: Option<&Sample>) {
-    if let (Err(_), Some(Sample { run, traffic: Ok(traffic), .. })) = (&now.traffic, before)
-        && *run == now.run
-    {
+    let Some(before) = before.filter(|before| before.run == now.run) else { return };
+    if let (Err(_), Ok(traffic)) = (&now.traffic, &before.traffic) {
         now.traffic = Ok(traffic.clone());
+    }
+    if now.usage.cpu_micros.is_none() || now.usage.clock_micros.is_none() {
+        (now.usage.cpu_micros, now.usage.clock_micros) = (before.usage.cpu_micros, before.usage.clock_micros);
     }
 }
 
@@ -77,7 +82,7 @@ fn did(before: Option<&Sample>, now: &Sample) -> Did {
         Some(before) if shown => (between(before, now), seen(now).saturating_sub(seen(before))),
         Some(_) | None => (Reading::Absent, 0),
     };
-    Did { traffic, silent, connections, shown }
+    Did { traffic, silent, connections, shown, uses: uses::between(before, now) }
 }
 
 fn between(before: &Sample, now: &Sample) -> Reading<Traffic> {
@@ -122,7 +127,7 @@ pub(super) fn plus(a: &Traffic, b: &Traffic) -> Traffic {
 
 /// Both arms of one metric, host by host.
 #[derive(Debug, Default)]
-pub(super) struct Arms {
+pub(crate) struct Arms {
     /// Errors.
     pub(super) counts: Vec<HostBlock<Counts>>,
     /// Latencies.
@@ -131,7 +136,7 @@ pub(super) struct Arms {
 
 impl Arms {
     /// Adds a host.
-    pub(super) fn push(&mut self, canary: &Reading<Traffic>, baseline: &Reading<Traffic>) {
+    pub(crate) fn push(&mut self, canary: &Reading<Traffic>, baseline: &Reading<Traffic>) {
         self.counts.push(HostBlock { canary: counts(canary), baseline: counts(baseline) });
         self.latencies.push(HostBlock { canary: latencies(canary), baseline: latencies(baseline) });
     }

@@ -5,7 +5,7 @@ use super::{
     settings,
     shown::BlockView,
 };
-use handover_judge::{Block, Observed, Reading};
+use handover_judge::{Block, HostUses, Observed, Reading, Uses};
 use handover_rollout::Deployment;
 use std::collections::BTreeMap;
 
@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(super) struct Compared {
     pub(super) arms: Arms,
+    /// What both releases used of each host.
+    pub(super) uses: Vec<HostUses>,
     /// Whether the new release had a share on some host.
     pub(super) shown: bool,
     /// Whether anything was counted.
@@ -42,6 +44,9 @@ impl Compared {
                     compared.silent = format!("{host}: {}", did.silent);
                 }
             }
+            let uses = |did: Option<&Did>| did.map_or(Uses::UNKNOWN, |did| did.uses.clone());
+            let host = host.to_string();
+            compared.uses.push(HostUses { host, canary: uses(canary), baseline: uses(baseline) });
             compared.view.add(canary, baseline);
         }
         compared
@@ -50,7 +55,7 @@ impl Compared {
 
 impl Arms {
     /// For the judge.
-    pub(super) fn block(&self) -> Block<'_> {
+    pub(crate) fn block(&self) -> Block<'_> {
         BTreeMap::from([
             (settings::ERRORS, Observed::Counts(&self.counts)),
             (settings::LATENCY, Observed::Histograms(&self.latencies)),

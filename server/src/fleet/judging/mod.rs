@@ -5,32 +5,36 @@
 
 mod blocks;
 mod compared;
+mod history;
 mod prometheus;
 mod settings;
 mod shown;
+mod uses;
 
+pub(crate) use blocks::Arms;
+pub(crate) use history::{LEARNT, halves};
 pub use prometheus::{Asked, PrometheusView};
-pub use shown::{BlockView, CanaryView};
+pub(crate) use settings::config as judge_settings;
+pub use shown::{BlockView, CanaryView, HistoryView};
 
 use super::{
     deployments::Live, effects::Effects, records::deployment_key, refusal::Refusal, releases, state::State,
 };
 use crate::store::Keyspace;
-use blocks::{Arms, LastEnds, ServiceBlock, plus};
+use blocks::{LastEnds, ServiceBlock};
 use compared::Compared;
-use handover_judge::{Judge, Judgement, Reading, Verdict as Finding};
+use handover_judge::{Ceilings, Judge, Judgement, Reading, Verdict as Finding};
 use handover_model::{
     DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp, Traffic,
     config::{JudgeConfig, Manifest},
 };
 use handover_prometheus::Answer;
 use handover_rollout::{DeploymentState, Event, Verdict};
+use history::History;
 use prometheus::Source;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// So many blocks before a canary its judge learns from.
-const REMEMBERED: usize = 30;
 /// A service that was not measured for so many blocks is forgotten.
 const IDLE: u32 = 30;
 /// So many blocks are shown.
@@ -42,8 +46,8 @@ pub(super) struct Measured {
     /// When its block is closed.
     next: Timestamp,
     ends: LastEnds,
-    /// The last blocks in which no deployment went on: what both halves of the hosts did.
-    before: VecDeque<[Option<Traffic>; 2]>,
+    /// The last blocks in which no deployment went on.
+    before: History,
     /// Blocks since something was measured.
     idle: u32,
     /// Where a Prometheus server has its metrics.
@@ -55,6 +59,8 @@ pub(super) struct Measured {
 pub(super) struct Judging {
     /// `None` before anything was measured.
     judge: Option<Judge>,
+    /// What the new release's instances must not use; none before the first block.
+    ceilings: Ceilings,
     /// The stage that it judges or judged last.
     stage: Option<u32>,
     /// What it said last.
@@ -71,7 +77,9 @@ pub(super) struct Judging {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct JudgingRecord {
     stage: u32,
-    judge: handover_judge::State,
+    judge: Option<handover_judge::State>,
+    #[serde(default)]
+    ceilings: Ceilings,
 }
 
 impl JudgingRecord {
@@ -85,11 +93,15 @@ impl TryFrom<JudgingRecord> for Judging {
     type Error = handover_judge::StateError;
 
     fn try_from(record: JudgingRecord) -> Result<Self, Self::Error> {
-        let JudgingRecord { stage, judge } = record;
-        let judge = Judge::try_from(judge)?;
+        let JudgingRecord { stage, judge, ceilings } = record;
+        let judge = judge.map(Judge::try_from).transpose()?;
+        if !ceilings.is_whole() {
+            return Err(Self::Error::Parts);
+        }
         Ok(Self {
-            judgement: Some(judge.judgement()),
-            judge: Some(judge),
+            judgement: judge.as_ref().map(Judge::judgement),
+            judge,
+            ceilings,
             stage: Some(stage),
             ..Self::default()
         })
@@ -104,7 +116,7 @@ impl State {
             let measured = Measured {
                 next: now + judge.block,
                 ends: LastEnds::default(),
-                before: VecDeque::new(),
+                before: History::default(),
                 idle: 0,
                 source: asked.map(Source::new),
             };
@@ -178,7 +190,7 @@ impl State {
             Some((id, true)) => self.judge_block(id, &block, now, effects),
             Some((_, false)) => Ok(()),
             None => {
-                measured.remember(&block);
+                measured.before.remember(&block);
                 Ok(())
             }
         }
@@ -226,8 +238,11 @@ impl State {
         }
         judging.silent.clone_from(&compared.silent);
         if judging.judge.is_none() && (compared.counted || before.is_some_and(|before| !before.is_empty())) {
-            let before = before.map(|before| before.iter().collect()).unwrap_or_default();
+            let before = before.map(|before| before.learnt().collect()).unwrap_or_default();
             judging.judge = begin(&config, engine.plan(), &compared, before);
+        }
+        if judging.stage.is_none() {
+            judging.ceilings = Ceilings::new(settings::ceilings(&config));
         }
         if judging.stage != Some(stage) {
             judging.stage = Some(stage);
@@ -237,8 +252,9 @@ impl State {
             }
         }
         let verdict = judging.look(&compared, now);
-        if let Some(judge) = &judging.judge {
-            let record = JudgingRecord { stage, judge: judge.into() };
+        if judging.judge.is_some() || !judging.ceilings.is_empty() {
+            let judge = judging.judge.as_ref().map(handover_judge::State::from);
+            let record = JudgingRecord { stage, judge, ceilings: judging.ceilings.clone() };
             effects.put(Keyspace::Judges, deployment_key(id), &record)?;
         }
         self.drive(id, Event::Judged { stage, verdict }, now, effects)
@@ -247,7 +263,7 @@ impl State {
     /// A deployment ended: its judge is not needed any more. What it said last is still shown.
     pub(super) fn end_judging(&mut self, id: DeploymentId, effects: &mut Effects) {
         if let Some(judging) = self.judging.get_mut(&id)
-            && judging.judge.take().is_some()
+            && (judging.judge.take().is_some() || !judging.ceilings.is_empty())
         {
             effects.delete(Keyspace::Judges, deployment_key(id));
         }
@@ -291,11 +307,11 @@ fn begin(
     config: &JudgeConfig,
     plan: &handover_rollout::Plan,
     compared: &Compared,
-    before: Vec<&[Option<Traffic>; 2]>,
+    before: Vec<[Option<Traffic>; 2]>,
 ) -> Option<Judge> {
     let has_latency = |traffic: &Traffic| traffic.latency.is_some();
     let latency = compared.latency || before.iter().any(|halves| halves.iter().flatten().any(has_latency));
-    let mut judge = match Judge::new(settings::config(config, plan, latency)) {
+    let mut judge = match Judge::new(settings::config(config, settings::comparison(plan), latency)) {
         Ok(judge) => judge,
         Err(error) => {
             tracing::error!(%error, "no judge can be made of the manifest's settings");
@@ -305,32 +321,24 @@ fn begin(
     for halves in before {
         let mut arms = Arms::default();
         for half in halves {
-            arms.push(&Reading::Absent, &half.clone().map_or(Reading::Absent, Reading::Counted));
+            arms.push(&Reading::Absent, &half.map_or(Reading::Absent, Reading::Counted));
         }
         judge.watch(&arms.block());
     }
     Some(judge)
 }
 
-impl Measured {
-    fn remember(&mut self, block: &ServiceBlock) {
-        let mut halves = [None::<Traffic>, None];
-        for (place, traffic) in block.by_host().enumerate() {
-            let half = &mut halves[place % 2];
-            *half = Some(half.as_ref().map_or_else(|| traffic.clone(), |sum| plus(sum, &traffic)));
-        }
-        if halves[0].is_some() {
-            self.before.push_back(halves);
-            if self.before.len() > REMEMBERED {
-                self.before.pop_front();
-            }
-        }
-    }
-}
-
 impl Judging {
     /// Has the judge look at a block.
     fn look(&mut self, compared: &Compared, now: Timestamp) -> Verdict {
+        if compared.shown {
+            self.ceilings.observe(&compared.uses);
+        }
+        let judged = self.look_at_requests(compared, now);
+        self.ceilings.failure().map_or(judged, Verdict::Fail)
+    }
+
+    fn look_at_requests(&mut self, compared: &Compared, now: Timestamp) -> Verdict {
         let Some(judge) = &mut self.judge else {
             return Verdict::NeedsMoreData(self.why("nothing is measured"));
         };

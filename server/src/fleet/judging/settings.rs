@@ -1,7 +1,7 @@
 //! From a manifest's `[judge]` to the judge's settings.
 
-use handover_judge::{Comparison, Config, Kind, Limit, Metric, Tolerance};
-use handover_model::config::JudgeConfig;
+use handover_judge::{Ceiling, Comparison, Config, Kind, Limit, Metric, Resource, Tolerance};
+use handover_model::config::{JudgeConfig, MaxSlow, Millionths};
 use handover_rollout::Plan;
 
 /// The share of errors.
@@ -13,9 +13,11 @@ pub(super) const HISTOGRAM: &str = "histogram";
 
 /// Requests over which a plain limit is counted.
 const LIMIT_OVER: u64 = 100;
+/// In so many blocks in a row an instance must use more than it may: one peak is no failure.
+const CEILING_BLOCKS: u32 = 3;
 
 /// The settings of a deployment's judge. `latency`: whether the service has a histogram of it.
-pub(super) fn config(judge: &JudgeConfig, plan: &Plan, latency: bool) -> Config {
+pub(crate) fn config(judge: &JudgeConfig, comparison: Comparison, latency: bool) -> Config {
     let tolerance = Tolerance::new(
         judge.ratio.fraction(),
         judge.difference.fraction(),
@@ -27,27 +29,45 @@ pub(super) fn config(judge: &JudgeConfig, plan: &Plan, latency: bool) -> Config 
         true => vec![errors(0.5), Metric::latency(LATENCY, 0.25), Metric::histogram(HISTOGRAM, 0.25)],
         false => vec![errors(1.0)],
     };
-    let limits = judge.max_errors.map(|most| Limit {
-        name: "max_errors".to_owned(),
-        metric: ERRORS.to_owned(),
-        slower_than: None,
+    let limit = |name: &str, metric: &str, slower_than, most: Millionths| Limit {
+        name: name.to_owned(),
+        metric: metric.to_owned(),
+        slower_than,
         over: most.fraction(),
         at_least: LIMIT_OVER,
-    });
+    };
+    let errors_at_most = judge.max_errors.map(|most| limit("max_errors", ERRORS, None, most));
+    let slow_at_most = judge
+        .max_slow
+        .map(|MaxSlow { over, share }| limit("max_slow", LATENCY, Some(over.as_secs_f64()), share));
     Config {
         alpha: judge.alpha.fraction(),
         alpha_promotion: judge.alpha_promotion.fraction(),
         block_millis: u64::try_from(judge.block.as_millis()).unwrap_or(u64::MAX),
-        comparison: comparison(plan),
+        comparison,
         cap: (judge.cap > 0).then_some(judge.cap),
         metrics,
-        limits: limits.into_iter().collect(),
+        limits: errors_at_most.into_iter().chain(slow_at_most).collect(),
         ..Config::default()
     }
 }
 
+/// What no instance of the new release may use of its host.
+pub(super) fn ceilings(judge: &JudgeConfig) -> Vec<Ceiling> {
+    let ceiling = |name: &str, resource, most| Ceiling {
+        name: name.to_owned(),
+        resource,
+        most,
+        blocks: CEILING_BLOCKS,
+    };
+    let memory = judge.max_memory.map(|most| ceiling("max_memory", Resource::Memory, most));
+    // A percent of a processor is ten thousand millionths of it.
+    let cpu = judge.max_cpu.map(|most| ceiling("max_cpu", Resource::Cpu, u64::from(most) * 10_000));
+    memory.into_iter().chain(cpu).collect()
+}
+
 /// Within hosts, unless some judged stage has hosts that run the new release alone.
-fn comparison(plan: &Plan) -> Comparison {
+pub(super) fn comparison(plan: &Plan) -> Comparison {
     let alone = |stage: &handover_rollout::Stage| stage.judged.is_some() && stage.share.rest().is_hidden();
     match plan.stages.iter().any(alone) {
         true => Comparison::AcrossHosts,
@@ -71,6 +91,9 @@ mod tests {
             "intolerable = \"90%\"",
             "max_errors = \"0%\"",
             "max_errors = \"99.9999%\"",
+            "max_slow = { over = \"1ms\", share = \"0%\" }",
+            "max_slow = { over = \"1h\", share = \"99.9999%\" }",
+            "max_errors = \"5%\"\nmax_slow = { over = \"500ms\" }\nmax_memory = \"1MiB\"\nmax_cpu = \"1%\"",
             "alpha_promotion = \"0.0001%\"",
             "block = \"1s\"",
             "latency = \"ignore\"",
@@ -79,7 +102,7 @@ mod tests {
             let text = format!("service = \"shop\"\ncommand = [\"shop\"]\n[judge]\n{words}\n");
             let manifest = handover_model::config::Manifest::parse(&text).unwrap();
             for latency in [false, true] {
-                let config = config(&manifest.judge, &plan(), latency);
+                let config = config(&manifest.judge, comparison(&plan()), latency);
                 assert_eq!(config.check(), Ok(()), "{words}");
             }
         }

@@ -1,9 +1,9 @@
 //! What people are shown of a canary.
 
-use super::{Judging, PrometheusView, blocks::Did, prometheus::Source};
-use crate::fleet::state::State;
-use handover_judge::{Judgement, Reading};
-use handover_model::{DeploymentId, Share, Timestamp};
+use super::{Judging, PrometheusView, blocks::Did, history::History, prometheus::Source};
+use crate::fleet::{refusal::Refusal, state::State};
+use handover_judge::{CeilingReport, Judgement, Reading};
+use handover_model::{DeploymentId, Duration, ServiceName, Share, Timestamp, Traffic, Version};
 
 /// A canary as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +12,10 @@ pub struct CanaryView {
     pub stage: u32,
     /// What the judge said last; `None` before anything was measured.
     pub judgement: Option<Judgement>,
+    /// What the new release's instances must not use, and how that stands.
+    pub ceilings: Vec<CeilingReport>,
+    /// Which of it made the canary fail, in a line.
+    pub ceiling_failure: Option<String>,
     /// Why nothing is known, or not everything; empty where all is.
     pub silent: String,
     /// The last blocks, the newest last.
@@ -61,7 +65,8 @@ impl State {
     /// The canary of a deployment; `None` where it has none, or was not judged since the server's start.
     #[must_use]
     pub fn canary(&self, id: DeploymentId) -> Option<CanaryView> {
-        let Judging { stage, judgement, silent, blocks, connections, .. } = self.judging.get(&id)?;
+        let Judging { stage, judgement, ceilings, silent, blocks, connections, .. } =
+            self.judging.get(&id)?;
         let stage = (*stage)?;
         let live = self.live.get(&id).or_else(|| self.finals.get(&id))?;
         let asked = usize::try_from(stage).ok().and_then(|stage| live.engine.plan().stages.get(stage));
@@ -70,12 +75,44 @@ impl State {
         Some(CanaryView {
             stage,
             judgement: judgement.clone(),
+            ceilings: ceilings.report(),
+            ceiling_failure: ceilings.failure(),
             silent: silent.clone(),
             blocks: blocks.iter().copied().collect(),
             asked: asked.map_or(Share::HIDDEN, |stage| stage.share),
             connections: *connections,
             next: measured.map(|measured| measured.next),
             prometheus: measured.and_then(|measured| measured.source.as_ref()).and_then(Source::view),
+        })
+    }
+}
+
+/// The blocks of a service in which no deployment went on.
+#[derive(Clone, Debug)]
+pub struct HistoryView<'a> {
+    /// The release that ran; `None` before a deployment ended well.
+    pub version: Option<&'a Version>,
+    /// How long a block is.
+    pub block: Duration,
+    /// Hosts that counted something in the last of them.
+    pub hosts: usize,
+    /// The newest last; of each block what its groups of hosts did.
+    pub blocks: Vec<&'a [Traffic]>,
+}
+
+impl State {
+    /// What the instances of a service did while no deployment went on, as far as it is remembered.
+    ///
+    /// # Errors
+    /// When there is no such service.
+    pub fn history(&self, service: &ServiceName) -> Result<HistoryView<'_>, Refusal> {
+        let record = self.services.get(service).ok_or_else(|| Refusal::NoService(service.clone()))?;
+        let before = self.measured.get(service).map(|measured| &measured.before);
+        Ok(HistoryView {
+            version: record.current.as_ref(),
+            block: self.judge_config(service).block,
+            hosts: before.map_or(0, History::hosts),
+            blocks: before.into_iter().flat_map(History::blocks).map(Vec::as_slice).collect(),
         })
     }
 }

@@ -6,35 +6,38 @@ use crate::{
     store::{Keyspace, scan_json},
 };
 use handover_model::{
-    DeploymentId, Duration, HostName, InstanceId, Latency, Measurement, Sample, ServiceName, Share, Traffic,
-    Usage,
+    DeploymentId, Duration, HostName, InstanceId, Latency, Measurement, Sample, ServiceName, Share,
+    Timestamp, Traffic, Usage,
 };
 use handover_rollout::{DeploymentState, Outcome, StagePhase};
 use std::collections::BTreeMap;
 
-const CANARY: &str = "[listeners]\nhttp = \"0.0.0.0:80\"\n[metrics]\n[rollout]\nstrategy = \"canary\"\nsteps = [\"5%\", \"50%\"]\nbake = \"20s\"\n[judge]\nwithin = \"5m\"\n";
+pub(super) const CANARY: &str = "[listeners]\nhttp = \"0.0.0.0:80\"\n[metrics]\n[rollout]\nstrategy = \"canary\"\nsteps = [\"5%\", \"50%\"]\nbake = \"20s\"\n[judge]\nwithin = \"5m\"\n";
 
 /// Clients of the service, and what each version makes of their requests.
-struct Clients {
+pub(super) struct Clients {
     /// Requests a second to a host.
-    rate: u64,
+    pub(super) rate: u64,
     /// Bad ones of ten thousand, by version.
     bad: BTreeMap<&'static str, u64>,
     /// Versions of which one request in four is slow.
-    slow: Vec<&'static str>,
+    pub(super) slow: Vec<&'static str>,
     /// Versions whose metrics cannot be read.
-    silent: Vec<&'static str>,
+    pub(super) silent: Vec<&'static str>,
+    /// Mebibytes that each instance of a version has, and percent of a processor that it takes.
+    pub(super) uses: BTreeMap<&'static str, (u64, u64)>,
     sent: BTreeMap<(HostName, InstanceId), f64>,
 }
 
 impl Clients {
-    fn new(rate: u64, bad: &[(&'static str, u64)]) -> Self {
+    pub(super) fn new(rate: u64, bad: &[(&'static str, u64)]) -> Self {
         let bad = bad.iter().copied().collect();
-        Self { rate, bad, slow: Vec::new(), silent: Vec::new(), sent: BTreeMap::new() }
+        let (slow, silent) = (Vec::new(), Vec::new());
+        Self { rate, bad, slow, silent, uses: BTreeMap::new(), sent: BTreeMap::new() }
     }
 
     /// A second of requests, after which every host measures.
-    fn second(&mut self, fleet: &mut Fixture) {
+    pub(super) fn second(&mut self, fleet: &mut Fixture) {
         fleet.report_all();
         for (host, session) in fleet.sessions.clone() {
             let Some(record) = fleet.state.hosts[&host].assignments.get(&name::<ServiceName>("web")) else {
@@ -53,7 +56,7 @@ impl Clients {
                     run: 0,
                     share: placed.share,
                     traffic: self.traffic(version, sent),
-                    usage: Usage::default(),
+                    usage: self.usage(version, fleet.now),
                 };
                 instances.insert(placed.instance.clone(), sample);
             }
@@ -77,8 +80,20 @@ impl Clients {
         Ok(Traffic { requests, bad, latency })
     }
 
+    fn usage(&self, version: &str, now: Timestamp) -> Usage {
+        let Some((mebibytes, percent)) = self.uses.get(version) else { return Usage::default() };
+        // The host's clock is not the server's.
+        let clock = now.unix_millis() * 1000 - 77;
+        Usage {
+            connections: None,
+            memory: Some(mebibytes << 20),
+            cpu_micros: Some(clock / 100 * percent),
+            clock_micros: Some(clock),
+        }
+    }
+
     /// Seconds until the deployment ends or waits for a person.
-    fn until_settled(&mut self, fleet: &mut Fixture, id: DeploymentId) -> u64 {
+    pub(super) fn until_settled(&mut self, fleet: &mut Fixture, id: DeploymentId) -> u64 {
         for second in 0..1200 {
             let Some(live) = fleet.state.live.get(&id) else { return second };
             let state = live.engine.state();
@@ -92,7 +107,7 @@ impl Clients {
 }
 
 /// A fleet at release 1 that was measured for a while, and a canary of release 2 that begins.
-fn begun(clients: &mut Clients, manifest: &str) -> (Fixture, DeploymentId) {
+pub(super) fn begun(clients: &mut Clients, manifest: &str) -> (Fixture, DeploymentId) {
     let mut fleet = Fixture::with_hosts(&["a", "b"]);
     for version in ["1", "2"] {
         fleet.push("web", version, manifest);
@@ -106,11 +121,11 @@ fn begun(clients: &mut Clients, manifest: &str) -> (Fixture, DeploymentId) {
     (fleet, id)
 }
 
-fn shown(fleet: &Fixture, id: DeploymentId) -> CanaryView {
+pub(super) fn shown(fleet: &Fixture, id: DeploymentId) -> CanaryView {
     fleet.state.canary(id).expect("nothing is shown of the canary")
 }
 
-fn reason(fleet: &Fixture, id: DeploymentId) -> String {
+pub(super) fn reason(fleet: &Fixture, id: DeploymentId) -> String {
     fleet.state.deployments[&id].reason.clone()
 }
 

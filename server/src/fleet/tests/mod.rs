@@ -9,6 +9,7 @@ mod deploying;
 mod durable;
 mod freezes;
 mod hosts;
+mod limits;
 mod operators;
 mod preflight;
 mod prometheus;

@@ -84,6 +84,12 @@ pub(crate) struct Flags {
     /// /metrics answers 404 after this time.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) metrics_vanish_after: Option<Duration>,
+    /// Has so many mebibytes of memory more than it needs.
+    #[arg(long, value_name = "MEBIBYTES", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) hoard: Option<u16>,
+    /// Keeps one processor busy.
+    #[arg(long)]
+    pub(crate) burn: bool,
     /// Prints so many lines a second.
     #[arg(long, value_name = "LINES")]
     pub(crate) print: Option<u32>,

@@ -35,6 +35,17 @@ pub(crate) fn start(flags: &Flags) -> io::Result<()> {
             std::process::exit(1);
         });
     }
+    if let Some(mebibytes) = flags.hoard {
+        // Written, or the kernel would not give it.
+        Box::leak(vec![1_u8; usize::from(mebibytes) << 20].into_boxed_slice());
+    }
+    if flags.burn {
+        std::thread::spawn(|| {
+            loop {
+                std::hint::spin_loop();
+            }
+        });
+    }
     if let Some(lines) = flags.print.filter(|lines| *lines > 0) {
         tokio::spawn(print(lines, flags.version.clone()));
     }

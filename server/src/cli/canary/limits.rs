@@ -1,0 +1,91 @@
+//! The plain limits of a canary in the picture.
+
+use super::picture::{NAME, RATES, percent};
+use handover_judge::{Amount, Resource};
+use handover_proto::v1::{CanaryLimit, CanaryRequestLimit, CanaryUseLimit, canary_limit::Of};
+
+/// A limit: both releases, then the limit itself.
+pub(super) fn lines(limit: &CanaryLimit) -> Vec<String> {
+    let name = &limit.name;
+    match &limit.of {
+        Some(Of::Requests(requests)) => on_requests(name, requests),
+        Some(Of::Use(used)) => on_use(name, used),
+        None => Vec::new(),
+    }
+}
+
+fn row(name: &str, canary: &str, baseline: &str, limit: &str) -> Vec<String> {
+    vec![format!("  {name:<NAME$}{canary:<RATES$}{baseline}"), format!("  {:<NAME$}{limit}", "")]
+}
+
+fn on_requests(name: &str, limit: &CanaryRequestLimit) -> Vec<String> {
+    let name = match limit.slower_than_seconds {
+        Some(seconds) => format!("{name} > {seconds} s"),
+        None => name.to_owned(),
+    };
+    let counted = |bad: u64, requests: u64| match percent(bad, requests) {
+        Some(part) => format!("{bad}/{requests} {part}"),
+        None => "nothing counted yet".to_owned(),
+    };
+    let most = (limit.most * 1e6).round() / 1e4;
+    row(
+        &name,
+        &counted(limit.canary_bad, limit.canary_requests),
+        &counted(limit.baseline_bad, limit.baseline_requests),
+        &format!("at most {most} % of {} requests or more", limit.at_least),
+    )
+}
+
+fn on_use(name: &str, limit: &CanaryUseLimit) -> Vec<String> {
+    let resource = if name == "max_memory" { Resource::Memory } else { Resource::Cpu };
+    let canary = match limit.host.as_str() {
+        "" => "nothing measured yet".to_owned(),
+        host => format!("{} on {host}", Amount(resource, limit.canary)),
+    };
+    let baseline = match limit.baseline {
+        Some(used) => Amount(resource, used).to_string(),
+        None => "nothing measured there".to_owned(),
+    };
+    let (most, above, blocks) = (Amount(resource, limit.most), limit.above, limit.blocks);
+    row(name, &canary, &baseline, &format!("at most {most}; above it in {above} of {blocks} blocks in a row"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_has_both_releases_and_how_near_it_is() {
+        let used = CanaryUseLimit {
+            most: 512 << 20,
+            blocks: 3,
+            above: 2,
+            host: "web-1".to_owned(),
+            canary: 734 << 20,
+            baseline: Some(120 << 20),
+        };
+        let memory = CanaryLimit { name: "max_memory".to_owned(), of: Some(Of::Use(used)) };
+        let requests = CanaryRequestLimit {
+            slower_than_seconds: Some(0.5),
+            most: 0.01,
+            at_least: 100,
+            canary_requests: 120,
+            canary_bad: 3,
+            ..CanaryRequestLimit::default()
+        };
+        let slow = CanaryLimit { name: "max_slow".to_owned(), of: Some(Of::Requests(requests)) };
+        let cpu = CanaryLimit {
+            name: "max_cpu".to_owned(),
+            of: Some(Of::Use(CanaryUseLimit { most: 1_500_000, blocks: 3, ..CanaryUseLimit::default() })),
+        };
+        let shown: Vec<_> = [memory, slow, cpu].iter().flat_map(lines).collect();
+        insta::assert_snapshot!(shown.join("\n"), @"
+          max_memory          734.0 MiB on web-1                120.0 MiB
+                              at most 512.0 MiB; above it in 2 of 3 blocks in a row
+          max_slow > 0.5 s    3/120 2.50 %                      nothing counted yet
+                              at most 1 % of 100 requests or more
+          max_cpu             nothing measured yet              nothing measured there
+                              at most 150.0 % of a processor; above it in 0 of 3 blocks in a row
+        ");
+    }
+}

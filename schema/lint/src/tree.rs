@@ -1,0 +1,121 @@
+//! Reading squawk's syntax tree: what rules ask it again and again.
+
+use squawk_syntax::{
+    SyntaxKind, SyntaxNode, SyntaxToken,
+    ast::{self, AstNode as _},
+};
+
+/// The tokens of a node that say something: no spaces, no comments.
+pub(crate) fn tokens(node: &SyntaxNode) -> impl Iterator<Item = SyntaxToken> + use<> {
+    node.descendants_with_tokens()
+        .filter_map(squawk_token)
+        .filter(|token| !matches!(token.kind(), SyntaxKind::WHITESPACE | SyntaxKind::COMMENT))
+}
+
+fn squawk_token(element: squawk_syntax::SyntaxElement) -> Option<SyntaxToken> {
+    element.into_token()
+}
+
+/// A node as SQL in one line, without comments.
+pub(crate) fn plain(node: &SyntaxNode) -> String {
+    plain_with(node, None)
+}
+
+/// The same with a text after one of its tokens.
+pub(crate) fn plain_with(node: &SyntaxNode, insert: Option<(&SyntaxToken, &str)>) -> String {
+    let mut line = String::new();
+    for token in node.descendants_with_tokens().filter_map(squawk_token) {
+        match token.kind() {
+            SyntaxKind::WHITESPACE | SyntaxKind::COMMENT => {
+                if !line.is_empty() && !line.ends_with(' ') {
+                    line.push(' ');
+                }
+            }
+            _ => line.push_str(token.text()),
+        }
+        if let Some((after, text)) = insert
+            && *after == token
+        {
+            line.push_str(text);
+        }
+    }
+    line.truncate(line.trim_end().len());
+    line
+}
+
+/// The first token of a kind in a node.
+pub(crate) fn token(node: &SyntaxNode, kind: SyntaxKind) -> Option<SyntaxToken> {
+    tokens(node).find(|token| token.kind() == kind)
+}
+
+/// Whether a node has a child of a kind.
+pub(crate) fn has_child(node: &SyntaxNode, kind: SyntaxKind) -> bool {
+    node.children().any(|child| child.kind() == kind)
+}
+
+/// Whether a node of a kind stands anywhere in a node.
+pub(crate) fn has_inside(node: &SyntaxNode, kind: SyntaxKind) -> bool {
+    node.descendants().any(|inner| inner.kind() == kind)
+}
+
+/// The conditions that all have to hold: `a AND (b AND c)` taken apart.
+pub(crate) fn conjuncts(expr: ast::Expr) -> Vec<ast::Expr> {
+    let mut open = vec![expr];
+    let mut all = Vec::new();
+    while let Some(expr) = open.pop() {
+        match &expr {
+            ast::Expr::ParenExpr(paren) if paren.expr().is_some() => open.extend(paren.expr()),
+            ast::Expr::BinExpr(both) if operator(both) == "and" => {
+                open.extend(both.lhs());
+                open.extend(both.rhs());
+            }
+            _ => all.push(expr),
+        }
+    }
+    all
+}
+
+/// The operator of an expression with two sides, in small letters: everything between them.
+pub(crate) fn operator(both: &ast::BinExpr) -> String {
+    let sides = (both.lhs(), both.rhs());
+    let (Some(left), Some(right)) = sides else { return String::new() };
+    let (from, to) = (left.syntax().text_range().end(), right.syntax().text_range().start());
+    let words: Vec<String> = tokens(both.syntax())
+        .filter(|token| token.text_range().start() >= from && token.text_range().end() <= to)
+        .map(|token| token.text().to_ascii_lowercase())
+        .collect();
+    words.concat()
+}
+
+/// Whether an expression is a value that was written down: a literal, a parameter, a cast of one.
+pub(crate) fn is_value(expr: &ast::Expr) -> bool {
+    match expr {
+        ast::Expr::Literal(_) => true,
+        ast::Expr::CastExpr(cast) => cast.literal().is_some() || cast.expr().is_some_and(|expr| is_value(&expr)),
+        ast::Expr::PrefixExpr(prefix) => prefix.expr().is_some_and(|expr| is_value(&expr)),
+        ast::Expr::ParenExpr(paren) => paren.expr().is_some_and(|expr| is_value(&expr)),
+        ast::Expr::NameRef(name) => name.syntax().text().to_string().starts_with('$'),
+        _ => false,
+    }
+}
+
+/// The column that an expression names, `id` or `users.id`, as PostgreSQL folds it.
+pub(crate) fn column(expr: &ast::Expr) -> Option<String> {
+    match expr {
+        ast::Expr::NameRef(name) if !is_value(expr) => Some(ast::normalize_name_node(name.syntax())),
+        ast::Expr::FieldExpr(field) => {
+            let last = tokens(field.syntax()).last()?;
+            Some(unquoted(last.text()))
+        }
+        ast::Expr::ParenExpr(paren) => column(&paren.expr()?),
+        _ => None,
+    }
+}
+
+/// A name as it is written, folded.
+pub(crate) fn unquoted(text: &str) -> String {
+    match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(inner) => inner.replace("\"\"", "\""),
+        None => text.to_ascii_lowercase(),
+    }
+}

@@ -9,7 +9,12 @@ use squawk_syntax::{
 pub(crate) fn tokens(node: &SyntaxNode) -> impl Iterator<Item = SyntaxToken> + use<> {
     node.descendants_with_tokens()
         .filter_map(squawk_token)
-        .filter(|token| !matches!(token.kind(), SyntaxKind::WHITESPACE | SyntaxKind::COMMENT))
+        .filter(says)
+}
+
+/// Whether a token is more than space or comment.
+pub(crate) fn says(token: &SyntaxToken) -> bool {
+    !matches!(token.kind(), SyntaxKind::WHITESPACE | SyntaxKind::COMMENT)
 }
 
 fn squawk_token(element: squawk_syntax::SyntaxElement) -> Option<SyntaxToken> {
@@ -43,14 +48,22 @@ pub(crate) fn plain_with(node: &SyntaxNode, insert: Option<(&SyntaxToken, &str)>
     line
 }
 
+/// A node as SQL in one line, without a part of it.
+pub(crate) fn plain_without(node: &SyntaxNode, part: &SyntaxNode) -> String {
+    let (all, part) = (plain(node), plain(part));
+    // The part is a clause at the end of the node or of one of its actions, so the last one is meant.
+    match all.rfind(&part) {
+        Some(at) => {
+            let rest = all[at + part.len()..].to_owned();
+            format!("{}{rest}", all[..at].trim_end())
+        }
+        None => all,
+    }
+}
+
 /// The first token of a kind in a node.
 pub(crate) fn token(node: &SyntaxNode, kind: SyntaxKind) -> Option<SyntaxToken> {
     tokens(node).find(|token| token.kind() == kind)
-}
-
-/// Whether a node has a child of a kind.
-pub(crate) fn has_child(node: &SyntaxNode, kind: SyntaxKind) -> bool {
-    node.children().any(|child| child.kind() == kind)
 }
 
 /// Whether a node of a kind stands anywhere in a node.

@@ -54,11 +54,10 @@ impl Name {
 
 /// The one name that a node is.
 pub(crate) fn one_word(node: &SyntaxNode) -> String {
-    let named = node.first_token().is_some_and(|token| !token.text().is_empty());
-    if named && tree::tokens(node).count() == 1 {
-        ast::normalize_name_node(node)
-    } else {
-        tree::plain(node)
+    let mut tokens = tree::tokens(node);
+    match (tokens.next().and_then(|token| token.parent()), tokens.next()) {
+        (Some(name), None) => ast::normalize_name_node(&name),
+        _ => tree::plain(node),
     }
 }
 

@@ -1,7 +1,9 @@
 //! The type of a column is changed.
 
-use super::{Target, rename};
-use crate::{look::Look, name::made_of, rule::Rule, tree, types::Type};
+use super::{Target, constraint, rename};
+use crate::{
+    finding::Step, look::Look, migration::Phase, name::made_of, rule::Rule, tree, types::Type,
+};
 use squawk_syntax::{
     SyntaxNode,
     ast::{self, AstNode as _},
@@ -21,8 +23,19 @@ pub(crate) fn change(look: &mut Look<'_>, table: &Target, column: &str, it: &ast
         Some(expr) => format!("({})", tree::plain(expr.syntax())),
         None => format!("{column}::{ty}"),
     };
-    let beside = made_of(&[&folded, "new"]);
-    let steps = rename::moved(&table.sql, (column, &beside), Some(&ty), &value);
+    let steps = match (new.name.as_str(), new.numbers.as_slice()) {
+        // A limit is a check, which can be added without reading the rows under a lock.
+        ("varchar", [limit]) if it.using_expr().is_none() => {
+            let name = made_of(&[table.short(), &folded, "length"]);
+            let check = format!("CHECK (char_length({column}) <= {limit})");
+            let code = Step::code(&format!("write no {column} that is longer; shorten the old ones"));
+            std::iter::once(code).chain(constraint::in_two_steps(Phase::Contract, table, &name, &check)).collect()
+        }
+        _ => {
+            let beside = made_of(&[&folded, "new"]);
+            rename::moved(&table.sql, (column, &beside), Some(&ty), &value)
+        }
+    };
     let message = match &old {
         Some(old) => format!("changes {column} of {} from {old} to {ty}", table.name),
         None => format!("changes {column} of {} to {ty} (from what is not known here)", table.name),

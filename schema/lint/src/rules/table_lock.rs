@@ -33,15 +33,14 @@ pub(crate) fn vacuum(look: &mut Look<'_>, it: &ast::Vacuum) {
         None => "VACUUM;".to_owned(),
     };
     let steps = vec![
-        Step::here(look.phase, "frees the room for new rows, and stops nobody").sql(sql),
-        Step::code("what has to give the room back to the disk: pg_repack, by hand"),
+        Step::here(look.phase, "frees the room for new rows, and stops nobody; to give it back to the disk there is pg_repack, by hand").sql(sql),
     ];
     let what = tables.unwrap_or_else(|| "all tables".to_owned());
     look.find(Rule::VacuumFull, it.syntax(), format!("rewrites {what} under a lock"), steps);
 }
 
 pub(crate) fn cluster(look: &mut Look<'_>, it: &ast::Cluster) {
-    let steps = vec![Step::code("pg_repack with an order, by hand: it keeps the table usable")];
+    let steps = vec![Step::here(look.phase, "leave it out; pg_repack with an order, by hand: it keeps the table usable")];
     look.find(Rule::Cluster, it.syntax(), "rewrites the table in an index' order, under a lock", steps);
 }
 

@@ -1,0 +1,6 @@
+//! The linter as who uses it sees it.
+
+mod cases;
+mod each_rule;
+mod files;
+mod hostile;

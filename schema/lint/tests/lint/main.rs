@@ -4,3 +4,4 @@ mod cases;
 mod each_rule;
 mod files;
 mod hostile;
+mod page;

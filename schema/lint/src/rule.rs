@@ -214,10 +214,7 @@ impl Rule {
     /// Whether a comment may allow it: not those about comments and about files that were not read.
     #[must_use]
     pub fn may_be_allowed(self) -> bool {
-        !matches!(
-            self,
-            Self::TooLarge | Self::AllowWithoutReason | Self::AllowUnknown | Self::AllowUnused
-        )
+        !matches!(self, Self::TooLarge | Self::AllowWithoutReason | Self::AllowUnknown | Self::AllowUnused)
     }
 }
 

@@ -113,9 +113,7 @@ pub(crate) fn alone(stmt: &ast::Stmt, server_major: u16) -> Option<&'static str>
         },
         Stmt::AlterTable(it) => it
             .actions()
-            .any(|action| {
-                matches!(action, ast::AlterTableAction::DetachPartition(_)) && concurrently
-            })
+            .any(|action| matches!(action, ast::AlterTableAction::DetachPartition(_)) && concurrently)
             .then_some("DETACH PARTITION CONCURRENTLY"),
         Stmt::AlterType(it) => match it.action()? {
             ast::AlterTypeAction::AddValue(_) if server_major < 12 => Some("ALTER TYPE ADD VALUE"),
@@ -229,9 +227,34 @@ pub(crate) fn cut(text: &str) -> Result<Cuts, Unsplit> {
 
 /// Words after which a comma does not end what they began.
 const OPENERS: [&str; 28] = [
-    "all", "and", "as", "begin", "by", "case", "create", "delete", "end", "except", "explain", "for", "from",
-    "if", "insert", "intersect", "join", "loop", "merge", "on", "or", "returning", "select", "table", "union",
-    "update", "values", "with",
+    "all",
+    "and",
+    "as",
+    "begin",
+    "by",
+    "case",
+    "create",
+    "delete",
+    "end",
+    "except",
+    "explain",
+    "for",
+    "from",
+    "if",
+    "insert",
+    "intersect",
+    "join",
+    "loop",
+    "merge",
+    "on",
+    "or",
+    "returning",
+    "select",
+    "table",
+    "union",
+    "update",
+    "values",
+    "with",
 ];
 
 /// The statement that is being taken apart.

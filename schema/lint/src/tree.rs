@@ -7,9 +7,7 @@ use squawk_syntax::{
 
 /// The tokens of a node that say something: no spaces, no comments.
 pub(crate) fn tokens(node: &SyntaxNode) -> impl Iterator<Item = SyntaxToken> + use<> {
-    node.descendants_with_tokens()
-        .filter_map(squawk_token)
-        .filter(says)
+    node.descendants_with_tokens().filter_map(squawk_token).filter(says)
 }
 
 /// Whether a token is more than space or comment.
@@ -104,7 +102,9 @@ pub(crate) fn operator(both: &ast::BinExpr) -> String {
 pub(crate) fn is_value(expr: &ast::Expr) -> bool {
     match expr {
         ast::Expr::Literal(_) => true,
-        ast::Expr::CastExpr(cast) => cast.literal().is_some() || cast.expr().is_some_and(|expr| is_value(&expr)),
+        ast::Expr::CastExpr(cast) => {
+            cast.literal().is_some() || cast.expr().is_some_and(|expr| is_value(&expr))
+        }
         ast::Expr::PrefixExpr(prefix) => prefix.expr().is_some_and(|expr| is_value(&expr)),
         ast::Expr::ParenExpr(paren) => paren.expr().is_some_and(|expr| is_value(&expr)),
         ast::Expr::NameRef(name) => name.syntax().text().to_string().starts_with('$'),

@@ -17,7 +17,9 @@ impl Type {
         let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
         let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
         let name = match name {
-            "character varying" | "char varying" | "national character varying" | "nchar varying" => "varchar",
+            "character varying" | "char varying" | "national character varying" | "nchar varying" => {
+                "varchar"
+            }
             "character" | "bpchar" | "national character" | "national char" | "nchar" => "char",
             "int" | "int4" | "integer" => "integer",
             "int2" | "smallint" => "smallint",

@@ -83,7 +83,12 @@ fn assigned_twice(look: &mut Look<'_>, it: &ast::Update) {
         let Some(name) = column.children().next() else { continue };
         if !seen.insert(one_word(&name)) {
             let message = format!("{} is assigned twice", tree::plain(&name));
-            look.find(Rule::AssignedTwice, &name, message, vec![Step::here(look.phase, "leave one of them out")]);
+            look.find(
+                Rule::AssignedTwice,
+                &name,
+                message,
+                vec![Step::here(look.phase, "leave one of them out")],
+            );
         }
     }
 }

@@ -64,10 +64,13 @@ fn check(look: &mut Look<'_>, table: &Target, action: &Action) {
         Action::SetTablespace(_) => rewrites(look, node, "the table is copied to another tablespace"),
         Action::SetLogged(_) => rewrites(look, node, "the table is written anew, and all of it to the log"),
         Action::SetUnlogged(_) => rewrites(look, node, "the table is written anew, and lost in a crash"),
-        Action::SetAccessMethod(_) => rewrites(look, node, "the table is written anew by another access method"),
+        Action::SetAccessMethod(_) => {
+            rewrites(look, node, "the table is written anew by another access method")
+        }
         Action::DisableTrigger(_) | Action::DisableRule(_) => {
             let message = format!("{} on {}", tree::plain(node).to_lowercase(), table.name);
-            let words = "let the trigger's function decide for which rows it does nothing; drop it in the contract";
+            let words =
+                "let the trigger's function decide for which rows it does nothing; drop it in the contract";
             look.find(Rule::DisableTrigger, node, message, vec![Step::expand(words)]);
         }
         Action::EnableRls(_) | Action::ForceRls(_) => {

@@ -46,8 +46,14 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddColumn) {
                 let name = constraint.constraint_name().map(|name| tree::plain(name.syntax()));
                 let name = name.unwrap_or_else(|| made_of(&[table.short(), &named(&added.name), "check"]));
                 let condition = check.expr().map(|expr| tree::plain(expr.syntax())).unwrap_or_default();
-                let mut steps = vec![Step::here(look.phase, "the column alone").sql(format!("{};", added.bare))];
-                steps.extend(constraint::in_two_steps(look.phase, table, &name, &format!("CHECK ({condition})")));
+                let mut steps =
+                    vec![Step::here(look.phase, "the column alone").sql(format!("{};", added.bare))];
+                steps.extend(constraint::in_two_steps(
+                    look.phase,
+                    table,
+                    &name,
+                    &format!("CHECK ({condition})"),
+                ));
                 let message = format!("the check of the new column {} is held against all rows", added.name);
                 look.find(Rule::CheckValidates, check.syntax(), message, steps);
             }
@@ -56,21 +62,25 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddColumn) {
                     Constraint::UniqueConstraint(_) => "UNIQUE",
                     _ => "PRIMARY KEY",
                 };
-                let mut steps = vec![Step::here(look.phase, "the column alone").sql(format!("{};", added.bare))];
+                let mut steps =
+                    vec![Step::here(look.phase, "the column alone").sql(format!("{};", added.bare))];
                 if kind == "PRIMARY KEY" {
                     steps.push(Step::backfill("fill it, a batch at a time"));
                 }
                 steps.extend(constraint::by_index(look.phase, table, None, kind, &[named(&added.name)]));
-                let message = format!("the index of the new column {} is built under the table's lock", added.name);
+                let message =
+                    format!("the index of the new column {} is built under the table's lock", added.name);
                 look.find(Rule::UniqueBuildsIndex, constraint.syntax(), message, steps);
             }
             Constraint::ReferencesConstraint(references) if it.constraints().any(|c| has_value(&c)) => {
                 let clause = tree::plain(references.syntax());
                 let clause = format!("FOREIGN KEY ({}) {}", added.name, from_references(&clause));
                 let name = made_of(&[table.short(), &named(&added.name), "fkey"]);
-                let mut steps = vec![Step::here(look.phase, "the column alone").sql(format!("{};", added.bare))];
+                let mut steps =
+                    vec![Step::here(look.phase, "the column alone").sql(format!("{};", added.bare))];
                 steps.extend(constraint::in_two_steps(look.phase, table, &name, &clause));
-                let message = format!("the new column {} has a default, which is looked up for each row", added.name);
+                let message =
+                    format!("the new column {} has a default, which is looked up for each row", added.name);
                 look.find(Rule::ForeignKeyValidates, references.syntax(), message, steps);
             }
             _ => {}
@@ -144,9 +154,13 @@ fn with_default(look: &mut Look<'_>, added: &Added<'_>, default: &ast::Expr) {
     let why = match Default::of(default) {
         _ if is_null(default) => return,
         Default::Same if look.server_major >= 11 => return,
-        Default::Same => format!("before PostgreSQL 11 (this is {}) any default rewrites the table", look.server_major),
+        Default::Same => {
+            format!("before PostgreSQL 11 (this is {}) any default rewrites the table", look.server_major)
+        }
         Default::Differs(function) => format!("{function}() gives another value for each row"),
-        Default::Unknown(function) => format!("{function}() is not known to give the same value for all rows"),
+        Default::Unknown(function) => {
+            format!("{function}() is not known to give the same value for all rows")
+        }
     };
     let (table, name) = (&added.table.sql, &added.name);
     let value = tree::plain(default.syntax());
@@ -262,7 +276,12 @@ pub(crate) fn alter(look: &mut Look<'_>, table: &Target, it: &ast::AlterColumn) 
             let message = format!("{column} is not filled in any more for code that leaves it out");
             look.find(Rule::DropDefault, node, message, steps);
         }
-        Option_::SetDefault(_) | Option_::SetGenerated(_) | Option_::SetSequenceOption(_) if !is_new => {
+        Option_::SetDefault(_)
+        | Option_::SetGenerated(_)
+        | Option_::SetGeneratedOptions(_)
+        | Option_::SetSequenceOption(_)
+            if !is_new =>
+        {
             super::in_place::changed(look, node, &format!("{} of {}", tree::plain(node), table.name));
         }
         _ => {}

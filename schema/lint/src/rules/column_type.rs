@@ -1,15 +1,19 @@
 //! The type of a column is changed.
 
 use super::{Target, constraint, rename};
-use crate::{
-    finding::Step, look::Look, migration::Phase, name::made_of, rule::Rule, tree, types::Type,
-};
+use crate::{finding::Step, look::Look, migration::Phase, name::made_of, rule::Rule, tree, types::Type};
 use squawk_syntax::{
     SyntaxNode,
     ast::{self, AstNode as _},
 };
 
-pub(crate) fn change(look: &mut Look<'_>, table: &Target, column: &str, it: &ast::SetType, node: &SyntaxNode) {
+pub(crate) fn change(
+    look: &mut Look<'_>,
+    table: &Target,
+    column: &str,
+    it: &ast::SetType,
+    node: &SyntaxNode,
+) {
     let Some(ty) = it.ty() else { return };
     let folded = tree::unquoted(column);
     let ty = tree::plain(ty.syntax());
@@ -29,7 +33,9 @@ pub(crate) fn change(look: &mut Look<'_>, table: &Target, column: &str, it: &ast
             let name = made_of(&[table.short(), &folded, "length"]);
             let check = format!("CHECK (char_length({column}) <= {limit})");
             let code = Step::code(&format!("write no {column} that is longer; shorten the old ones"));
-            std::iter::once(code).chain(constraint::in_two_steps(Phase::Contract, table, &name, &check)).collect()
+            std::iter::once(code)
+                .chain(constraint::in_two_steps(Phase::Contract, table, &name, &check))
+                .collect()
         }
         _ => {
             let beside = made_of(&[&folded, "new"]);

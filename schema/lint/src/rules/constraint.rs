@@ -20,11 +20,18 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddConstraint) 
     let written = constraint.constraint_name().map(|name| tree::plain(name.syntax()));
     match &constraint {
         Constraint::ForeignKeyConstraint(key) => {
-            let columns = key.from_columns().map(|it| listed(it.syntax().children().filter_map(ast::ColumnNameRef::cast)));
+            let columns = key
+                .from_columns()
+                .map(|it| listed(it.syntax().children().filter_map(ast::ColumnNameRef::cast)));
             let columns = columns.unwrap_or_default();
             let name = name_of(written, table, &columns, "fkey");
             if !constraint.is_not_valid() {
-                let steps = later(look, table, &columns, in_two_steps(look.phase, table, &name, &clause(&constraint)));
+                let steps = later(
+                    look,
+                    table,
+                    &columns,
+                    in_two_steps(look.phase, table, &name, &clause(&constraint)),
+                );
                 let message = format!("{name} of {} is checked for all rows at once", table.name);
                 look.find(Rule::ForeignKeyValidates, node, message, steps);
             }
@@ -34,7 +41,12 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddConstraint) 
             let columns = columns_in(check.syntax());
             let name = name_of(written, table, &columns, "check");
             if !constraint.is_not_valid() {
-                let steps = later(look, table, &columns, in_two_steps(look.phase, table, &name, &clause(&constraint)));
+                let steps = later(
+                    look,
+                    table,
+                    &columns,
+                    in_two_steps(look.phase, table, &name, &clause(&constraint)),
+                );
                 let message = format!("{name} of {} is checked for all rows at once", table.name);
                 look.find(Rule::CheckValidates, node, message, steps);
             }
@@ -67,7 +79,9 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddConstraint) 
         }
         Constraint::ExcludeConstraint(_) => {
             let steps = vec![
-                Step::expand("make a second table with the constraint, and a trigger that writes each change to both"),
+                Step::expand(
+                    "make a second table with the constraint, and a trigger that writes each change to both",
+                ),
                 Step::backfill("copy the rows, a batch at a time"),
                 Step::contract("exchange the names in one short transaction, with the old one kept"),
             ];
@@ -132,10 +146,8 @@ fn columns_in(node: &SyntaxNode) -> Vec<String> {
 /// Added for new rows, then validated for the old ones.
 pub(crate) fn in_two_steps(phase: Phase, table: &Target, name: &str, clause: &str) -> Vec<Step> {
     vec![
-        Step::here(phase, "for new rows; a file of its own").sql(format!(
-            "ALTER TABLE {} ADD CONSTRAINT {name} {clause} NOT VALID;",
-            table.sql
-        )),
+        Step::here(phase, "for new rows; a file of its own")
+            .sql(format!("ALTER TABLE {} ADD CONSTRAINT {name} {clause} NOT VALID;", table.sql)),
         Step::here(phase, "for the old ones, under a lock that stops nobody; a file of its own")
             .sql(format!("ALTER TABLE {} VALIDATE CONSTRAINT {name};", table.sql)),
     ]
@@ -165,10 +177,8 @@ fn restricts(look: &mut Look<'_>, table: &Target, constraint: &Constraint, name:
         return;
     }
     let sql = format!("ALTER TABLE {} ADD {};", table.sql, tree::plain(constraint.syntax()));
-    let steps = vec![
-        Step::code("write only rows that fit"),
-        Step::contract("once the old release is gone").sql(sql),
-    ];
+    let steps =
+        vec![Step::code("write only rows that fit"), Step::contract("once the old release is gone").sql(sql)];
     let message = format!("{name} refuses rows of {} that the old release may write", table.name);
     look.find(Rule::NewConstraint, constraint.syntax(), message, steps);
 }
@@ -182,7 +192,8 @@ fn unique(look: &mut Look<'_>, table: &Target, written: Option<String>, node: &S
     let columns = if columns.is_empty() { in_brackets(node) } else { columns };
     let folded: Vec<String> = columns.iter().map(|column| tree::unquoted(column)).collect();
     let steps = later(look, table, &folded, by_index(look.phase, table, written.as_deref(), kind, &folded));
-    let message = format!("the index of a {kind} constraint of {} is built under the table's lock", table.name);
+    let message =
+        format!("the index of a {kind} constraint of {} is built under the table's lock", table.name);
     look.find(Rule::UniqueBuildsIndex, node, message, steps);
 }
 
@@ -209,17 +220,16 @@ pub(crate) fn by_index(
         None if kind == "UNIQUE" => name_of(None, table, columns, ending),
         None => made_of(&[table.short(), ending]),
     };
-    let quoted: Vec<String> = columns.iter().map(|column| squawk_syntax::quote::quote_ident(column)).collect();
+    let quoted: Vec<String> =
+        columns.iter().map(|column| squawk_syntax::quote::quote_ident(column)).collect();
     vec![
         Step::here(phase, "the index, alone in its file, outside a transaction").sql(format!(
             "CREATE UNIQUE INDEX CONCURRENTLY {name} ON {} ({});",
             table.sql,
             quoted.join(", ")
         )),
-        Step::here(phase, "the constraint takes it over").sql(format!(
-            "ALTER TABLE {} ADD CONSTRAINT {name} {kind} USING INDEX {name};",
-            table.sql
-        )),
+        Step::here(phase, "the constraint takes it over")
+            .sql(format!("ALTER TABLE {} ADD CONSTRAINT {name} {kind} USING INDEX {name};", table.sql)),
     ]
 }
 
@@ -243,9 +253,7 @@ pub(crate) fn drop(look: &mut Look<'_>, table: &Target, it: &ast::DropConstraint
         return;
     }
     let sql = format!("ALTER TABLE {} DROP CONSTRAINT {};", table.sql, tree::plain(name.syntax()));
-    let steps = vec![
-        Step::code("rest no longer on it"),
-        Step::contract("once the old release is gone").sql(sql),
-    ];
+    let steps =
+        vec![Step::code("rest no longer on it"), Step::contract("once the old release is gone").sql(sql)];
     look.find(Rule::DropConstraint, it.syntax(), format!("drops {folded} of {}", table.name), steps);
 }

@@ -25,7 +25,9 @@ pub(crate) fn alter(look: &mut Look<'_>, it: &ast::AlterDomain) {
             let named = constraint.constraint_name().map(|name| tree::plain(name.syntax()));
             let named = named.unwrap_or_else(|| made_of(&[name.name(), "check"]));
             let check = match &constraint {
-                ast::Constraint::CheckConstraint(check) => check.expr().map(|expr| tree::plain(expr.syntax())),
+                ast::Constraint::CheckConstraint(check) => {
+                    check.expr().map(|expr| tree::plain(expr.syntax()))
+                }
                 _ => None,
             };
             let check = check.unwrap_or_else(|| "VALUE IS NOT NULL".to_owned());
@@ -65,7 +67,12 @@ pub(crate) fn create(look: &mut Look<'_>, it: &ast::CreateDomain) {
     let words = "a plain type, and a check in each table: it can be changed there alone, NOT VALID first";
     let steps = vec![Step::here(look.phase, words)];
     let name = it.domain().map(|domain| tree::plain(domain.syntax())).unwrap_or_default();
-    look.find(Rule::CreateDomainConstraint, constraint.syntax(), format!("domain {name} has a constraint"), steps);
+    look.find(
+        Rule::CreateDomainConstraint,
+        constraint.syntax(),
+        format!("domain {name} has a constraint"),
+        steps,
+    );
 }
 
 pub(crate) fn alter_type(look: &mut Look<'_>, it: &ast::AlterType) {
@@ -100,8 +107,7 @@ pub(crate) fn alter_type(look: &mut Look<'_>, it: &ast::AlterType) {
                     ast::AlterTypeAttributeAction::DropAttribute(_) => {
                         let words = "once nothing runs a release that uses it";
                         let sql = format!("ALTER TYPE {name} {};", tree::plain(node));
-                        let steps =
-                            vec![Step::code("use it no longer"), Step::contract(words).sql(sql)];
+                        let steps = vec![Step::code("use it no longer"), Step::contract(words).sql(sql)];
                         look.find(Rule::DropColumn, node, format!("{} of {name}", tree::plain(node)), steps);
                     }
                 }

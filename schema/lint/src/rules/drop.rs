@@ -41,7 +41,12 @@ pub(crate) fn apply(look: &mut Look<'_>) {
         Stmt::DropDatabase(it) => {
             let name = it.database_ref().map(|name| tree::plain(name.syntax())).unwrap_or_default();
             let words = "nothing: who ends a service drops its database by hand";
-            look.find(Rule::DropDatabase, &node, format!("drops database {name}"), vec![Step::here(look.phase, words)]);
+            look.find(
+                Rule::DropDatabase,
+                &node,
+                format!("drops database {name}"),
+                vec![Step::here(look.phase, words)],
+            );
         }
         _ => {}
     }
@@ -50,9 +55,7 @@ pub(crate) fn apply(look: &mut Look<'_>) {
 
 /// The nodes that name what a DROP drops.
 fn named(node: &SyntaxNode) -> Vec<SyntaxNode> {
-    let other = |kind| {
-        matches!(kind, SyntaxKind::IF_EXISTS | SyntaxKind::CASCADE | SyntaxKind::RESTRICT)
-    };
+    let other = |kind| matches!(kind, SyntaxKind::IF_EXISTS | SyntaxKind::CASCADE | SyntaxKind::RESTRICT);
     node.children().filter(|child| !other(child.kind())).collect()
 }
 
@@ -64,7 +67,8 @@ fn relation(look: &mut Look<'_>, statement: &SyntaxNode, dropped: &SyntaxNode) {
     let noun = noun(statement);
     let steps = vec![
         Step::code(&format!("neither read nor write {}", target.sql)),
-        Step::contract("once nothing runs a release that uses it").sql(format!("DROP {noun} {};", target.sql)),
+        Step::contract("once nothing runs a release that uses it")
+            .sql(format!("DROP {noun} {};", target.sql)),
     ];
     let message = format!("drops {} {}", noun.to_lowercase(), target.name);
     look.find_gone(Rule::DropTable, dropped, message, (&target.name, None), steps);
@@ -72,9 +76,8 @@ fn relation(look: &mut Look<'_>, statement: &SyntaxNode, dropped: &SyntaxNode) {
 
 /// `MATERIALIZED VIEW`: the words between DROP and the name.
 fn noun(statement: &SyntaxNode) -> String {
-    let words = tree::tokens(statement).skip(1).take_while(|token| {
-        token.parent().as_ref() == Some(statement)
-    });
+    let words =
+        tree::tokens(statement).skip(1).take_while(|token| token.parent().as_ref() == Some(statement));
     words.map(|token| token.text().to_ascii_uppercase()).collect::<Vec<_>>().join(" ")
 }
 
@@ -95,10 +98,15 @@ fn object(look: &mut Look<'_>, node: &SyntaxNode) {
 fn cascade(look: &mut Look<'_>, node: &SyntaxNode) {
     let is_cascade = |child: &SyntaxNode| child.kind() == SyntaxKind::CASCADE;
     let actions = node.children().filter(|child| {
-        matches!(child.kind(), SyntaxKind::DROP_COLUMN | SyntaxKind::DROP_CONSTRAINT | SyntaxKind::DROP_ATTRIBUTE)
+        matches!(
+            child.kind(),
+            SyntaxKind::DROP_COLUMN | SyntaxKind::DROP_CONSTRAINT | SyntaxKind::DROP_ATTRIBUTE
+        )
     });
-    let found: Vec<SyntaxNode> =
-        std::iter::once(node.clone()).chain(actions).filter_map(|node| node.children().find(is_cascade)).collect();
+    let found: Vec<SyntaxNode> = std::iter::once(node.clone())
+        .chain(actions)
+        .filter_map(|node| node.children().find(is_cascade))
+        .collect();
     if matches!(look.stmt, Stmt::Revoke(_)) {
         return;
     }
@@ -120,7 +128,8 @@ pub(crate) fn truncate(look: &mut Look<'_>, it: &ast::Truncate) {
         }
         let steps = vec![
             Step::code(&format!("neither read nor write {}", table.sql)),
-            Step::contract("once nothing runs a release that uses it").sql(format!("TRUNCATE {};", table.sql)),
+            Step::contract("once nothing runs a release that uses it")
+                .sql(format!("TRUNCATE {};", table.sql)),
         ];
         let message = format!("empties {}", table.name);
         look.find_gone(Rule::Truncate, it.syntax(), message, (&table.name, None), steps);

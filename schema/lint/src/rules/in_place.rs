@@ -46,7 +46,9 @@ pub(crate) fn apply(look: &mut Look<'_>) {
                 named(look, &node, "the numbers it gives");
             }
         }
-        Stmt::AlterRole(_) | Stmt::AlterUser(_) | Stmt::AlterGroup(_) => changed(look, &node, "options of a role"),
+        Stmt::AlterRole(_) | Stmt::AlterUser(_) | Stmt::AlterGroup(_) => {
+            changed(look, &node, "options of a role")
+        }
         Stmt::AlterDatabase(_) => changed(look, &node, "options of the database"),
         Stmt::AlterSystem(_) => changed(look, &node, "options of the whole server"),
         Stmt::AlterExtension(_) => named(look, &node, "an extension"),

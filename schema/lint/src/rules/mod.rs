@@ -62,10 +62,7 @@ impl Target {
     pub(crate) fn of(node: &squawk_syntax::SyntaxNode) -> Self {
         let written: String = crate::tree::tokens(node)
             .filter(|token| {
-                !matches!(
-                    token.kind(),
-                    squawk_syntax::SyntaxKind::ONLY_KW | squawk_syntax::SyntaxKind::STAR
-                )
+                !matches!(token.kind(), squawk_syntax::SyntaxKind::ONLY_KW | squawk_syntax::SyntaxKind::STAR)
             })
             .map(|token| token.text().to_owned())
             .collect();

@@ -32,11 +32,7 @@ pub(crate) fn detach(look: &mut Look<'_>, table: &Target, it: &ast::DetachPartit
     }
     let message = format!("{} is detached from {} without CONCURRENTLY", partition.name, table.name);
     let step = if look.server_major >= 14 {
-        let sql = format!(
-            "ALTER TABLE {} DETACH PARTITION {} CONCURRENTLY;",
-            table.sql,
-            partition.sql
-        );
+        let sql = format!("ALTER TABLE {} DETACH PARTITION {} CONCURRENTLY;", table.sql, partition.sql);
         Step::contract("alone in its file, outside a transaction").sql(sql)
     } else {
         Step::contract("PostgreSQL before 14 has no other way: allow it with a reason, at a quiet hour")

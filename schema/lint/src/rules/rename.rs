@@ -57,7 +57,8 @@ pub(crate) fn in_batches(table: &str, set: &str, to_do: &str) -> String {
 
 pub(crate) fn table(look: &mut Look<'_>, table: &Target, it: &ast::TableRenameTo) {
     let Some(new) = it.table_name() else { return };
-    let steps = through_a_view(&table.sql, &tree::plain(new.syntax()), Name::of(new.syntax()).name(), "TABLE");
+    let steps =
+        through_a_view(&table.sql, &tree::plain(new.syntax()), Name::of(new.syntax()).name(), "TABLE");
     renamed(look, "table", table, it.syntax(), new.syntax(), steps);
 }
 
@@ -85,8 +86,11 @@ fn through_a_view(old: &str, new: &str, short: &str, noun: &str) -> Vec<Step> {
         None => new.to_owned(),
     };
     vec![
-        Step::expand(&format!("a view of the new name, which can be written like the {}", noun.to_lowercase()))
-            .sql(format!("CREATE VIEW {new_here} AS SELECT * FROM {old};")),
+        Step::expand(&format!(
+            "a view of the new name, which can be written like the {}",
+            noun.to_lowercase()
+        ))
+        .sql(format!("CREATE VIEW {new_here} AS SELECT * FROM {old};")),
         Step::code(&format!("read and write {new_here} only")),
         Step::contract(&format!("once nothing knows {old}, in one transaction"))
             .sql(format!("DROP VIEW {new_here};\nALTER {noun} {old} RENAME TO {new};")),
@@ -137,7 +141,8 @@ pub(crate) fn apply(look: &mut Look<'_>) {
             if let Some(ast::AlterSchemaAction::SchemaRenameTo(to)) = it.action()
                 && !look.known.is_new(&Name::of(schema.syntax()))
             {
-                let (old, new) = (tree::plain(schema.syntax()), to.schema().map(|new| tree::plain(new.syntax())));
+                let (old, new) =
+                    (tree::plain(schema.syntax()), to.schema().map(|new| tree::plain(new.syntax())));
                 let new = new.unwrap_or_default();
                 let steps = vec![
                     Step::expand("make the new schema, and in it a view of each table")
@@ -176,7 +181,8 @@ fn view_column(look: &mut Look<'_>, view: &Target, it: &ast::RenameColumn) {
         return;
     }
     let (old, new) = (tree::plain(old.syntax()), tree::plain(new.syntax()));
-    let steps = beside("make a view of another name with the new columns", &format!("DROP VIEW {};", view.sql));
+    let steps =
+        beside("make a view of another name with the new columns", &format!("DROP VIEW {};", view.sql));
     let message = format!("renames column {old} of view {} to {new} in one step", view.name);
     look.find(Rule::RenameColumn, it.syntax(), message, steps);
 }
@@ -216,8 +222,7 @@ fn type_renamed(look: &mut Look<'_>, it: &ast::AlterType) {
         }
         Some(ast::AlterTypeAction::RenameAttribute(attribute)) => {
             let message = format!("{} of type {ty} in one step", tree::plain(attribute.syntax()));
-            let steps =
-                beside("make a type with the new attribute beside it", &format!("DROP TYPE {ty};"));
+            let steps = beside("make a type with the new attribute beside it", &format!("DROP TYPE {ty};"));
             look.find(Rule::RenameColumn, attribute.syntax(), message, steps);
         }
         Some(ast::AlterTypeAction::TypeRenameTo(to)) => {
@@ -232,7 +237,8 @@ fn type_renamed(look: &mut Look<'_>, it: &ast::AlterType) {
 /// ALTER FUNCTION, PROCEDURE, ROUTINE, AGGREGATE and DOMAIN ... RENAME TO.
 fn object(look: &mut Look<'_>) {
     let node = look.stmt.syntax();
-    let is_rename = |child: &SyntaxNode| tree::tokens(child).next().is_some_and(|t| t.kind() == SyntaxKind::RENAME_KW);
+    let is_rename =
+        |child: &SyntaxNode| tree::tokens(child).next().is_some_and(|t| t.kind() == SyntaxKind::RENAME_KW);
     let Some(to) = node.children().find(is_rename) else { return };
     if has_inside(&to, SyntaxKind::CONSTRAINT_NAME) {
         return;
@@ -278,15 +284,11 @@ fn moves(look: &mut Look<'_>) {
     }
     let steps = match look.stmt {
         Stmt::AlterTable(_) => vec![
-            Step::expand("a view in the new schema, which can be written like the table").sql(format!(
-                "CREATE VIEW {schema}.{short} AS SELECT * FROM {};",
-                old.sql
-            )),
+            Step::expand("a view in the new schema, which can be written like the table")
+                .sql(format!("CREATE VIEW {schema}.{short} AS SELECT * FROM {};", old.sql)),
             Step::code(&format!("use it in {schema} only")),
-            Step::contract("once nothing uses the old name, in one transaction").sql(format!(
-                "DROP VIEW {schema}.{short};\nALTER TABLE {} SET SCHEMA {schema};",
-                old.sql
-            )),
+            Step::contract("once nothing uses the old name, in one transaction")
+                .sql(format!("DROP VIEW {schema}.{short};\nALTER TABLE {} SET SCHEMA {schema};", old.sql)),
         ],
         _ => vec![
             Step::expand("make one in the new schema beside it"),

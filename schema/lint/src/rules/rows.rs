@@ -44,8 +44,12 @@ struct Write {
 impl Write {
     fn of(node: &SyntaxNode) -> Option<Self> {
         let (verb, table) = match node.kind() {
-            SyntaxKind::UPDATE => ("UPDATE", ast::Update::cast(node.clone())?.relation_name()?.syntax().clone()),
-            SyntaxKind::DELETE => ("DELETE", ast::Delete::cast(node.clone())?.relation_name()?.syntax().clone()),
+            SyntaxKind::UPDATE => {
+                ("UPDATE", ast::Update::cast(node.clone())?.relation_name()?.syntax().clone())
+            }
+            SyntaxKind::DELETE => {
+                ("DELETE", ast::Delete::cast(node.clone())?.relation_name()?.syntax().clone())
+            }
             SyntaxKind::MERGE => {
                 ("MERGE", ast::Merge::cast(node.clone())?.table_relation_name()?.syntax().clone())
             }
@@ -64,13 +68,16 @@ impl Write {
             )
         };
         let sources = node.children().filter(|child| is_source(child.kind())).collect();
-        let condition = node
-            .children()
-            .find_map(ast::WhereClause::cast)
-            .and_then(|clause| clause.expr());
+        let condition = node.children().find_map(ast::WhereClause::cast).and_then(|clause| clause.expr());
         let current = node.children().any(|child| child.kind() == SyntaxKind::WHERE_CURRENT_OF);
-        let mut write =
-            Self { verb, node: node.clone(), table: Target::of(&table), condition, sources, bounded: current };
+        let mut write = Self {
+            verb,
+            node: node.clone(),
+            table: Target::of(&table),
+            condition,
+            sources,
+            bounded: current,
+        };
         write.bounded |= write.is_bounded();
         Some(write)
     }
@@ -92,15 +99,18 @@ impl Write {
         let source = source.syntax();
         let reads_tables = source.descendants().any(|node| node.kind() == SyntaxKind::RELATION_FROM_ITEM);
         let limited = has_limit(source);
-        let ranged = source.descendants().filter_map(ast::WhereClause::cast).any(|clause| {
-            clause.expr().is_some_and(bounds)
-        });
+        let ranged = source
+            .descendants()
+            .filter_map(ast::WhereClause::cast)
+            .any(|clause| clause.expr().is_some_and(bounds));
         !reads_tables || limited || ranged
     }
 }
 
 fn has_limit(node: &SyntaxNode) -> bool {
-    let is_all = |limit: &SyntaxNode| tree::tokens(limit).last().is_some_and(|token| token.kind() == SyntaxKind::ALL_KW);
+    let is_all = |limit: &SyntaxNode| {
+        tree::tokens(limit).last().is_some_and(|token| token.kind() == SyntaxKind::ALL_KW)
+    };
     node.descendants().any(|inner| match inner.kind() {
         SyntaxKind::LIMIT_CLAUSE => !is_all(&inner),
         SyntaxKind::FETCH_CLAUSE => true,
@@ -126,7 +136,10 @@ fn bounds(condition: Expr) -> bool {
                 match (tree::column(&left), operator.as_str()) {
                     (Some(_), "=" | "in") if has_limit(right.syntax()) => return true,
                     (Some(column), "=" | "in") if KEYS.contains(&column.as_str()) => {
-                        let reads = right.syntax().descendants().any(|node| node.kind() == SyntaxKind::RELATION_FROM_ITEM);
+                        let reads = right
+                            .syntax()
+                            .descendants()
+                            .any(|node| node.kind() == SyntaxKind::RELATION_FROM_ITEM);
                         if !reads && tree::column(&right).is_none() {
                             return true;
                         }
@@ -160,7 +173,8 @@ fn check(look: &mut Look<'_>, statement: &SyntaxNode, write: &Write) {
     let writes_old_rows = *verb != "INSERT" || !write.inserts_few();
     if look.transaction.open && !look.transaction.locked.is_empty() && writes_old_rows {
         let locked = look.transaction.locked.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let message = format!("rows of {} are written while the transaction holds the lock of {locked}", table.name);
+        let message =
+            format!("rows of {} are written while the transaction holds the lock of {locked}", table.name);
         look.find(Rule::DdlAndRows, node, message, vec![in_batches(write, statement)]);
     }
 }
@@ -175,14 +189,21 @@ fn in_batches(write: &Write, statement: &SyntaxNode) -> Step {
     }
     let has_alias = node.children().any(|child| child.kind() == SyntaxKind::OPTIONAL_AS_ALIAS);
     let is_plain = sources.is_empty() && !has_alias && node == statement;
-    let set = node.children().find(|child| child.kind() == SyntaxKind::SET_CLAUSE).map(|set| tree::plain(&set));
+    let set =
+        node.children().find(|child| child.kind() == SyntaxKind::SET_CLAUSE).map(|set| tree::plain(&set));
     let head = match (*verb, set) {
         ("UPDATE", Some(set)) => format!("UPDATE {table} {set}"),
         ("DELETE", _) => format!("DELETE FROM {table}"),
-        _ => return Step::backfill("a batch at a time, by the key: give it a condition of both ends, or a LIMIT"),
+        _ => {
+            return Step::backfill(
+                "a batch at a time, by the key: give it a condition of both ends, or a LIMIT",
+            );
+        }
     };
     match condition {
-        _ if !is_plain => Step::backfill("a batch at a time, by the key: give it a condition of both ends, or a LIMIT"),
+        _ if !is_plain => {
+            Step::backfill("a batch at a time, by the key: give it a condition of both ends, or a LIMIT")
+        }
         Some(condition) => step.sql(format!(
             "{head}\nWHERE ctid = ANY (ARRAY(\n  SELECT ctid FROM {table} WHERE {} LIMIT 1000 FOR UPDATE));",
             tree::plain(condition.syntax())

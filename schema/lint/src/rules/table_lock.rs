@@ -28,19 +28,24 @@ pub(crate) fn vacuum(look: &mut Look<'_>, it: &ast::Vacuum) {
         return;
     }
     let tables = it.table_and_columns_list().map(|list| tree::plain(list.syntax()));
-    let sql = match &tables {
-        Some(tables) => format!("VACUUM {tables};"),
-        None => "VACUUM;".to_owned(),
+    let names = tables.clone().unwrap_or_default();
+    let step = if look.server_major >= 19 && tables.is_some() {
+        Step::here(look.phase, "rewrites it beside the traffic; alone in its file")
+            .sql(format!("REPACK (CONCURRENTLY) {names};"))
+    } else {
+        let words = "frees the room for new rows, and stops nobody; to give it back to the disk there is pg_repack, by hand";
+        Step::here(look.phase, words).sql(format!("VACUUM {names}").trim_end().to_owned() + ";")
     };
-    let steps = vec![
-        Step::here(look.phase, "frees the room for new rows, and stops nobody; to give it back to the disk there is pg_repack, by hand").sql(sql),
-    ];
+    let steps = vec![step];
     let what = tables.unwrap_or_else(|| "all tables".to_owned());
     look.find(Rule::VacuumFull, it.syntax(), format!("rewrites {what} under a lock"), steps);
 }
 
 pub(crate) fn cluster(look: &mut Look<'_>, it: &ast::Cluster) {
-    let steps = vec![Step::here(look.phase, "leave it out; pg_repack with an order, by hand: it keeps the table usable")];
+    let steps = vec![Step::here(
+        look.phase,
+        "leave it out; pg_repack with an order, by hand: it keeps the table usable",
+    )];
     look.find(Rule::Cluster, it.syntax(), "rewrites the table in an index' order, under a lock", steps);
 }
 

@@ -41,22 +41,21 @@ fn enum_values(look: &mut Look<'_>) {
         .and_then(|token| Some((token.text().to_owned(), token.parent()?)));
     if let Some((value, at)) = used {
         let message = format!("{value} was added to an enum in this transaction, and cannot be used in it");
-        let steps = vec![Step::here(look.phase, "in a file of its own, behind the one that adds it")
-            .sql(format!("{};", tree::plain(&node)))];
+        let steps = vec![
+            Step::here(look.phase, "in a file of its own, behind the one that adds it")
+                .sql(format!("{};", tree::plain(&node))),
+        ];
         look.find(Rule::EnumValueUsed, &at, message, steps);
     }
 }
 
 /// A statement that cannot be in a transaction.
-pub(crate) fn must_run_alone(
-    look: &mut Look<'_>,
-    reason: &str,
-    transaction: Option<bool>,
-    company: bool,
-) {
+pub(crate) fn must_run_alone(look: &mut Look<'_>, reason: &str, transaction: Option<bool>, company: bool) {
     let message = match transaction {
         Some(true) => format!("{reason} cannot run in a transaction, and this file is one"),
-        _ if company => format!("{reason} cannot run in a transaction, so the rest of this file has none either"),
+        _ if company => {
+            format!("{reason} cannot run in a transaction, so the rest of this file has none either")
+        }
         _ => return,
     };
     let node = look.stmt.syntax().clone();
@@ -70,14 +69,23 @@ pub(crate) fn settings(look: &mut Look<'_>) {
     const TIMEOUTS: [&str; 2] = ["lock_timeout", "statement_timeout"];
     let node = look.stmt.syntax().clone();
     let words: Vec<String> = tree::tokens(&node).map(|token| tree::unquoted(token.text())).collect();
-    let is_all = matches!(look.stmt, Stmt::Reset(_) | Stmt::Discard(_)) && words.iter().any(|word| word == "all");
+    let is_all =
+        matches!(look.stmt, Stmt::Reset(_) | Stmt::Discard(_)) && words.iter().any(|word| word == "all");
     let named = words.iter().find(|word| TIMEOUTS.contains(&word.as_str()));
     let value = words.last().map(|word| word.trim_matches('\'').trim());
-    let is_off = matches!(look.stmt, Stmt::Reset(_)) || value.is_some_and(is_zero) || value == Some("default");
+    let is_off =
+        matches!(look.stmt, Stmt::Reset(_)) || value.is_some_and(is_zero) || value == Some("default");
     if is_all || (named.is_some() && is_off) {
-        let steps = vec![Step::here(look.phase, "leave it out; a longer one for this file: SET LOCAL, with a time")
-            .sql("SET LOCAL statement_timeout = '10min';")];
-        look.find(Rule::TimeoutOff, &node, format!("{} ends the runner's timeouts", tree::plain(&node)), steps);
+        let steps = vec![
+            Step::here(look.phase, "leave it out; a longer one for this file: SET LOCAL, with a time")
+                .sql("SET LOCAL statement_timeout = '10min';"),
+        ];
+        look.find(
+            Rule::TimeoutOff,
+            &node,
+            format!("{} ends the runner's timeouts", tree::plain(&node)),
+            steps,
+        );
     }
 }
 
@@ -90,9 +98,9 @@ fn is_zero(value: &str) -> bool {
 /// COPY from or to a client.
 pub(crate) fn copy(look: &mut Look<'_>, it: &ast::Copy) {
     let node = it.syntax();
-    let client = node.descendants().find(|inner| {
-        matches!(inner.kind(), SyntaxKind::COPY_STDIN | SyntaxKind::COPY_STDOUT)
-    });
+    let client = node
+        .descendants()
+        .find(|inner| matches!(inner.kind(), SyntaxKind::COPY_STDIN | SyntaxKind::COPY_STDOUT));
     if let Some(client) = client {
         let steps = vec![Step::here(look.phase, "write the rows out: INSERT INTO ... VALUES ...")];
         look.find(Rule::NeedsClient, &client, "COPY has no client here", steps);

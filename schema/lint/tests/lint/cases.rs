@@ -15,7 +15,8 @@ fn case(rule: Rule, broken: Files, fine: Files) -> Case {
 }
 
 pub(crate) fn all() -> Vec<Case> {
-    [names(), drops(), rights(), restrictions(), rewrites(), locks(), transactions(), advice(), files()].concat_cases()
+    [names(), drops(), rights(), restrictions(), rewrites(), locks(), transactions(), advice(), files()]
+        .concat_cases()
 }
 
 trait Together {
@@ -53,7 +54,9 @@ fn names() -> Vec<Case> {
         case(
             Rule::RenameSchema,
             expand("ALTER SCHEMA billing RENAME TO invoicing;"),
-            expand("CREATE SCHEMA invoicing; CREATE VIEW invoicing.invoices AS SELECT * FROM billing.invoices;"),
+            expand(
+                "CREATE SCHEMA invoicing; CREATE VIEW invoicing.invoices AS SELECT * FROM billing.invoices;",
+            ),
         ),
         case(
             Rule::RenameObject,
@@ -138,7 +141,9 @@ fn rights() -> Vec<Case> {
         case(
             Rule::ChangesInPlace,
             expand("ALTER TABLE users ALTER COLUMN age SET DEFAULT 18;"),
-            expand("ALTER TABLE users ADD COLUMN age int; ALTER TABLE users ALTER COLUMN age SET DEFAULT 18;"),
+            expand(
+                "ALTER TABLE users ADD COLUMN age int; ALTER TABLE users ALTER COLUMN age SET DEFAULT 18;",
+            ),
         ),
         case(
             Rule::ChangesInPlace,
@@ -280,12 +285,16 @@ fn rewrites() -> Vec<Case> {
         case(
             Rule::ChangeType,
             expand("ALTER TABLE users ALTER COLUMN name SET DATA TYPE varchar(80);"),
-            expand("ALTER TABLE users ADD COLUMN name text; ALTER TABLE users ALTER COLUMN name TYPE varchar;"),
+            expand(
+                "ALTER TABLE users ADD COLUMN name text; ALTER TABLE users ALTER COLUMN name TYPE varchar;",
+            ),
         ),
         case(
             Rule::AddColumnVolatileDefault,
             expand("ALTER TABLE users ADD COLUMN token uuid DEFAULT gen_random_uuid();"),
-            expand("ALTER TABLE users ADD COLUMN token uuid; ALTER TABLE users ALTER token SET DEFAULT gen_random_uuid();"),
+            expand(
+                "ALTER TABLE users ADD COLUMN token uuid; ALTER TABLE users ALTER token SET DEFAULT gen_random_uuid();",
+            ),
         ),
         case(
             Rule::AddColumnVolatileDefault,
@@ -310,7 +319,8 @@ fn rewrites() -> Vec<Case> {
         case(
             Rule::AddColumnGenerated,
             expand("ALTER TABLE users ADD COLUMN initial text GENERATED ALWAYS AS (left(name, 1)) STORED;"),
-            expand("ALTER TABLE users ADD COLUMN initial text GENERATED ALWAYS AS (left(name, 1)) VIRTUAL;").on(18),
+            expand("ALTER TABLE users ADD COLUMN initial text GENERATED ALWAYS AS (left(name, 1)) VIRTUAL;")
+                .on(18),
         ),
         case(
             Rule::AddColumnJson,
@@ -354,8 +364,12 @@ fn locks() -> Vec<Case> {
         ),
         case(
             Rule::AttachPartition,
-            expand("ALTER TABLE events ATTACH PARTITION y2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');"),
-            expand("CREATE TABLE y2026 (at timestamptz); ALTER TABLE events ATTACH PARTITION y2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');"),
+            expand(
+                "ALTER TABLE events ATTACH PARTITION y2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');",
+            ),
+            expand(
+                "CREATE TABLE y2026 (at timestamptz); ALTER TABLE events ATTACH PARTITION y2026 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');",
+            ),
         ),
         case(
             Rule::DetachPartition,
@@ -367,7 +381,11 @@ fn locks() -> Vec<Case> {
             expand("LOCK TABLE users, orders IN SHARE ROW EXCLUSIVE MODE;"),
             expand("LOCK TABLE users IN ROW EXCLUSIVE MODE;"),
         ),
-        case(Rule::VacuumFull, contract("VACUUM (FULL, VERBOSE) users;"), contract("VACUUM (ANALYZE) users;")),
+        case(
+            Rule::VacuumFull,
+            contract("VACUUM (FULL, VERBOSE) users;"),
+            contract("VACUUM (ANALYZE) users;"),
+        ),
         case(Rule::Cluster, contract("CLUSTER users USING users_age;"), contract("ANALYZE users;")),
         case(
             Rule::RefreshNotConcurrent,
@@ -387,8 +405,9 @@ fn transactions() -> Vec<Case> {
         case(
             Rule::MustRunAlone,
             expand("ALTER TABLE users ADD COLUMN age int; CREATE INDEX CONCURRENTLY a ON users (age);"),
-            expand("ALTER TABLE users ADD COLUMN age int;")
-                .then(expand("SET LOCAL maintenance_work_mem = '1GB'; CREATE INDEX CONCURRENTLY a ON users (age);")),
+            expand("ALTER TABLE users ADD COLUMN age int;").then(expand(
+                "SET LOCAL maintenance_work_mem = '1GB'; CREATE INDEX CONCURRENTLY a ON users (age);",
+            )),
         ),
         case(
             Rule::MustRunAlone,
@@ -398,7 +417,9 @@ fn transactions() -> Vec<Case> {
         case(
             Rule::WholeTableWrite,
             backfill("UPDATE users SET full_name = name WHERE full_name IS NULL;"),
-            backfill("UPDATE users SET full_name = name WHERE id IN (SELECT id FROM users WHERE full_name IS NULL LIMIT 1000);"),
+            backfill(
+                "UPDATE users SET full_name = name WHERE id IN (SELECT id FROM users WHERE full_name IS NULL LIMIT 1000);",
+            ),
         ),
         case(
             Rule::WholeTableWrite,
@@ -408,11 +429,15 @@ fn transactions() -> Vec<Case> {
         case(
             Rule::WholeTableWrite,
             expand("INSERT INTO people (id, name) SELECT id, name FROM users;"),
-            expand("CREATE TABLE people (id bigint, name text); INSERT INTO people (id, name) SELECT id, name FROM users;"),
+            expand(
+                "CREATE TABLE people (id bigint, name text); INSERT INTO people (id, name) SELECT id, name FROM users;",
+            ),
         ),
         case(
             Rule::DdlAndRows,
-            expand("ALTER TABLE users ADD COLUMN full_name text; UPDATE users SET full_name = name WHERE id BETWEEN 1 AND 100;"),
+            expand(
+                "ALTER TABLE users ADD COLUMN full_name text; UPDATE users SET full_name = name WHERE id BETWEEN 1 AND 100;",
+            ),
             expand("ALTER TABLE users ADD COLUMN full_name text;")
                 .then(backfill("UPDATE users SET full_name = name WHERE id BETWEEN 1 AND 100;")),
         ),
@@ -431,7 +456,9 @@ fn transactions() -> Vec<Case> {
         case(
             Rule::OpaqueCode,
             expand("DO $$ BEGIN EXECUTE 'DROP TABLE users'; END $$;"),
-            expand("-- handover: allow opaque-code because it only notices something\nDO $$ BEGIN RAISE NOTICE 'hello'; END $$;"),
+            expand(
+                "-- handover: allow opaque-code because it only notices something\nDO $$ BEGIN RAISE NOTICE 'hello'; END $$;",
+            ),
         ),
         case(
             Rule::NeedsClient,
@@ -443,7 +470,11 @@ fn transactions() -> Vec<Case> {
 
 fn advice() -> Vec<Case> {
     vec![
-        case(Rule::CharType, expand("CREATE TABLE pets (code char(2));"), expand("CREATE TABLE pets (code text);")),
+        case(
+            Rule::CharType,
+            expand("CREATE TABLE pets (code char(2));"),
+            expand("CREATE TABLE pets (code text);"),
+        ),
         case(
             Rule::VarcharLimit,
             expand("ALTER TABLE pets ADD COLUMN name varchar(80);"),
@@ -471,7 +502,9 @@ fn advice() -> Vec<Case> {
         ),
         case(
             Rule::NameTooLong,
-            expand("ALTER TABLE users ADD COLUMN a_name_that_is_far_longer_than_anybody_could_ever_want_to_type_again int;"),
+            expand(
+                "ALTER TABLE users ADD COLUMN a_name_that_is_far_longer_than_anybody_could_ever_want_to_type_again int;",
+            ),
             expand("ALTER TABLE users ADD COLUMN a_name int;"),
         ),
         case(
@@ -497,7 +530,9 @@ fn files() -> Vec<Case> {
         case(
             Rule::AllowWithoutReason,
             expand("-- handover: allow drop-column\nALTER TABLE users DROP COLUMN age;"),
-            expand("-- handover: allow drop-column because nothing ever read it\nALTER TABLE users DROP COLUMN age;"),
+            expand(
+                "-- handover: allow drop-column because nothing ever read it\nALTER TABLE users DROP COLUMN age;",
+            ),
         ),
         case(
             Rule::AllowUnknown,

@@ -1,6 +1,9 @@
 //! Every rule, by its cases.
 
-use crate::{cases, files::{Files, file}};
+use crate::{
+    cases,
+    files::{Files, file},
+};
 use handover_lint::{Finding, Part, Release, Rule, Severity};
 use std::fmt::Write as _;
 
@@ -21,7 +24,13 @@ fn what_breaks_a_rule_is_found_with_its_place_and_its_reason() {
     for case in cases::all() {
         let found = case.broken.of(case.rule);
         if found.is_empty() {
-            let _ = writeln!(wrong, "{} was not found in {:?}: {}\n", case.rule, case.broken, case.broken.linted());
+            let _ = writeln!(
+                wrong,
+                "{} was not found in {:?}: {}\n",
+                case.rule,
+                case.broken,
+                case.broken.linted()
+            );
         }
         for finding in found {
             assert_eq!(Some(finding.severity), case.rule.severity(finding.phase), "{finding}");

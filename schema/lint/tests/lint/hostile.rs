@@ -2,18 +2,78 @@
 
 use crate::files::{Files, expand};
 use handover_lint::{
-    Context, MAX_LISTED, MOST_BYTES, MOST_STATEMENTS, MOST_WEIGHT, Migration, Outcome, Phase, Rule, Unsplit, lint, split,
+    Context, MAX_LISTED, MOST_BYTES, MOST_STATEMENTS, MOST_WEIGHT, Migration, Outcome, Phase, Rule, Unsplit,
+    lint, split,
 };
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 
 /// Pieces of SQL that open something, or that the rules look for.
 const PIECES: [&str; 64] = [
-    "(", ")", "[", "]", "{", "}", ",", ";", "'", "\"", "$$", "$a$", "--", "/*", "*/", "\\", "\n", ".", "::",
-    "-", "+", "||", "=", "<", ">", "*", "$1", "1", "1e", "x", "\"X\"", "E'\\", "U&\"", "ALTER", "TABLE",
-    "ADD", "COLUMN", "DROP", "RENAME", "TO", "CONSTRAINT", "CHECK", "NOT", "NULL", "SELECT", "FROM", "WHERE",
-    "CASE", "WHEN", "END", "CREATE", "FUNCTION", "BEGIN", "ATOMIC", "INDEX", "CONCURRENTLY", "ON", "UPDATE",
-    "SET", "TYPE", "USING", "INSERT", "DO", "LANGUAGE",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ";",
+    "'",
+    "\"",
+    "$$",
+    "$a$",
+    "--",
+    "/*",
+    "*/",
+    "\\",
+    "\n",
+    ".",
+    "::",
+    "-",
+    "+",
+    "||",
+    "=",
+    "<",
+    ">",
+    "*",
+    "$1",
+    "1",
+    "1e",
+    "x",
+    "\"X\"",
+    "E'\\",
+    "U&\"",
+    "ALTER",
+    "TABLE",
+    "ADD",
+    "COLUMN",
+    "DROP",
+    "RENAME",
+    "TO",
+    "CONSTRAINT",
+    "CHECK",
+    "NOT",
+    "NULL",
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "CASE",
+    "WHEN",
+    "END",
+    "CREATE",
+    "FUNCTION",
+    "BEGIN",
+    "ATOMIC",
+    "INDEX",
+    "CONCURRENTLY",
+    "ON",
+    "UPDATE",
+    "SET",
+    "TYPE",
+    "USING",
+    "INSERT",
+    "DO",
+    "LANGUAGE",
 ];
 
 /// Statements out of which others are made by cutting and joining.
@@ -38,7 +98,10 @@ fn looked_at(text: &str) {
     let statements = split(text, 15).unwrap();
     let mut end = 0;
     for statement in &statements {
-        assert!(statement.range.start >= end && text.get(statement.range.clone()).is_some(), "{statements:?}");
+        assert!(
+            statement.range.start >= end && text.get(statement.range.clone()).is_some(),
+            "{statements:?}"
+        );
         end = statement.range.end;
     }
 }
@@ -129,7 +192,10 @@ fn no_nesting_reaches_the_end_of_the_stack() {
     for (before, piece) in NESTS {
         for text in nested(before, piece, (MOST_BYTES - 4096) / piece.len()) {
             let report = expand(&text).linted();
-            assert!(text.starts_with("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS") || !report.passes(), "{before}{piece}");
+            assert!(
+                text.starts_with("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS") || !report.passes(),
+                "{before}{piece}"
+            );
         }
     }
 }
@@ -138,7 +204,8 @@ fn no_nesting_reaches_the_end_of_the_stack() {
 #[test]
 fn nesting_just_within_the_bounds_does_not_reach_it_either() {
     for (before, piece) in NESTS {
-        let tokens = squawk_lexer::tokenize(piece).filter(|token| token.kind != squawk_lexer::TokenKind::Whitespace);
+        let tokens =
+            squawk_lexer::tokenize(piece).filter(|token| token.kind != squawk_lexer::TokenKind::Whitespace);
         let most = (MOST_WEIGHT - 20) / tokens.count();
         for times in [most / 20, most / 3, most / 2, most] {
             for text in nested(before, piece, times) {
@@ -222,12 +289,8 @@ fn every_file_of_several_is_looked_at_whatever_is_wrong_with_one() {
 #[test]
 fn bytes_that_are_no_character_cannot_be_given() {
     // The type says it; a byte order mark is none of the first statement.
-    let migration = Migration {
-        file: "a.sql",
-        text: "\u{feff}DROP TABLE t;",
-        phase: Phase::Expand,
-        transaction: None,
-    };
+    let migration =
+        Migration { file: "a.sql", text: "\u{feff}DROP TABLE t;", phase: Phase::Expand, transaction: None };
     let Outcome::Linted(report) = lint(&[migration], &Context::postgresql(15)) else { panic!() };
     assert_eq!((report.findings[0].line, report.findings[0].column), (1, 12));
     assert_eq!(report.findings[0].statement, "DROP TABLE t");

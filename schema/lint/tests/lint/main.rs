@@ -5,3 +5,5 @@ mod each_rule;
 mod files;
 mod hostile;
 mod page;
+mod reports;
+mod splitting;

@@ -69,7 +69,8 @@ impl Row {
 
 fn rows(heading: &str) -> Vec<Row> {
     let page = page();
-    let section = page.split("\n## ").find(|section| section.starts_with(heading)).expect("the section is there");
+    let section =
+        page.split("\n## ").find(|section| section.starts_with(heading)).expect("the section is there");
     let rows = section.lines().filter(|line| line.starts_with("| ")).skip(2);
     rows.map(|line| {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
@@ -84,33 +85,37 @@ fn rows(heading: &str) -> Vec<Row> {
     .collect()
 }
 
-fn finds_what_it_says(row: &Row) {
+/// What is wrong with a row: its example is given to the linter.
+fn mistake(row: &Row) -> Option<String> {
     let Some(report) = row.report() else {
-        assert_eq!(row.ours, "not linted", "{}", row.theirs);
-        return;
+        return (row.ours != "not linted").then(|| format!("{} has no phase", row.theirs));
     };
     let found: BTreeSet<Rule> = report.findings.iter().map(|finding| finding.rule).collect();
-    for rule in row.rules() {
-        assert!(found.contains(&rule), "{}: {rule} was not found in {}: {report}", row.theirs, row.example);
-    }
-    if row.rules().is_empty() {
-        assert!(found.is_empty(), "{}: {report}", row.theirs);
-    }
+    let as_said = match row.rules().as_slice() {
+        [] => found.is_empty(),
+        rules => rules.iter().all(|rule| found.contains(rule)),
+    };
+    (!as_said).then(|| format!("{}: {} has other findings: {report}", row.theirs, row.example))
+}
+
+fn mistakes(rows: &[Row]) -> String {
+    rows.iter().filter_map(mistake).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn each_statement_that_squawk_finds_is_found_here_or_the_page_says_why_not() {
-    for row in rows("squawk's rules") {
-        finds_what_it_says(&row);
-    }
+    let mistakes = mistakes(&rows("squawk's rules"));
+    assert!(mistakes.is_empty(), "{mistakes}");
 }
 
 #[test]
 fn the_page_has_every_rule_of_squawk_with_a_statement_that_squawk_finds() {
     let mut missing: BTreeSet<String> =
         enum_iterator::all::<squawk_linter::Rule>().map(|rule| rule.to_string()).collect();
+    let mut silent = Vec::new();
     for row in rows("squawk's rules") {
-        let rule = squawk_linter::Rule::try_from(row.theirs.as_str()).unwrap();
+        let rule = enum_iterator::all::<squawk_linter::Rule>().find(|rule| rule.to_string() == row.theirs);
+        let rule = rule.unwrap_or_else(|| panic!("squawk has no rule {}", row.theirs));
         assert!(missing.remove(&row.theirs), "{} stands there twice", row.theirs);
         // Its comment is another one than ours.
         if rule == squawk_linter::Rule::UnusedIgnore {
@@ -118,14 +123,17 @@ fn the_page_has_every_rule_of_squawk_with_a_statement_that_squawk_finds() {
         }
         let rules = if rule.expands_to().is_empty() { vec![rule] } else { rule.expands_to().to_vec() };
         let tree = squawk_syntax::SourceFile::parse(&row.example);
-        let found = squawk_linter::Linter::from(rules.clone()).lint(&tree, &row.example);
-        assert!(
-            found.iter().any(|violation| rules.contains(&violation.code)),
-            "squawk does not find {} in {}",
-            row.theirs,
-            row.example
-        );
+        let mut linter = squawk_linter::Linter::from(rules.clone());
+        // REPACK came with 19: before that squawk has nothing better than VACUUM FULL.
+        if rule == squawk_linter::Rule::PreferRepack {
+            linter.settings.pg_version = "19".parse().unwrap();
+        }
+        let found = linter.lint(&tree, &row.example);
+        if !found.iter().any(|violation| rules.contains(&violation.code)) {
+            silent.push(format!("{} in {}", row.theirs, row.example));
+        }
     }
+    assert!(silent.is_empty(), "squawk does not find {silent:#?}");
     assert!(missing.is_empty(), "the page lacks {missing:?}");
 }
 
@@ -162,17 +170,20 @@ fn the_page_has_every_check_of_strong_migrations_and_each_is_found_here() {
     let rows = rows("The checks of strong_migrations");
     let names: Vec<&str> = rows.iter().map(|row| row.theirs.as_str()).collect();
     assert_eq!(names, STRONG_MIGRATIONS);
-    for row in &rows {
-        finds_what_it_says(row);
-    }
+    let mistakes = mistakes(&rows);
+    assert!(mistakes.is_empty(), "{mistakes}");
 }
 
 #[test]
 fn the_finding_that_the_page_shows_is_the_one_that_is_printed() {
     let page = page();
-    let shown: Vec<&str> =
-        page.lines().skip_while(|line| !line.starts_with("    expand/")).take_while(|line| !line.is_empty()).collect();
-    let shown: String = shown.iter().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap())).collect();
+    let shown: Vec<&str> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("    expand/"))
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let shown: String =
+        shown.iter().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap())).collect();
     let report = file(Phase::Expand, "ALTER TABLE users RENAME COLUMN name TO full_name;\n").linted();
     assert_eq!(shown, format!("{report}\n").replace("expand/0.sql", "expand/0007_rename.sql"));
 }

@@ -65,7 +65,7 @@ fn check(look: &mut Look<'_>, table: &Target, action: &Action) {
         Action::SetLogged(_) => rewrites(look, node, "the table is written anew, and all of it to the log"),
         Action::SetUnlogged(_) => rewrites(look, node, "the table is written anew, and lost in a crash"),
         Action::SetAccessMethod(_) => {
-            rewrites(look, node, "the table is written anew by another access method")
+            rewrites(look, node, "the table is written anew by another access method");
         }
         Action::DisableTrigger(_) | Action::DisableRule(_) => {
             let message = format!("{} on {}", tree::plain(node).to_lowercase(), table.name);

@@ -56,7 +56,8 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddConstraint) 
             let Some(column) = not_null.column_name_ref() else { return };
             let column = tree::plain(column.syntax());
             let known = look.known.never_null(&table.name, &tree::unquoted(&column));
-            if !known && !(constraint.is_not_valid() && look.server_major >= 18) {
+            let waits = constraint.is_not_valid() && look.server_major >= 18;
+            if !known && !waits {
                 let name = made_of(&[table.short(), &tree::unquoted(&column), "not_null"]);
                 let check = format!("CHECK ({column} IS NOT NULL)");
                 let steps = in_two_steps(Phase::Contract, table, &name, &check);
@@ -65,10 +66,10 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddConstraint) 
             }
         }
         Constraint::UniqueConstraint(it) if it.using_index().is_none() => {
-            unique(look, table, written, node, "UNIQUE");
+            unique(look, table, written.as_deref(), node, "UNIQUE");
         }
         Constraint::PrimaryKeyConstraint(it) if it.using_index().is_none() => {
-            unique(look, table, written, node, "PRIMARY KEY");
+            unique(look, table, written.as_deref(), node, "PRIMARY KEY");
         }
         Constraint::UniqueConstraint(it) => {
             let columns: Vec<String> = Vec::new();
@@ -183,7 +184,7 @@ fn restricts(look: &mut Look<'_>, table: &Target, constraint: &Constraint, name:
     look.find(Rule::NewConstraint, constraint.syntax(), message, steps);
 }
 
-fn unique(look: &mut Look<'_>, table: &Target, written: Option<String>, node: &SyntaxNode, kind: &str) {
+fn unique(look: &mut Look<'_>, table: &Target, written: Option<&str>, node: &SyntaxNode, kind: &str) {
     let columns = node
         .descendants()
         .filter_map(ast::ColumnNameRef::cast)
@@ -191,7 +192,7 @@ fn unique(look: &mut Look<'_>, table: &Target, written: Option<String>, node: &S
         .collect::<Vec<_>>();
     let columns = if columns.is_empty() { in_brackets(node) } else { columns };
     let folded: Vec<String> = columns.iter().map(|column| tree::unquoted(column)).collect();
-    let steps = later(look, table, &folded, by_index(look.phase, table, written.as_deref(), kind, &folded));
+    let steps = later(look, table, &folded, by_index(look.phase, table, written, kind, &folded));
     let message =
         format!("the index of a {kind} constraint of {} is built under the table's lock", table.name);
     look.find(Rule::UniqueBuildsIndex, node, message, steps);

@@ -41,13 +41,13 @@ pub(crate) fn apply(look: &mut Look<'_>) {
                 named(look, &node, "its options");
             }
         }
-        Stmt::AlterSequence(it) => {
-            if it.actions().any(|action| matches!(action, ast::AlterSequenceAction::SequenceOption(_))) {
-                named(look, &node, "the numbers it gives");
-            }
+        Stmt::AlterSequence(it)
+            if it.actions().any(|action| matches!(action, ast::AlterSequenceAction::SequenceOption(_))) =>
+        {
+            named(look, &node, "the numbers it gives");
         }
         Stmt::AlterRole(_) | Stmt::AlterUser(_) | Stmt::AlterGroup(_) => {
-            changed(look, &node, "options of a role")
+            changed(look, &node, "options of a role");
         }
         Stmt::AlterDatabase(_) => changed(look, &node, "options of the database"),
         Stmt::AlterSystem(_) => changed(look, &node, "options of the whole server"),

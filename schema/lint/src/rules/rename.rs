@@ -135,7 +135,6 @@ pub(crate) fn apply(look: &mut Look<'_>) {
                 }
             }
         }
-        Stmt::AlterIndex(_) => {}
         Stmt::AlterSchema(it) => {
             let Some(schema) = it.schema_ref() else { return };
             if let Some(ast::AlterSchemaAction::SchemaRenameTo(to)) = it.action()

@@ -5,12 +5,12 @@ use squawk_syntax::ast::{self, AstNode as _};
 
 /// Functions that give the same value throughout a statement, of those that people use in defaults. PostgreSQL's
 /// catalogue (`pg_proc.provolatile`) calls these stable or immutable.
-const STABLE: [&str; 44] = [
+const STABLE: [&str; 46] = [
     "abs",
+    "array_append",
     "array_fill",
     "btrim",
     "ceil",
-    "clock_seconds",
     "concat",
     "concat_ws",
     "current_database",
@@ -23,7 +23,6 @@ const STABLE: [&str; 44] = [
     "encode",
     "floor",
     "format",
-    "hashtext",
     "inet_client_addr",
     "json_build_array",
     "json_build_object",
@@ -41,11 +40,14 @@ const STABLE: [&str; 44] = [
     "now",
     "pg_backend_pid",
     "repeat",
+    "replace",
+    "right",
     "round",
     "statement_timestamp",
     "timezone",
     "to_char",
     "to_date",
+    "to_json",
     "to_jsonb",
     "to_timestamp",
     "transaction_timestamp",

@@ -19,7 +19,10 @@ mod value;
 pub(crate) use transaction::must_run_alone;
 
 use crate::{look::Look, name::Name};
-use squawk_syntax::ast::Stmt;
+use squawk_syntax::{
+    SyntaxKind, SyntaxNode,
+    ast::{AstNode, Stmt},
+};
 
 /// Holds a statement against all rules.
 pub(crate) fn apply(look: &mut Look<'_>) {
@@ -59,10 +62,13 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn of(node: &squawk_syntax::SyntaxNode) -> Self {
+    pub(crate) fn of(node: &SyntaxNode) -> Self {
         let written: String = crate::tree::tokens(node)
             .filter(|token| {
-                !matches!(token.kind(), squawk_syntax::SyntaxKind::ONLY_KW | squawk_syntax::SyntaxKind::STAR)
+                !matches!(
+                    token.kind(),
+                    SyntaxKind::ONLY_KW | SyntaxKind::STAR | SyntaxKind::L_PAREN | SyntaxKind::R_PAREN
+                )
             })
             .map(|token| token.text().to_owned())
             .collect();
@@ -76,6 +82,6 @@ impl Target {
 }
 
 /// `email, name` of nodes that are columns.
-pub(crate) fn listed<N: squawk_syntax::ast::AstNode>(nodes: impl Iterator<Item = N>) -> Vec<String> {
+pub(crate) fn listed<N: AstNode>(nodes: impl Iterator<Item = N>) -> Vec<String> {
     nodes.map(|node| Name::of(node.syntax()).name().to_owned()).collect()
 }

@@ -46,6 +46,11 @@ impl Files {
         self
     }
 
+    /// What stands in each.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|(_, text, _)| text.as_str())
+    }
+
     pub(crate) fn context(&self) -> Context {
         Context::postgresql(self.server)
     }

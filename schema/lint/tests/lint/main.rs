@@ -5,5 +5,6 @@ mod each_rule;
 mod files;
 mod hostile;
 mod page;
+mod real;
 mod reports;
 mod splitting;

@@ -1,13 +1,13 @@
 //! Reading squawk's syntax tree: what rules ask it again and again.
 
 use squawk_syntax::{
-    SyntaxKind, SyntaxNode, SyntaxToken,
+    SyntaxElement, SyntaxKind, SyntaxNode, SyntaxToken,
     ast::{self, AstNode as _},
 };
 
 /// The tokens of a node that say something: no spaces, no comments.
 pub(crate) fn tokens(node: &SyntaxNode) -> impl Iterator<Item = SyntaxToken> + use<> {
-    node.descendants_with_tokens().filter_map(squawk_token).filter(says)
+    node.descendants_with_tokens().filter_map(SyntaxElement::into_token).filter(says)
 }
 
 /// Whether a token is more than space or comment.
@@ -15,26 +15,32 @@ pub(crate) fn says(token: &SyntaxToken) -> bool {
     !matches!(token.kind(), SyntaxKind::WHITESPACE | SyntaxKind::COMMENT)
 }
 
-fn squawk_token(element: squawk_syntax::SyntaxElement) -> Option<SyntaxToken> {
-    element.into_token()
-}
-
 /// A node as SQL in one line, without comments.
 pub(crate) fn plain(node: &SyntaxNode) -> String {
-    plain_with(node, None)
+    line(node, |_| true, None)
 }
 
 /// The same with a text after one of its tokens.
-pub(crate) fn plain_with(node: &SyntaxNode, insert: Option<(&SyntaxToken, &str)>) -> String {
+pub(crate) fn plain_with(node: &SyntaxNode, insert: (&SyntaxToken, &str)) -> String {
+    line(node, |_| true, Some(insert))
+}
+
+/// The same from a place on.
+pub(crate) fn plain_from(node: &SyntaxNode, start: usize) -> String {
+    line(node, |token| usize::from(token.text_range().start()) >= start, None)
+}
+
+fn line(
+    node: &SyntaxNode,
+    takes: impl Fn(&SyntaxToken) -> bool,
+    insert: Option<(&SyntaxToken, &str)>,
+) -> String {
     let mut line = String::new();
-    for token in node.descendants_with_tokens().filter_map(squawk_token) {
-        match token.kind() {
-            SyntaxKind::WHITESPACE | SyntaxKind::COMMENT => {
-                if !line.is_empty() && !line.ends_with(' ') {
-                    line.push(' ');
-                }
-            }
-            _ => line.push_str(token.text()),
+    for token in node.descendants_with_tokens().filter_map(SyntaxElement::into_token).filter(takes) {
+        if says(&token) {
+            line.push_str(token.text());
+        } else if !line.is_empty() && !line.ends_with(' ') {
+            line.push(' ');
         }
         if let Some((after, text)) = insert
             && *after == token

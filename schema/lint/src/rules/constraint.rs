@@ -25,7 +25,7 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddConstraint) 
                 .map(|it| listed(it.syntax().children().filter_map(ast::ColumnNameRef::cast)));
             let columns = columns.unwrap_or_default();
             let name = name_of(written, table, &columns, "fkey");
-            if !constraint.is_not_valid() {
+            if !spares_old_rows(&constraint) {
                 let steps = later(
                     look,
                     table,
@@ -40,7 +40,7 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddConstraint) 
         Constraint::CheckConstraint(check) => {
             let columns = columns_in(check.syntax());
             let name = name_of(written, table, &columns, "check");
-            if !constraint.is_not_valid() {
+            if !spares_old_rows(&constraint) {
                 let steps = later(
                     look,
                     table,
@@ -106,29 +106,20 @@ fn name_of(written: Option<String>, table: &Target, columns: &[String], ending: 
     })
 }
 
-/// What a constraint says, without its name and its options.
+/// What a constraint says, without its name.
 fn clause(constraint: &Constraint) -> String {
     let node = constraint.syntax();
-    let named = constraint.constraint_name();
-    let after = named.map_or(node.text_range().start(), |name| name.syntax().text_range().end());
-    let text: Vec<(String, bool)> = node
-        .descendants_with_tokens()
-        .filter_map(squawk_syntax::SyntaxElement::into_token)
-        .filter(|token| token.text_range().start() >= after)
-        .map(|token| {
-            let says = tree::says(&token);
-            (token.text().to_owned(), says)
-        })
-        .collect();
-    let mut line = String::new();
-    for (text, says) in text {
-        if says {
-            line.push_str(&text);
-        } else if !line.is_empty() && !line.ends_with(' ') {
-            line.push(' ');
-        }
-    }
-    line.trim_end().to_owned()
+    let start = match constraint.constraint_name() {
+        Some(name) => name.syntax().text_range().end(),
+        None => node.text_range().start(),
+    };
+    tree::plain_from(node, start.into())
+}
+
+/// Whether it is not held against the rows that are there.
+fn spares_old_rows(constraint: &Constraint) -> bool {
+    let not_enforced = |option| matches!(option, ast::ConstraintOption::NotEnforced(_));
+    constraint.is_not_valid() || constraint.constraint_options().any(not_enforced)
 }
 
 /// The columns that an expression names.
@@ -171,7 +162,7 @@ fn all_new(look: &Look<'_>, table: &Target, columns: &[String]) -> bool {
 
 /// A constraint on columns that the old release writes.
 fn restricts(look: &mut Look<'_>, table: &Target, constraint: &Constraint, name: &str, columns: &[String]) {
-    if !constraint.is_not_valid() && !matches!(constraint, Constraint::UniqueConstraint(_)) {
+    if !spares_old_rows(constraint) && !matches!(constraint, Constraint::UniqueConstraint(_)) {
         return;
     }
     if all_new(look, table, columns) {

@@ -82,11 +82,19 @@ fn noun(statement: &SyntaxNode) -> String {
 }
 
 fn object(look: &mut Look<'_>, node: &SyntaxNode) {
-    let Some(first) = named(node).into_iter().next() else { return };
-    if look.known.is_new(&Name::of(&first)) {
+    let named = named(node);
+    let Some(first) = named.first() else { return };
+    // Behind the name of these stands that of their table.
+    let of_a_table = matches!(look.stmt, Stmt::DropTrigger(_) | Stmt::DropPolicy(_) | Stmt::DropRule(_));
+    let dropped = if of_a_table { &named[..1] } else { &named[..] };
+    if dropped.iter().all(|name| look.known.is_new(&Name::of(name))) {
         return;
     }
-    let without = named(node).iter().map(tree::plain).collect::<Vec<_>>().join(" ");
+    let whole = match node.children().find(|child| child.kind() == SyntaxKind::CASCADE) {
+        Some(cascade) => tree::plain_without(node, &cascade),
+        None => tree::plain(node),
+    };
+    let without = whole.find(&tree::plain(first)).map_or(whole.as_str(), |at| &whole[at..]);
     let noun = noun(node);
     let steps = vec![
         Step::code("rest no longer on it"),

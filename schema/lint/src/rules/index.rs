@@ -22,7 +22,7 @@ pub(crate) fn create(look: &mut Look<'_>, it: &ast::CreateIndex) {
         && relation.only_token().is_none()
         && let Some(index) = tree::token(node, SyntaxKind::INDEX_KW)
     {
-        let sql = format!("{};", tree::plain_with(node, Some((&index, " CONCURRENTLY"))));
+        let sql = format!("{};", tree::plain_with(node, (&index, " CONCURRENTLY")));
         let message = format!("{name} on {} is made without CONCURRENTLY", table.name);
         let steps = if restricts(look, &table, it) {
             vec![Step::code("write no duplicates"), Step::contract(ALONE).sql(sql)]
@@ -96,7 +96,7 @@ pub(crate) fn rebuild(look: &mut Look<'_>, it: &ast::Reindex) {
         return;
     }
     let word = tree::tokens(target.syntax()).next();
-    let sql = word.map(|word| format!("{};", tree::plain_with(node, Some((&word, " CONCURRENTLY")))));
+    let sql = word.map(|word| format!("{};", tree::plain_with(node, (&word, " CONCURRENTLY"))));
     let step = Step::here(look.phase, ALONE);
     let step = match (sql, &target) {
         // PostgreSQL knows no other way for the catalogue.

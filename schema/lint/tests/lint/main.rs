@@ -1,5 +1,7 @@
 //! The linter as who uses it sees it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends")]
+
 mod cases;
 mod each_rule;
 mod files;

@@ -79,6 +79,11 @@ fn drops() -> Vec<Case> {
             expand("DROP TRIGGER keep_both ON users;"),
             contract("DROP TRIGGER keep_both ON users;"),
         ),
+        case(
+            Rule::DropObject,
+            expand("DROP TYPE IF EXISTS mood, status CASCADE;"),
+            expand("CREATE TYPE m AS ENUM ('a'); DROP TYPE m;"),
+        ),
         case(Rule::DropDatabase, contract("DROP DATABASE shop;"), contract("DROP TABLE shop;")),
         case(Rule::Cascade, contract("DROP TABLE users CASCADE;"), contract("DROP TABLE users;")),
         case(
@@ -197,6 +202,11 @@ fn restrictions() -> Vec<Case> {
             Rule::CheckValidates,
             expand("ALTER TABLE users ADD CONSTRAINT grown CHECK (age > 17 AND age < 200);"),
             contract("ALTER TABLE users ADD CONSTRAINT grown CHECK (age > 17) NOT VALID;"),
+        ),
+        case(
+            Rule::CheckValidates,
+            contract("ALTER TABLE users ADD CHECK (age > 17);").on(18),
+            contract("ALTER TABLE users ADD CHECK (age > 17) NOT ENFORCED;").on(18),
         ),
         case(
             Rule::CheckValidates,

@@ -37,22 +37,18 @@ CREATE TABLE events (at timestamptz) PARTITION BY RANGE (at);
 CREATE TABLE y2020 PARTITION OF events FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
 CREATE TABLE y2026 (at timestamptz);
 CREATE FUNCTION price(id int) RETURNS int LANGUAGE sql AS 'SELECT id';
-CREATE FUNCTION shop.opening() RETURNS timestamptz LANGUAGE sql AS 'SELECT now()';
+CREATE FUNCTION shop.opening() RETURNS timestamptz LANGUAGE plpgsql AS 'BEGIN RETURN clock_timestamp(); END';
 CREATE FUNCTION kept() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
 CREATE TRIGGER keep_both BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION kept();
 GRANT INSERT ON users TO web;
 "#;
 
 /// Steps of these rest on what somebody has done before them, which their words say.
-const REST_ON_MORE: [(Rule, &str); 5] = [
+const REST_ON_MORE: [(Rule, &str); 4] = [
     (Rule::EnumValueOrder, "which value it comes after is for people to say"),
     (Rule::EnumValueUsed, "the value is added by the file before it"),
     (Rule::ValidateInTransaction, "the constraint is added by the file before it"),
     (Rule::Cascade, "what depends on it is dropped before"),
-    (
-        Rule::AddColumnVolatileDefault,
-        "one of the cases calls a function that is volatile: its step is run for the other",
-    ),
 ];
 
 struct Shop {
@@ -124,6 +120,10 @@ fn the_steps_of_findings_run_on_a_real_server() {
             let database = shop.fresh();
             for sql in in_order(&finding) {
                 shop.make_room(&database, sql);
+                // Which values old rows get is for people to say, between the backfill and the contract.
+                if case.rule == Rule::AddRequiredColumn && sql.contains("VALIDATE") {
+                    shop.server.run(&database, "UPDATE users SET age = 20").unwrap();
+                }
                 run += 1;
                 if let Err(said) = shop.run(&database, sql) {
                     let _ = writeln!(wrong, "{said}\nat\n{sql}\nof {finding}\n");

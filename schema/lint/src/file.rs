@@ -5,7 +5,7 @@ use crate::{
     finding::{Finding, MAX_LISTED, Report, Severity, Step},
     known::{Known, Transaction},
     look::{Found, Look},
-    migration::{Context, Migration},
+    migration::{Context, Migration, Phase},
     parse::{self, MOST_DEPTH, MOST_WEIGHT, Misread, Parsed},
     rule::Rule,
     rules, shown,
@@ -38,7 +38,8 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
             Parsed::TooDeep => found.push(too_deep(read.cut)),
             Parsed::Read { stmt, misread } => {
                 // One mistake of a statement: the others mostly follow from it.
-                found.extend(misread.first().map(syntax_error));
+                let text = &migration.text[read.cut.range.clone()];
+                found.extend(misread.first().map(|misread| unreadable(text, misread, migration.phase)));
                 if let Some(stmt) = stmt {
                     let about = (context.server_major, &context.reads);
                     let mut look = Look::new(stmt, migration.phase, about, known, &transaction);
@@ -110,7 +111,17 @@ fn too_deep(cut: &Cut) -> Found {
     }
 }
 
-fn syntax_error(misread: &Misread) -> Found {
+fn unreadable(text: &str, misread: &Misread, phase: Phase) -> Found {
+    if text.starts_with('\\') {
+        let command = text.split_whitespace().next().unwrap_or_default();
+        return Found {
+            rule: Rule::NeedsClient,
+            severity: Severity::Fail,
+            range: 0..command.len(),
+            message: format!("{command} is a command of psql"),
+            steps: vec![Step::here(phase, "write the SQL that it stands for, or leave it out")],
+        };
+    }
     Found {
         rule: Rule::SyntaxError,
         severity: Severity::Fail,

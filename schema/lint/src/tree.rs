@@ -113,6 +113,9 @@ pub(crate) fn is_value(expr: &ast::Expr) -> bool {
         }
         ast::Expr::PrefixExpr(prefix) => prefix.expr().is_some_and(|expr| is_value(&expr)),
         ast::Expr::ParenExpr(paren) => paren.expr().is_some_and(|expr| is_value(&expr)),
+        ast::Expr::BinExpr(both) => {
+            both.lhs().is_some_and(|expr| is_value(&expr)) && both.rhs().is_some_and(|expr| is_value(&expr))
+        }
         ast::Expr::NameRef(name) => name.syntax().text().to_string().starts_with('$'),
         _ => false,
     }

@@ -23,8 +23,13 @@ pub(crate) fn apply(look: &mut Look<'_>) {
         | Stmt::CreateProcedure(_)
         | Stmt::CreateView(_)
         | Stmt::CreateTrigger(_)
-        | Stmt::CreateAggregate(_)
-        | Stmt::CreateRule(_) => replaced(look, &node),
+        | Stmt::CreateAggregate(_) => replaced(look, &node),
+        Stmt::CreateRule(it) => {
+            let table = it.syntax().children().find(|child| child.kind() == SyntaxKind::TABLE_NAME_REF);
+            if !table.is_some_and(|table| look.known.is_new(&Name::of(&table))) {
+                changed(look, &node, "a rule turns statements into others");
+            }
+        }
         Stmt::AlterFunction(_) | Stmt::AlterProcedure(_) | Stmt::AlterRoutine(_) => {
             let options = node.children().find(|child| child.kind() == SyntaxKind::FUNC_OPTION_LIST);
             if let Some(options) = options {
@@ -41,9 +46,7 @@ pub(crate) fn apply(look: &mut Look<'_>) {
                 named(look, &node, "its options");
             }
         }
-        Stmt::AlterSequence(it)
-            if it.actions().any(|action| matches!(action, ast::AlterSequenceAction::SequenceOption(_))) =>
-        {
+        Stmt::AlterSequence(it) if it.actions().any(|action| gives_others(&action)) => {
             named(look, &node, "the numbers it gives");
         }
         Stmt::AlterRole(_) | Stmt::AlterUser(_) | Stmt::AlterGroup(_) => {
@@ -79,6 +82,16 @@ pub(crate) fn apply(look: &mut Look<'_>) {
         _ => {}
     }
     owner(look, &node);
+}
+
+/// Whether a sequence gives other numbers after it.
+fn gives_others(action: &ast::AlterSequenceAction) -> bool {
+    match action {
+        ast::AlterSequenceAction::SequenceOption(option) => {
+            !matches!(option, ast::SequenceOption::OptionOwnedBy(_))
+        }
+        _ => false,
+    }
 }
 
 fn replaced(look: &mut Look<'_>, node: &SyntaxNode) {

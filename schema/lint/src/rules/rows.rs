@@ -86,6 +86,15 @@ impl Write {
         if self.sources.iter().any(has_limit) {
             return true;
         }
+        // What another part of the statement has bounded: WITH few AS (... LIMIT 10), gone AS (DELETE ... USING few).
+        let mut around = self.node.ancestors().skip(1);
+        let bounded_before = |node: SyntaxNode| {
+            node.kind() == SyntaxKind::WITH_CLAUSE
+                && node.children().any(|part| has_limit(&part) && !is_around(&part, &self.node))
+        };
+        if !self.sources.is_empty() && around.any(bounded_before) {
+            return true;
+        }
         if self.verb == "INSERT" {
             return self.inserts_few();
         }
@@ -97,7 +106,13 @@ impl Write {
         let Some(insert) = ast::Insert::cast(self.node.clone()) else { return true };
         let Some(ast::InsertSource::SelectVariant(source)) = insert.insert_source() else { return true };
         let source = source.syntax();
-        let reads_tables = source.descendants().any(|node| node.kind() == SyntaxKind::RELATION_FROM_ITEM);
+        // A query in a condition or a column, as in WHERE NOT EXISTS (...), makes no rows.
+        let makes_no_rows = |kind| matches!(kind, SyntaxKind::WHERE_CLAUSE | SyntaxKind::TARGET_LIST);
+        let reads_tables = source.descendants().any(|node| {
+            let mut around = node.ancestors().take_while(|around| around != source);
+            node.kind() == SyntaxKind::RELATION_FROM_ITEM
+                && !around.any(|around| makes_no_rows(around.kind()))
+        });
         let limited = has_limit(source);
         let ranged = source
             .descendants()
@@ -105,6 +120,14 @@ impl Write {
             .any(|clause| clause.expr().is_some_and(bounds));
         !reads_tables || limited || ranged
     }
+}
+
+fn is_around(node: &SyntaxNode, inner: &SyntaxNode) -> bool {
+    inner.ancestors().any(|around| around == *node)
+}
+
+fn reads_a_table(node: &SyntaxNode) -> bool {
+    tree::has_inside(node, SyntaxKind::RELATION_FROM_ITEM)
 }
 
 fn has_limit(node: &SyntaxNode) -> bool {
@@ -134,13 +157,11 @@ fn bounds(condition: Expr) -> bool {
                 let (Some(left), Some(right)) = (both.lhs(), both.rhs()) else { continue };
                 let operator = tree::operator(both);
                 match (tree::column(&left), operator.as_str()) {
-                    (Some(_), "=" | "in") if has_limit(right.syntax()) => return true,
+                    (_, "=" | "in") if has_limit(right.syntax()) => return true,
                     (Some(column), "=" | "in") if KEYS.contains(&column.as_str()) => {
-                        let reads = right
-                            .syntax()
-                            .descendants()
-                            .any(|node| node.kind() == SyntaxKind::RELATION_FROM_ITEM);
-                        if !reads && tree::column(&right).is_none() {
+                        // A query in brackets is one value behind `=`, and any number of them behind IN.
+                        let one = operator == "=" && matches!(right, Expr::ParenExpr(_));
+                        if one || (!reads_a_table(right.syntax()) && tree::column(&right).is_none()) {
                             return true;
                         }
                     }

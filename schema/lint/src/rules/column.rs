@@ -4,6 +4,7 @@ use super::{Target, column_type, constraint, rename, value::Default};
 use crate::{
     finding::Step,
     look::Look,
+    migration::Phase,
     name::{Name, made_of},
     rule::Rule,
     tree,
@@ -58,18 +59,25 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddColumn) {
                 look.find(Rule::CheckValidates, check.syntax(), message, steps);
             }
             Constraint::UniqueConstraint(_) | Constraint::PrimaryKeyConstraint(_) => {
-                let kind = match &constraint {
-                    Constraint::UniqueConstraint(_) => "UNIQUE",
-                    _ => "PRIMARY KEY",
-                };
+                let column = [named(&added.name)];
                 let mut steps =
                     vec![Step::here(look.phase, "the column alone").sql(format!("{};", added.bare))];
-                if kind == "PRIMARY KEY" {
-                    steps.push(Step::backfill("fill it, a batch at a time"));
-                }
-                steps.extend(constraint::by_index(look.phase, table, None, kind, &[named(&added.name)]));
-                let message =
-                    format!("the index of the new column {} is built under the table's lock", added.name);
+                let kind = if matches!(constraint, Constraint::UniqueConstraint(_)) {
+                    steps.extend(constraint::by_index(look.phase, table, None, "UNIQUE", (&column, "")));
+                    "UNIQUE"
+                } else {
+                    steps.push(Step::code("write it in each row"));
+                    steps.push(Step::backfill("give each old row a value of its own, a batch at a time"));
+                    steps.extend(not_null_steps(table, &added.name));
+                    let key =
+                        constraint::by_index(Phase::Contract, table, None, "PRIMARY KEY", (&column, ""));
+                    steps.extend(key);
+                    "PRIMARY KEY"
+                };
+                let message = format!(
+                    "the {kind} index of the new column {} is built under the table's lock",
+                    added.name
+                );
                 look.find(Rule::UniqueBuildsIndex, constraint.syntax(), message, steps);
             }
             Constraint::ReferencesConstraint(references) if it.constraints().any(|c| has_value(&c)) => {

@@ -12,6 +12,7 @@ use crate::{
 use squawk_syntax::{
     SyntaxNode,
     ast::{self, AstNode as _, Constraint},
+    quote::quote_ident,
 };
 
 pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddConstraint) {
@@ -176,14 +177,15 @@ fn restricts(look: &mut Look<'_>, table: &Target, constraint: &Constraint, name:
 }
 
 fn unique(look: &mut Look<'_>, table: &Target, written: Option<&str>, node: &SyntaxNode, kind: &str) {
-    let columns = node
-        .descendants()
-        .filter_map(ast::ColumnNameRef::cast)
-        .map(|column| tree::plain(column.syntax()))
-        .collect::<Vec<_>>();
-    let columns = if columns.is_empty() { in_brackets(node) } else { columns };
-    let folded: Vec<String> = columns.iter().map(|column| tree::unquoted(column)).collect();
-    let steps = later(look, table, &folded, by_index(look.phase, table, written, kind, &folded));
+    let columns: Vec<String> = in_brackets(node).iter().map(|column| tree::unquoted(column)).collect();
+    let steps = by_index(look.phase, table, written, kind, (&columns, &index_options(node)));
+    let mut steps = later(look, table, &columns, steps);
+    if kind == "PRIMARY KEY" {
+        let words = "where a column may be NULL, make it NOT NULL before, as set-not-null tells";
+        let at = steps.len() - 2;
+        let part = steps[at].part;
+        steps.insert(at, Step { part, ..Step::code(words) });
+    }
     let message =
         format!("the index of a {kind} constraint of {} is built under the table's lock", table.name);
     look.find(Rule::UniqueBuildsIndex, node, message, steps);
@@ -198,25 +200,39 @@ fn in_brackets(node: &SyntaxNode) -> Vec<String> {
     inside.filter(|token| token.text() != ",").map(|token| token.text().to_owned()).collect()
 }
 
+/// What an index of a UNIQUE constraint has behind its columns.
+fn index_options(node: &SyntaxNode) -> String {
+    let words: Vec<String> = tree::tokens(node).map(|token| token.text().to_owned()).collect();
+    let is = |at: usize, word: &str| words.get(at).is_some_and(|one| one.eq_ignore_ascii_case(word));
+    let mut options = String::new();
+    if let Some(at) = (0..words.len()).find(|at| is(*at, "include") && is(at + 1, "(")) {
+        let inside = words[at + 2..].iter().take_while(|word| *word != ")");
+        let columns: Vec<&str> = inside.filter(|word| *word != ",").map(String::as_str).collect();
+        options = format!(" INCLUDE ({})", columns.join(", "));
+    }
+    if (0..words.len()).any(|at| is(at, "nulls") && is(at + 1, "not") && is(at + 2, "distinct")) {
+        options.push_str(" NULLS NOT DISTINCT");
+    }
+    options
+}
+
 /// A constraint by an index that was built beside the traffic.
 pub(crate) fn by_index(
     phase: Phase,
     table: &Target,
     name: Option<&str>,
     kind: &str,
-    columns: &[String],
+    (columns, options): (&[String], &str),
 ) -> Vec<Step> {
-    let ending = if kind == "UNIQUE" { "key" } else { "pkey" };
     let name = match name {
         Some(name) => name.to_owned(),
-        None if kind == "UNIQUE" => name_of(None, table, columns, ending),
-        None => made_of(&[table.short(), ending]),
+        None if kind == "UNIQUE" => name_of(None, table, columns, "key"),
+        None => made_of(&[table.short(), "pkey"]),
     };
-    let quoted: Vec<String> =
-        columns.iter().map(|column| squawk_syntax::quote::quote_ident(column)).collect();
+    let quoted: Vec<String> = columns.iter().map(|column| quote_ident(column)).collect();
     vec![
         Step::here(phase, "the index, alone in its file, outside a transaction").sql(format!(
-            "CREATE UNIQUE INDEX CONCURRENTLY {name} ON {} ({});",
+            "CREATE UNIQUE INDEX CONCURRENTLY {name} ON {} ({}){options};",
             table.sql,
             quoted.join(", ")
         )),

@@ -86,12 +86,9 @@ fn through_a_view(old: &str, new: &str, short: &str, noun: &str) -> Vec<Step> {
         None => new.to_owned(),
     };
     vec![
-        Step::expand(&format!(
-            "a view of the new name, which can be written like the {}",
-            noun.to_lowercase()
-        ))
-        .sql(format!("CREATE VIEW {new_here} AS SELECT * FROM {old};")),
-        Step::code(&format!("read and write {new_here} only")),
+        Step::expand(&format!("a view of the new name, which shows the {}", noun.to_lowercase()))
+            .sql(format!("CREATE VIEW {new_here} AS SELECT * FROM {old};")),
+        Step::code(&format!("use {new_here} only; what is written to it goes to {old}")),
         Step::contract(&format!("once nothing knows {old}, in one transaction"))
             .sql(format!("DROP VIEW {new_here};\nALTER {noun} {old} RENAME TO {new};")),
     ]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends")]
 
 mod cases;
+mod decisions;
 mod each_rule;
 mod files;
 mod hostile;

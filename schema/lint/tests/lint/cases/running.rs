@@ -193,6 +193,7 @@ fn transactions() -> Vec<Case> {
                 "-- handover: allow opaque-code because it only notices something\nDO $$ BEGIN RAISE NOTICE 'hello'; END $$;",
             ),
         ),
+        case(Rule::NeedsClient, expand("\\connect other\nSELECT 1;"), expand("SELECT 1;")),
         case(
             Rule::NeedsClient,
             expand("COPY users (id, name) FROM STDIN;"),

@@ -227,6 +227,16 @@ fn restrictions() -> Vec<Case> {
         ),
         case(
             Rule::UniqueBuildsIndex,
+            contract("ALTER TABLE pets ADD PRIMARY KEY (name), ADD UNIQUE NULLS NOT DISTINCT (name) INCLUDE (size);"),
+            expand("CREATE TABLE cats (name text); ALTER TABLE cats ADD PRIMARY KEY (name);"),
+        ),
+        case(
+            Rule::UniqueBuildsIndex,
+            expand("ALTER TABLE moods ADD COLUMN id bigint PRIMARY KEY;"),
+            expand("CREATE TABLE moods (id bigint PRIMARY KEY);"),
+        ),
+        case(
+            Rule::UniqueBuildsIndex,
             expand("ALTER TABLE users ADD COLUMN email text UNIQUE;"),
             expand("ALTER TABLE users ADD COLUMN email text;")
                 .then(expand("CREATE UNIQUE INDEX CONCURRENTLY one_mail ON users (email);")),

@@ -29,7 +29,7 @@ CREATE MATERIALIZED VIEW totals AS SELECT id FROM orders; CREATE UNIQUE INDEX ON
 CREATE MATERIALIZED VIEW sums AS SELECT id FROM orders;
 CREATE TABLE sessions (id bigint); INSERT INTO sessions SELECT id FROM users;
 CREATE TABLE people (id bigint, name text);
-CREATE TABLE pets (name text);
+CREATE TABLE pets (name text, size int);
 CREATE TABLE stays (room int, during tstzrange);
 CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TYPE status AS ENUM ('new', 'done'); CREATE TABLE moods (m text);
 CREATE DOMAIN zip AS text; CREATE TABLE places (z zip); INSERT INTO places VALUES ('12345');

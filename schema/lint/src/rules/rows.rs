@@ -110,7 +110,7 @@ impl Write {
         let makes_no_rows = |kind| matches!(kind, SyntaxKind::WHERE_CLAUSE | SyntaxKind::TARGET_LIST);
         let reads_tables = source.descendants().any(|node| {
             let mut around = node.ancestors().take_while(|around| around != source);
-            node.kind() == SyntaxKind::RELATION_FROM_ITEM
+            matches!(node.kind(), SyntaxKind::RELATION_FROM_ITEM | SyntaxKind::TABLE)
                 && !around.any(|around| makes_no_rows(around.kind()))
         });
         let limited = has_limit(source);

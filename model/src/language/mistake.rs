@@ -26,6 +26,13 @@ pub struct Mistake {
 const FILE: &str = "handover.toml";
 
 impl Mistake {
+    /// A mistake at `span` of a text.
+    #[must_use]
+    pub fn at(text: &str, span: Range<usize>, key: &str, message: &str, hint: Option<String>) -> Self {
+        let Place { line, column, span } = Place::new(text, span);
+        Self { line, column, span, key: key.to_owned(), message: message.to_owned(), hint }
+    }
+
     /// The mistake as a field and a description, as it goes over the wire: `handover.toml:8:10: drain.signal`, and
     /// what is wrong with what to write instead in a line of its own.
     #[must_use]

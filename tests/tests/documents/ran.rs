@@ -45,6 +45,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("journalctl -u handover-server", NEEDS_SYSTEMD),
     ("cargo nextest run -p handover -E 'binary(cli)'", IS_THE_SUITE),
     ("cargo nextest run -p handover-judge --no-capture", IS_THE_SUITE),
+    ("cargo nextest run -p handover-lint page", IS_THE_SUITE),
     ("cargo run --release -p handover-judge --example power", "minutes: makes the figures of docs/judge.md"),
     ("handover server --ca-certificate", IS_AN_OPTION),
     ("handover explain SERVICE", ON_A_STUCK_HOST),

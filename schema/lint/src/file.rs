@@ -1,0 +1,220 @@
+//! One file, statement by statement.
+
+use crate::{
+    allow::{self, Allowed},
+    finding::{Finding, MAX_LISTED, Report, Severity, Step},
+    known::{Known, Transaction},
+    look::{Found, Look},
+    migration::{Context, Migration, Phase},
+    parse::{self, MOST_DEPTH, MOST_WEIGHT, Misread, Parsed},
+    rule::Rule,
+    rules, shown,
+    statement::{self, Cut},
+};
+use squawk_syntax::ast::Stmt;
+use std::ops::Range;
+
+/// Longest piece of a statement that a finding repeats, in bytes.
+const LONGEST_STATEMENT: usize = 4096;
+
+/// Lints a file, and lets `known` learn from it.
+pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Known, report: &mut Report) {
+    let mut listing = Listing { migration, report, listed: 0 };
+    let cuts = match statement::cut(migration.text) {
+        Ok(cuts) => cuts,
+        Err(unsplit) => return listing.whole(Rule::TooLarge, &unsplit.to_string()),
+    };
+    let all: Vec<Read<'_>> =
+        cuts.statements.iter().map(|cut| Read::new(migration.text, cut, context.server_major)).collect();
+    // A statement that cannot be in a transaction has the file run without one.
+    let one_transaction = all.iter().all(|read| read.alone.is_none());
+    let company = all.iter().any(Read::belongs_in_a_transaction);
+    let mut transaction = Transaction::default();
+    transaction.open = migration.transaction.unwrap_or(one_transaction);
+    for read in &all {
+        listing.report.statements += 1;
+        let mut found = Vec::new();
+        match &read.parsed {
+            Parsed::TooDeep => found.push(too_deep(read.cut)),
+            Parsed::Read { stmt, misread } => {
+                // One mistake of a statement: the others mostly follow from it.
+                let text = &migration.text[read.cut.range.clone()];
+                found.extend(misread.first().map(|misread| unreadable(text, misread, migration.phase)));
+                if let Some(stmt) = stmt {
+                    let about = (context.server_major, &context.reads);
+                    let mut look = Look::new(stmt, migration.phase, about, known, &transaction);
+                    if misread.is_empty() {
+                        rules::apply(&mut look);
+                    }
+                    if let Some(reason) = read.alone {
+                        rules::must_run_alone(&mut look, reason, migration.transaction, company);
+                    }
+                    found.extend(look.into_found());
+                    transaction.learn(stmt, known);
+                    known.learn(stmt);
+                }
+            }
+        }
+        listing.take(read.cut, found);
+    }
+    listing.take_comments(&cuts.comments);
+}
+
+/// What is said where nothing could be read.
+pub(crate) fn unread(migrations: &[Migration<'_>]) -> Report {
+    let mut report = Report::default();
+    for migration in migrations {
+        let mut listing = Listing { migration, report: &mut report, listed: 0 };
+        listing.whole(Rule::TooLarge, "no thread could be had to read the file: try again");
+    }
+    report
+}
+
+/// A statement that was read.
+struct Read<'c> {
+    cut: &'c Cut,
+    parsed: Parsed,
+    /// Why it cannot be in a transaction.
+    alone: Option<&'static str>,
+}
+
+impl<'c> Read<'c> {
+    fn new(text: &str, cut: &'c Cut, server_major: u16) -> Self {
+        let parsed = parse::parse(text, cut);
+        let alone = match &parsed {
+            Parsed::Read { stmt: Some(stmt), .. } => statement::alone(stmt, server_major),
+            Parsed::Read { stmt: None, .. } | Parsed::TooDeep => None,
+        };
+        Self { cut, parsed, alone }
+    }
+
+    /// Whether it changes something that a transaction would take back.
+    fn belongs_in_a_transaction(&self) -> bool {
+        let sets = matches!(
+            self.parsed,
+            Parsed::Read { stmt: Some(Stmt::Set(_) | Stmt::Reset(_) | Stmt::Show(_) | Stmt::Select(_)), .. }
+        );
+        self.alone.is_none() && !sets
+    }
+}
+
+fn too_deep(cut: &Cut) -> Found {
+    let message = format!(
+        "the statement is nested deeper than is read: {MOST_WEIGHT} tokens inside each other, {MOST_DEPTH} levels"
+    );
+    Found {
+        rule: Rule::TooLarge,
+        severity: Severity::Fail,
+        range: 0..cut.range.len().min(1),
+        message,
+        steps: Vec::new(),
+    }
+}
+
+fn unreadable(text: &str, misread: &Misread, phase: Phase) -> Found {
+    if text.starts_with('\\') {
+        let command = text.split_whitespace().next().unwrap_or_default();
+        return Found {
+            rule: Rule::NeedsClient,
+            severity: Severity::Fail,
+            range: 0..command.len(),
+            message: format!("{command} is a command of psql"),
+            steps: vec![Step::here(phase, "write the SQL that it stands for, or leave it out")],
+        };
+    }
+    Found {
+        rule: Rule::SyntaxError,
+        severity: Severity::Fail,
+        range: misread.range.clone(),
+        message: misread.message.clone(),
+        steps: Vec::new(),
+    }
+}
+
+/// Where the findings of a file go.
+struct Listing<'l> {
+    migration: &'l Migration<'l>,
+    report: &'l mut Report,
+    listed: usize,
+}
+
+impl Listing<'_> {
+    /// Takes what was found in a statement, but for what the comments above it allow.
+    fn take(&mut self, cut: &Cut, mut found: Vec<Found>) {
+        let text = self.migration.text;
+        let (mut allowed, wrong) = allow::allowed(text, &cut.comments);
+        for wrong in wrong {
+            self.put(wrong.rule, Severity::Fail, wrong.range, wrong.message, ("", Vec::new()));
+        }
+        found.sort_by_key(|found| found.range.start);
+        let statement = beginning(&text[cut.range.clone()]);
+        for found in found {
+            if is_allowed(&mut allowed, found.rule) {
+                continue;
+            }
+            let range = cut.range.start + found.range.start..cut.range.start + found.range.end;
+            self.put(found.rule, found.severity, range, found.message, (statement, found.steps));
+        }
+        for allowed in allowed.into_iter().filter(|allowed| !allowed.used) {
+            let message = format!("{} is allowed here, and was not found", allowed.rule);
+            self.put(Rule::AllowUnused, Severity::Warn, allowed.range, message, ("", Vec::new()));
+        }
+    }
+
+    /// Takes the comments behind the last statement.
+    fn take_comments(&mut self, comments: &[Range<usize>]) {
+        self.take(&Cut { comments: comments.to_vec(), ..Cut::default() }, Vec::new());
+    }
+
+    /// Says something of the whole file.
+    fn whole(&mut self, rule: Rule, message: &str) {
+        self.put(rule, Severity::Fail, 0..0, message.to_owned(), ("", Vec::new()));
+    }
+
+    fn put(
+        &mut self,
+        rule: Rule,
+        severity: Severity,
+        range: Range<usize>,
+        message: String,
+        (statement, steps): (&str, Vec<Step>),
+    ) {
+        if self.listed == MAX_LISTED {
+            self.report.left_out += 1;
+            return;
+        }
+        self.listed += 1;
+        let Migration { file, text, phase, .. } = *self.migration;
+        let (excerpt, line, column) =
+            shown::excerpt(file, text, range.clone(), (rule.id(), severity), &message);
+        self.report.findings.push(Finding {
+            rule,
+            severity,
+            file: file.to_owned(),
+            phase,
+            range,
+            line,
+            column,
+            statement: statement.to_owned(),
+            message,
+            why: rule.why(),
+            steps,
+            excerpt,
+        });
+    }
+}
+
+fn is_allowed(allowed: &mut [Allowed], rule: Rule) -> bool {
+    let mut any = false;
+    for allowed in allowed.iter_mut().filter(|allowed| allowed.rule == rule) {
+        allowed.used = true;
+        any = true;
+    }
+    any && rule.may_be_allowed()
+}
+
+/// As much of a statement as a finding repeats.
+fn beginning(statement: &str) -> &str {
+    let end = (0..=LONGEST_STATEMENT.min(statement.len())).rev().find(|at| statement.is_char_boundary(*at));
+    &statement[..end.unwrap_or(0)]
+}

@@ -1,0 +1,120 @@
+//! What is linted, and what the linter is told beside it.
+
+use crate::name::Name;
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+/// When a migration runs, seen from the code of its release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Before the code: the old release runs while it does, and goes on afterwards.
+    Expand,
+    /// After the code, in the background; the old release may be gone back to.
+    Backfill,
+    /// Once no host runs the old release, nor may be sent back to it.
+    Contract,
+}
+
+impl Phase {
+    /// All of them, in the order in which they run.
+    pub const ALL: [Self; 3] = [Self::Expand, Self::Backfill, Self::Contract];
+
+    /// Its name in a manifest.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Expand => "expand",
+            Self::Backfill => "backfill",
+            Self::Contract => "contract",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One file of a release's migrations.
+#[derive(Clone, Debug)]
+pub struct Migration<'t> {
+    /// The file, as findings name it.
+    pub file: &'t str,
+    /// What stands in it.
+    pub text: &'t str,
+    /// When it runs.
+    pub phase: Phase,
+    /// Whether the file is one transaction. `None`: it is, unless one of its statements cannot be in one.
+    pub transaction: Option<bool>,
+}
+
+/// The kind of database that migrations are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Database {
+    /// PostgreSQL: linted.
+    PostgreSql,
+    /// MySQL and MariaDB: not linted.
+    MySql,
+    /// SQLite: not linted.
+    Sqlite,
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PostgreSql => "PostgreSQL",
+            Self::MySql => "MySQL",
+            Self::Sqlite => "SQLite",
+        })
+    }
+}
+
+/// A column of a table, both as PostgreSQL folds them.
+pub type ColumnOf = (Name, String);
+
+/// What running releases read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Reads {
+    /// Nobody said: a contract may drop anything, an expand nothing.
+    #[default]
+    Unknown,
+    /// These columns, and no others.
+    Columns(BTreeSet<ColumnOf>),
+}
+
+/// What the linter knows beside the files.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The kind of database.
+    pub database: Database,
+    /// The server's major version: `15`. What a statement locks and rewrites depends on it.
+    pub server_major: u16,
+    /// What running releases read.
+    pub reads: Reads,
+    /// Tables made by earlier files of the same phase of this release, which are not among those linted: no release
+    /// uses them yet.
+    pub made: BTreeSet<Name>,
+    /// The types of columns as they stand in the database, where that is known: which changes of a type rewrite the
+    /// table depends on the old one.
+    pub types: BTreeMap<ColumnOf, String>,
+}
+
+impl Context {
+    /// A PostgreSQL server of a major version, of which nothing else is known.
+    #[must_use]
+    pub fn postgresql(server_major: u16) -> Self {
+        Self {
+            database: Database::PostgreSql,
+            server_major,
+            reads: Reads::Unknown,
+            made: BTreeSet::new(),
+            types: BTreeMap::new(),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What a report says, and what it rests on.
+
+use crate::files::{contract, expand, file};
+use handover_lint::{
+    Context, Database, Migration, Name, Outcome, Phase, Reads, Release, Rule, Severity, lint,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+fn rules(report: &handover_lint::Report) -> Vec<Rule> {
+    report.findings.iter().map(|finding| finding.rule).collect()
+}
+
+#[test]
+fn a_finding_has_its_place_whatever_stands_before_it() {
+    for before in [
+        "",
+        "\t",
+        "/* ä */ ",
+        "/* 日本 */ ",
+        "SELECT 'a\u{301}';  ",
+        "\r\n-- a comment; with a semicolon\r\n",
+    ] {
+        let text = format!("{before}ALTER TABLE users\n  ADD COLUMN a int,\n  RENAME COLUMN \"na;me\" TO b;");
+        let text = text.replace("ADD COLUMN a int,\n  ", "");
+        let report = expand(&text).linted();
+        assert_eq!(rules(&report), [Rule::RenameColumn], "{report}");
+        let finding = &report.findings[0];
+        assert_eq!(&text[finding.range.clone()], "RENAME COLUMN \"na;me\" TO b");
+        assert_eq!(finding.column, 3);
+        assert_eq!(text.lines().nth(finding.line as usize - 1), Some("  RENAME COLUMN \"na;me\" TO b;"));
+        assert!(finding.to_string().contains("|   ^^^^^^^^^^^^^^^^^^^^^^^^^^"), "{finding}");
+        assert!(finding.statement.starts_with("ALTER TABLE users\n"), "{finding:?}");
+    }
+}
+
+#[test]
+fn a_rename_is_told_over_three_releases_with_the_names_of_the_statement() {
+    let report = expand("alter table Shop.\"Users\" rename \"Name\" to full_name").linted();
+    let steps = &report.findings[0].steps;
+    let releases: Vec<Release> = steps.iter().map(|step| step.release).collect();
+    assert!(releases.contains(&Release::Next) && releases.contains(&Release::AfterNext), "{report}");
+    let sql: Vec<&str> = steps.iter().filter_map(|step| step.sql.as_deref()).collect();
+    assert_eq!(sql[0], "ALTER TABLE Shop.\"Users\" ADD COLUMN full_name text;");
+    assert!(sql[1].starts_with("UPDATE Shop.\"Users\" SET full_name = \"Name\"\n"), "{}", sql[1]);
+    assert_eq!(sql[2], "ALTER TABLE Shop.\"Users\" DROP COLUMN \"Name\";");
+}
+
+#[test]
+fn the_type_of_a_column_is_taken_from_where_it_is_known() {
+    let mut context = Context::postgresql(15);
+    context.types =
+        BTreeMap::from([((Name::new(None, "users"), "name".to_owned()), "varchar(40)".to_owned())]);
+    let widened = expand("ALTER TABLE public.users ALTER name TYPE varchar(80);").linted_with(&context);
+    assert_eq!(rules(&widened), [], "{widened}");
+    let narrowed = expand("ALTER TABLE users ALTER name TYPE varchar(20);").linted_with(&context);
+    assert_eq!(rules(&narrowed), [Rule::ChangeType]);
+    assert!(narrowed.findings[0].message.contains("from varchar(40) to varchar(20)"), "{narrowed}");
+    let renamed = expand("ALTER TABLE users RENAME name TO full_name;").linted_with(&context);
+    assert_eq!(
+        renamed.findings[0].steps[0].sql.as_deref(),
+        Some("ALTER TABLE users ADD COLUMN full_name varchar(40);")
+    );
+}
+
+#[test]
+fn a_contract_may_drop_what_no_running_release_reads() {
+    let mut context = Context::postgresql(15);
+    let read = (Name::new(None, "users"), "name".to_owned());
+    context.reads = Reads::Columns(BTreeSet::from([read]));
+    for (text, rule) in [
+        ("ALTER TABLE users DROP COLUMN name;", Some(Rule::DropColumn)),
+        ("ALTER TABLE users DROP COLUMN age;", None),
+        ("ALTER TABLE shop.users DROP COLUMN name;", None),
+        ("DROP TABLE users;", Some(Rule::DropTable)),
+        ("DROP TABLE orders;", None),
+        ("TRUNCATE public.users;", Some(Rule::Truncate)),
+    ] {
+        let report = contract(text).linted_with(&context);
+        assert_eq!(report.findings.first().map(|finding| finding.rule), rule, "{text}: {report}");
+        if let Some(finding) = report.findings.first() {
+            assert_eq!(finding.severity, Severity::Fail);
+            assert!(finding.message.contains("a running release reads users.name"), "{report}");
+        }
+    }
+}
+
+#[test]
+fn what_was_made_in_a_phase_is_free_until_the_next_one() {
+    let made = "CREATE TABLE pets (id bigint);";
+    let index = "CREATE INDEX ON pets (id);";
+    assert_eq!(rules(&expand(made).then(expand(index)).linted()), []);
+    assert_eq!(rules(&expand(made).then(contract(index)).linted()), [Rule::IndexNotConcurrent]);
+    let mut context = Context::postgresql(15);
+    context.made.insert(Name::new(None, "pets"));
+    assert_eq!(rules(&expand(index).linted_with(&context)), []);
+    assert_eq!(
+        rules(&expand("CREATE TABLE other.pets (id bigint);").then(expand(index)).linted()),
+        [Rule::IndexNotConcurrent]
+    );
+}
+
+#[test]
+fn files_are_read_in_the_order_of_their_phases_and_then_as_given() {
+    let files = contract("DROP TABLE a CASCADE;").then(expand("DROP TABLE b;")).then(expand("DROP TABLE c;"));
+    let report = files.linted();
+    let found: Vec<&str> = report.findings.iter().map(|finding| finding.file.as_str()).collect();
+    assert_eq!(found, ["expand/1.sql", "expand/2.sql", "contract/0.sql"]);
+    assert_eq!(report.statements, 3);
+}
+
+#[test]
+fn what_is_not_postgresql_is_not_linted_and_that_is_no_pass() {
+    for database in [Database::MySql, Database::Sqlite] {
+        let mut context = Context::postgresql(15);
+        context.database = database;
+        let migration =
+            Migration { file: "a.sql", text: "SELECT 1", phase: Phase::Expand, transaction: None };
+        let outcome = lint(&[migration], &context);
+        assert_eq!(outcome, Outcome::NotLinted { database });
+        assert!(outcome.to_string().starts_with("not linted: "), "{outcome}");
+    }
+}
+
+#[test]
+fn a_comment_allows_one_rule_for_the_statement_under_it() {
+    let allow = "-- handover: allow drop-column because it was never written\n";
+    assert_eq!(rules(&expand(&format!("{allow}ALTER TABLE t DROP COLUMN a;")).linted()), []);
+    let cascade = expand(&format!("{allow}ALTER TABLE t DROP COLUMN a CASCADE;")).linted();
+    assert_eq!(rules(&cascade), [Rule::Cascade]);
+    let next = expand(&format!("{allow}ALTER TABLE t DROP COLUMN a;\nALTER TABLE t DROP COLUMN b;")).linted();
+    assert_eq!(rules(&next), [Rule::DropColumn]);
+    let both = "/* Handover: ALLOW cascade BECAUSE nothing depends on it */\n";
+    assert_eq!(rules(&expand(&format!("{allow}{both}ALTER TABLE t DROP COLUMN a CASCADE;")).linted()), []);
+    // A comment behind the last statement is above none.
+    assert_eq!(rules(&expand(&format!("SELECT 1;\n{allow}")).linted()), [Rule::AllowUnused]);
+    // Neither is text in a string.
+    assert_eq!(
+        rules(&expand(&format!("SELECT '\n{allow}'; ALTER TABLE t DROP COLUMN a;")).linted()),
+        [Rule::DropColumn]
+    );
+}
+
+#[test]
+fn what_a_comment_lacks_is_told() {
+    for (comment, rule, says) in [
+        ("-- handover: allow", Rule::AllowUnknown, "write -- handover: allow RULE because WHY"),
+        ("-- handover: ignore drop-column because x", Rule::AllowUnknown, "write -- handover: allow RULE"),
+        ("-- handover: allow drop-colum because x", Rule::AllowUnknown, "did you mean drop-column?"),
+        (
+            "-- handover: allow too-large because x",
+            Rule::AllowUnknown,
+            "too-large is no rule that can be allowed",
+        ),
+        ("-- handover: allow drop-column", Rule::AllowWithoutReason, "without a reason"),
+        ("-- handover: allow drop-column because", Rule::AllowWithoutReason, "without a reason"),
+        ("-- handover: allow drop-column it is unused", Rule::AllowWithoutReason, "without a reason"),
+    ] {
+        let report = expand(&format!("{comment}\nALTER TABLE t DROP COLUMN a;")).linted();
+        assert_eq!(rules(&report), [rule, Rule::DropColumn], "{comment}");
+        assert!(report.findings[0].message.contains(says), "{comment}: {report}");
+        assert_eq!((report.findings[0].line, report.findings[0].column), (1, 1));
+    }
+}
+
+#[test]
+fn one_statement_that_cannot_be_read_leaves_the_others() {
+    let report =
+        expand("ALTER TABLE a ADD COLUMN;\nALTER TABLE b NONSENSE c;\nDROP TABLE d;\n\\i other.sql").linted();
+    assert_eq!(
+        rules(&report),
+        [Rule::SyntaxError, Rule::SyntaxError, Rule::DropTable, Rule::NeedsClient],
+        "{report}"
+    );
+    assert_eq!(report.statements, 4);
+}
+
+#[test]
+fn json_has_everything_but_the_drawing() {
+    let report = expand("CREATE INDEX users_age ON users (age);").linted();
+    assert_eq!(
+        serde_json::to_value(&report).unwrap(),
+        serde_json::json!({
+            "findings": [{
+                "rule": "index-not-concurrent",
+                "severity": "fail",
+                "file": "expand/0.sql",
+                "phase": "expand",
+                "range": [0, 37],
+                "line": 1,
+                "column": 1,
+                "statement": "CREATE INDEX users_age ON users (age)",
+                "message": "users_age on users is made without CONCURRENTLY",
+                "why": "writers wait until it is built",
+                "steps": [{
+                    "release": "this",
+                    "part": "expand",
+                    "words": "alone in its file, outside a transaction",
+                    "sql": "CREATE INDEX CONCURRENTLY users_age ON users (age);",
+                }],
+            }],
+            "left_out": 0,
+            "statements": 1,
+        })
+    );
+}
+
+#[test]
+fn severity_follows_the_phase() {
+    for phase in Phase::ALL {
+        let report = file(phase, "ALTER TABLE t DROP COLUMN a;").linted();
+        let severity = report.findings.first().map(|finding| finding.severity);
+        assert_eq!(severity, Rule::DropColumn.severity(phase), "{phase}");
+    }
+}
+
+#[test]
+fn names_of_rules_are_kept_apart_and_found_again() {
+    let mut ids = BTreeSet::new();
+    for rule in Rule::ALL {
+        assert!(ids.insert(rule.id()), "{rule} stands there twice");
+        assert_eq!(Rule::from_id(rule.id()), Some(*rule));
+        assert!(rule.id().chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{rule}");
+    }
+}

@@ -65,5 +65,5 @@ pub(crate) async fn apply_with(
 
 /// The error of a run, in words.
 pub(crate) fn said<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
-    result.map_err(|error| error.chain()).expect_err("it should have failed")
+    result.map_err(|error| error.chain()).unwrap_err()
 }

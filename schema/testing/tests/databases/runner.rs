@@ -27,7 +27,7 @@ impl Runner {
     }
 
     /// What it told, once it has ended, by itself or not.
-    pub(crate) fn to_the_end(mut self) -> Vec<String> {
+    pub(crate) fn into_lines(mut self) -> Vec<String> {
         let out = BufReader::new(self.0.stdout.take().unwrap()).lines().map_while(Result::ok);
         let mut lines: Vec<String> = out.collect();
         let errors = BufReader::new(self.0.stderr.take().unwrap()).lines().map_while(Result::ok);

@@ -97,11 +97,11 @@ async fn a_runner_that_is_killed_anywhere_leaves_what_another_finishes_once_its_
         let options = ["lease-ms=300", "wait-ms=3000"];
         let kill_at = format!("kill-at={at}");
         let told = Runner::start(&address(&file), &release, "expand", &[&options[..], &[&kill_at]].concat())
-            .to_the_end();
+            .into_lines();
         if told.last().is_some_and(|line| line.starts_with("done")) {
             break;
         }
-        let again = Runner::start(&address(&file), &release, "expand", &options).to_the_end();
+        let again = Runner::start(&address(&file), &release, "expand", &options).into_lines();
         assert!(again.last().unwrap().starts_with("done: version 3"), "{told:#?} {again:#?}");
         let all = "SELECT count(*) * 10 + (SELECT count(*) FROM handover_migrations WHERE state = 'applied') FROM orders WHERE n = 1";
         assert_eq!(number(&file, all).await, 33, "{told:#?}");
@@ -135,7 +135,7 @@ async fn a_runner_that_stands_still_loses_the_lock_after_its_lease_and_does_noth
     let (second, told) = apply(&target(&file), &release, Phase::Backfill, &patient).await;
     second.unwrap_or_else(|error| panic!("{}: {:#?}", error.chain(), told.all()));
     runner.signal(Signal::SIGCONT);
-    let told = runner.to_the_end();
+    let told = runner.into_lines();
     assert!(told.last().unwrap().contains("does not have the lock any more"), "{told:#?}");
     assert_eq!(number(&file, done).await, 500);
 }

@@ -42,7 +42,7 @@ async fn a_backfill_that_is_killed_ten_times_does_every_row_once() {
         // By the clock, so anywhere; and now and then the session instead of the process.
         tokio::time::sleep(Duration::from_millis(random.random_range(100..700))).await;
         if runner.has_ended() {
-            last = runner.to_the_end();
+            last = runner.into_lines();
             break;
         }
         runner.kill();
@@ -202,7 +202,7 @@ async fn a_batch_that_meets_a_lock_is_taken_back_and_done_again_smaller() {
 #[tokio::test]
 async fn a_backfill_waits_for_a_replica_that_is_behind() {
     let Some(postgres) = Postgres::start("a replica that is behind") else { return };
-    postgres.run("CREATE TABLE orders (id int PRIMARY KEY, n int NOT NULL); INSERT INTO orders SELECT i, 0 FROM generate_series(1, 400) i").await;
+    postgres.run("CREATE TABLE orders (id int PRIMARY KEY, n int NOT NULL); INSERT INTO orders SELECT i, 0 FROM generate_series(1, 5000) i").await;
     let _replica = postgres.replica(Duration::from_secs(2));
     let attached = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
     eventually(Duration::from_secs(20), "the replica is attached", || async {
@@ -213,6 +213,7 @@ async fn a_backfill_waits_for_a_replica_that_is_behind() {
         most_lag: Duration::from_millis(500),
         look: Duration::from_millis(100),
         batch: Duration::from_millis(20),
+        share: 10,
         ..Throttle::default()
     };
     let limits = Limits { throttle, ..limits() };
@@ -226,7 +227,7 @@ async fn a_backfill_waits_for_a_replica_that_is_behind() {
             })
             .await;
             let held = postgres.number("SELECT count(*) FROM orders WHERE n = 1").await;
-            assert!(held < 400, "{held}");
+            assert!(held < 5000, "{held}");
             // It goes on when the replica has caught up: two more rows at least.
             eventually(Duration::from_secs(30), "it goes on", || async {
                 (postgres.number("SELECT count(*) FROM orders WHERE n = 1").await > held).then_some(())

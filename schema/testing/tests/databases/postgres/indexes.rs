@@ -114,11 +114,11 @@ async fn what_cannot_be_told_is_said_and_waits_for_a_person() {
     ]);
     let address = postgres.address("postgres");
     // Killed right after the statement has come to its end, before that is written.
-    let told = Runner::start(&address, &release, "expand", &[]).to_the_end();
+    let told = Runner::start(&address, &release, "expand", &[]).into_lines();
     let at = told.iter().position(|line| line.ends_with("statement 1 is done")).unwrap() + 1;
     postgres.run("DROP DATABASE other").await;
     postgres.run("DROP TABLE handover_migrations, a").await;
-    Runner::start(&address, &release, "expand", &[&format!("kill-at={at}")]).to_the_end();
+    Runner::start(&address, &release, "expand", &[&format!("kill-at={at}")]).into_lines();
     let (target, limits) =
         (target(&postgres), handover_schema::Limits { wait_for_lock: Duration::from_secs(10), ..limits() });
     let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);

@@ -1,7 +1,6 @@
 //! kill -9 of the runner, of its session, of PostgreSQL, at every thing that a run tells.
 
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use handover_schema::{Control, Limits, Phase, Progress, run, status};
@@ -57,7 +56,7 @@ async fn a_runner_that_is_killed_anywhere_leaves_what_another_finishes() {
             if phase == "backfill" {
                 assert!(
                     Runner::start(&address, &release, "expand", &options)
-                        .to_the_end()
+                        .into_lines()
                         .last()
                         .unwrap()
                         .starts_with("done")
@@ -65,7 +64,7 @@ async fn a_runner_that_is_killed_anywhere_leaves_what_another_finishes() {
             }
             let kill_at = format!("kill-at={at}");
             let told =
-                Runner::start(&address, &release, phase, &[&options[..], &[&kill_at]].concat()).to_the_end();
+                Runner::start(&address, &release, phase, &[&options[..], &[&kill_at]].concat()).into_lines();
             if told.last().is_some_and(|line| line.starts_with("done")) {
                 break;
             }
@@ -73,7 +72,7 @@ async fn a_runner_that_is_killed_anywhere_leaves_what_another_finishes() {
             // A release's phases come in their order; what is whole is nothing to do.
             for phase in if phase == "expand" { &["expand", "backfill"][..] } else { &["backfill", "expand"] }
             {
-                let again = Runner::start(&address, &release, phase, &options).to_the_end();
+                let again = Runner::start(&address, &release, phase, &options).into_lines();
                 longest = longest.max(began.elapsed());
                 assert!(again.last().unwrap().starts_with("done"), "{what}: {again:#?}");
             }
@@ -136,37 +135,31 @@ fn psql(postgres: &Postgres, sql: &str) {
 
 #[tokio::test]
 async fn a_postgres_that_is_killed_anywhere_comes_back_and_nothing_is_done_twice() {
-    let Some(postgres) = Postgres::start("killing PostgreSQL") else { return };
+    let Some(mut postgres) = Postgres::start("killing PostgreSQL") else { return };
     let release = release();
     let (target, limits) = (target(&postgres), limits());
-    let postgres = Arc::new(Mutex::new(postgres));
     let scripts = release.scripts(handover_schema::Kind::Postgres);
     let mut at = 1;
     loop {
         let mut told = Vec::new();
         for phase in [Phase::Expand, Phase::Backfill] {
             let job = job(&target, &scripts, phase, &limits);
-            let server = Arc::clone(&postgres);
             let mut listener = |progress: Progress| {
                 told.push(progress.to_string());
-                // Each second thing: between two of them little more than a statement of ours happens.
                 if told.len() == at {
-                    let mut server = server.lock().unwrap();
-                    server.kill();
-                    server.restart();
+                    postgres.kill();
+                    postgres.restart();
                 }
             };
             let done = run(&job, &Control::new(), &mut listener).await;
             done.unwrap_or_else(|error| panic!("{}: {told:#?}", error.chain()));
         }
-        let server = Arc::clone(&postgres);
-        let server = server.lock().unwrap();
-        done_once(&server, &format!("killed at {at}: {told:#?}")).await;
+        done_once(&postgres, &format!("killed at {at}: {told:#?}")).await;
         if told.len() < at {
             break;
         }
-        server.run(EMPTY).await;
-        at += 2;
+        postgres.run(EMPTY).await;
+        at += 1;
     }
     assert!(at > 30, "{at}");
 }
@@ -232,7 +225,7 @@ async fn a_runner_that_stands_still_loses_the_lock_after_the_lease_and_commits_n
         async move { ended.then_some(()) }
     })
     .await;
-    let told = runner.to_the_end();
+    let told = runner.into_lines();
     assert!(
         told.iter().any(|line| line.contains("the database is gone"))
             && told.last().unwrap().starts_with("done"),

@@ -1,5 +1,7 @@
 //! PostgreSQL: one session with an advisory lock of its own, and settings by which the server notices that the runner is gone.
 
+mod eye;
+
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -9,11 +11,11 @@ use sqlx::{ConnectOptions, Connection, Executor, Postgres as Driver, Row as _, T
 
 use crate::address::{Place, Tls, Way};
 use crate::database::tables::{Tables, Words};
-use crate::database::{Eye, Index, Key, Lag, Lock, Row, Session, Value, fault_of_driver, no_answer, within};
+use crate::database::{Index, Key, Lag, Lock, Row, Session, Value, fault_of_driver, no_answer, within};
 use crate::error::{Fault, FaultKind};
 use crate::limits::Limits;
-use crate::progress::Blocker;
 use crate::runner::Target;
+pub(crate) use eye::PostgresEye;
 
 /// How long to wait for an answer to a question about the session itself.
 const QUICK: Duration = Duration::from_secs(10);
@@ -27,12 +29,6 @@ pub(crate) struct Postgres {
     key: i64,
     lease: Duration,
     check: Duration,
-}
-
-pub(crate) struct PostgresEye {
-    options: PgConnectOptions,
-    connection: Option<PgConnection>,
-    pid: i64,
 }
 
 fn options(target: &Target, holder: &str) -> Result<PgConnectOptions, Fault> {
@@ -209,7 +205,7 @@ impl Session for Postgres {
     }
 
     fn eye(&self) -> PostgresEye {
-        PostgresEye { options: self.options.clone(), connection: None, pid: self.pid }
+        PostgresEye::new(self.options.clone(), self.pid)
     }
 
     fn tables(&self) -> &Tables {
@@ -473,55 +469,5 @@ impl Session for Postgres {
             .and_then(|row| row.first().and_then(Value::int))
             .and_then(|count| u32::try_from(count).ok())
             .unwrap_or(0))
-    }
-}
-
-impl PostgresEye {
-    async fn ask(&mut self, sql: &str) -> Result<Vec<Row>, Fault> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                within(QUICK, async { self.options.connect().await.map_err(|error| fault(&error)) }).await?
-            }
-        };
-        let rows = within(QUICK, ask(&mut connection, sql, &[Value::Int(self.pid)])).await?;
-        // Only one that gave its answer is used again.
-        self.connection = Some(connection);
-        Ok(rows)
-    }
-}
-
-impl Eye for PostgresEye {
-    async fn blockers(&mut self) -> Result<Option<Vec<Blocker>>, Fault> {
-        if self.ask("SELECT 1 FROM pg_stat_activity WHERE pid = ?::int").await?.is_empty() {
-            return Ok(None);
-        }
-        let rows = self
-            .ask(
-                "SELECT b.pid::bigint, coalesce(nullif(a.application_name, ''), a.usename::text, a.backend_type, 'unknown'), \
-                 coalesce((extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.query_start)) * 1000)::bigint, 0), \
-                 (SELECT string_agg(DISTINCT w.relation::regclass::text, ', ') FROM pg_locks w WHERE w.pid = s.pid AND NOT w.granted) \
-                 FROM (SELECT ?::int AS pid) s CROSS JOIN LATERAL unnest(pg_blocking_pids(s.pid)) b(pid) \
-                 LEFT JOIN pg_stat_activity a ON a.pid = b.pid LIMIT 5",
-            )
-            .await?;
-        let blocker = |row: &Row| match row.as_slice() {
-            [Value::Int(session), Value::Text(name), Value::Int(for_ms), what] => Some(Blocker {
-                session: *session,
-                name: name.clone(),
-                for_ms: *for_ms,
-                what: what.text().map(ToOwned::to_owned),
-            }),
-            _ => None,
-        };
-        Ok(Some(rows.iter().filter_map(blocker).collect()))
-    }
-
-    async fn cancel(&mut self) -> Result<(), Fault> {
-        self.ask("SELECT pg_cancel_backend(?::int)").await.map(drop)
-    }
-
-    async fn terminate(&mut self) -> Result<(), Fault> {
-        self.ask("SELECT pg_terminate_backend(?::int)").await.map(drop)
     }
 }

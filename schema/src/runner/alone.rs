@@ -66,17 +66,20 @@ pub(crate) async fn run<S: Session>(
             return Err(End::Lost(fault));
         }
         // The server says that it failed, so it did not take effect; but an index can be left of it.
-        if fault.kind == FaultKind::Cancelled
-            && let Left::Invalid(indexes) = left(session, &file, alone).await?
-        {
+        let invalid = match alone {
+            Alone::CreateIndex { .. } | Alone::Reindex { .. } => match left(session, &file, alone).await? {
+                Left::Invalid(indexes) => indexes,
+                Left::Nothing | Left::Whole => Vec::new(),
+            },
+            Alone::DropIndex { .. } | Alone::Repeatable | Alone::Unknown => Vec::new(),
+        };
+        if fault.kind == FaultKind::Cancelled && !invalid.is_empty() {
             // Who cancels does not want to wait for what a drop waits for.
             let stands =
-                format!("index {} is invalid; the next run drops it and begins anew", indexes.join(", "));
+                format!("index {} is invalid; the next run drops it and begins anew", invalid.join(", "));
             return Err(Error::Cancelled { stands }.into());
         }
-        if let Left::Invalid(indexes) = left(session, &file, alone).await.unwrap_or(Left::Nothing) {
-            drop_indexes(session, eye, course, &file, &indexes).await?;
-        }
+        drop_indexes(session, eye, course, &file, &invalid).await?;
         if fault.kind == FaultKind::Locked
             && let Some(pause) = pauses.next()
         {

@@ -12,7 +12,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
 
-use crate::process::{Server, as_user, give, wait_for};
+use crate::process::{Server, as_user, free_port, give, wait_for};
 
 const USER: &str = "mysql";
 const PROGRAM: &str = "/usr/sbin/mariadbd";
@@ -22,11 +22,17 @@ const LACK: Lack = Lack::Program { name: PROGRAM, package: "mariadb-server" };
 pub struct MariaDb {
     folder: TempDir,
     server: Server,
+    port: Option<u16>,
 }
 
 impl MariaDb {
     /// Starts one. None: the package is missing, and the test says that it is skipped.
     pub fn start(what: &str) -> Option<Self> {
+        Self::start_with(what, None)
+    }
+
+    /// Starts one that, with a certificate and its key, listens on 127.0.0.1 as well, and there only with TLS.
+    pub fn start_with(what: &str, tls: Option<(&str, &str)>) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
             LACK.skips(what);
             return None;
@@ -49,8 +55,16 @@ impl MariaDb {
             .output()
             .expect("mariadb-install-db runs");
         assert!(made.status.success(), "mariadb-install-db: {}", String::from_utf8_lossy(&made.stderr));
-        let server = Server::start(command(folder.path()), &folder.path().join("log"));
-        let mut mariadb = Self { folder, server };
+        let port = tls.map(|(certificate, key)| {
+            for (name, content) in [("certificate", certificate), ("key", key)] {
+                let path = folder.path().join("run").join(name);
+                fs::write(&path, content).expect("the file can be written");
+                give(&path, USER);
+            }
+            free_port()
+        });
+        let server = Server::start(command(folder.path(), port), &folder.path().join("log"));
+        let mut mariadb = Self { folder, server, port };
         mariadb.wait();
         Some(mariadb)
     }
@@ -74,6 +88,11 @@ impl MariaDb {
     /// The address of its database `shop`, once that was made.
     pub fn address(&self) -> String {
         format!("mysql://root@localhost/shop?socket={}", self.socket().display())
+    }
+
+    /// The port where it listens for TLS.
+    pub fn port(&self) -> u16 {
+        self.port.expect("it was started with TLS")
     }
 
     /// A connection as root.
@@ -112,7 +131,7 @@ impl MariaDb {
     /// kill -9, and started again on the same files.
     pub fn crash(&mut self) {
         self.server.kill();
-        self.server = Server::start(command(self.folder.path()), &self.folder.path().join("log"));
+        self.server = Server::start(command(self.folder.path(), self.port), &self.folder.path().join("log"));
         self.wait();
     }
 }
@@ -123,12 +142,20 @@ impl Drop for MariaDb {
     }
 }
 
-fn command(folder: &Path) -> Command {
+fn command(folder: &Path, port: Option<u16>) -> Command {
     let mut command = as_user(USER, Path::new(PROGRAM));
     command
-        .args(["--no-defaults", "--skip-networking", "--innodb-buffer-pool-size=16M", "--skip-name-resolve"])
+        .args(["--no-defaults", "--innodb-buffer-pool-size=16M", "--skip-name-resolve"])
         .arg(format!("--datadir={}", folder.join("data").display()))
         .arg(format!("--socket={}", folder.join("run/socket").display()))
         .arg(format!("--pid-file={}", folder.join("run/pid").display()));
+    match port {
+        None => command.arg("--skip-networking"),
+        Some(port) => command
+            .args(["--bind-address=127.0.0.1", "--require-secure-transport=on"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--ssl-cert={}", folder.join("run/certificate").display()))
+            .arg(format!("--ssl-key={}", folder.join("run/key").display())),
+    };
     command
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
 
-use crate::process::{Server, as_user, give, wait_for};
+use crate::process::{Server, as_user, free_port, give, wait_for};
 
 const USER: &str = "postgres";
 const LACK: Lack = Lack::Program { name: "postgres", package: "postgresql" };
@@ -261,9 +260,4 @@ fn programs() -> Option<PathBuf> {
     };
     let newest = versions.filter_map(|entry| Some(entry.ok()?.path())).max_by_key(|path| number(path))?;
     Some(newest.join("bin")).filter(|folder| folder.join("initdb").exists())
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it has an address").port()
 }

@@ -1,6 +1,7 @@
 //! A server's process: run as the user that its package made, and ended for certain.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -123,4 +124,10 @@ pub(crate) fn wait_for(what: &str, log: &Path, mut ready: impl FnMut() -> bool) 
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it has an address").port()
 }

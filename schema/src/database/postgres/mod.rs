@@ -267,6 +267,9 @@ impl Session for Postgres {
 
     async fn settle(&mut self, lock: Option<Duration>, statement: Option<Duration>) -> Result<(), Fault> {
         self.own().await?;
+        // A temporary table of one file would stand before a real one in the next.
+        within(QUICK, async { self.connection.execute("DISCARD TEMP").await.map_err(|error| fault(&error)) })
+            .await?;
         within(QUICK, async { self.connection.execute("RESET ALL").await.map_err(|error| fault(&error)) })
             .await?;
         let third = (self.lease.as_secs() / 3).max(1).to_string();

@@ -12,6 +12,12 @@ use std::time::Duration;
 use handover_schema::{Address, Control, Job, Limits, PasswordSource, Phase, Scripts, Target, run};
 
 fn main() -> ExitCode {
+    // Whatever anybody logs, when a test wants to see it.
+    if std::env::var_os("RUST_LOG").is_some() {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing::trace!("everything is logged");
+    }
     match migrate() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

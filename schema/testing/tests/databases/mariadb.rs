@@ -9,6 +9,7 @@ use handover_schema_testing::{MariaDb, Release, eventually};
 use sqlx::Executor;
 
 use crate::fixture::{Told, apply, apply_with, job, limits, said};
+use crate::postgres::secrets::certificate as chain;
 use crate::runner::Runner;
 
 fn target(mariadb: &MariaDb) -> Target {
@@ -207,4 +208,39 @@ async fn a_lock_is_waited_for_no_longer_than_its_timeout_and_two_at_once_cannot_
     });
     assert_eq!(done.0.unwrap().to.number(), 1);
     assert!(refused.starts_with("handover migrate shop by agent-1 (session "), "{refused}");
+}
+
+#[tokio::test]
+async fn over_tcp_the_server_has_to_be_the_one_that_was_asked_for_and_the_password_is_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        path
+    };
+    let (authority, certificate, key) = chain("127.0.0.1");
+    let Some(mariadb) = MariaDb::start_with("MariaDB, TLS", Some((&certificate, &key))) else { return };
+    mariadb.run("CREATE USER app@'%' IDENTIFIED BY 's3cret-p4ss'").await;
+    mariadb.run("GRANT ALL ON shop.* TO app@'%'").await;
+    let release = Release::new(&[("expand/1_a.sql", "CREATE TABLE a (n INT);")]);
+    let (authority, other) = (write("authority", &authority), write("other", &chain("127.0.0.1").0));
+    let (right, wrong) = (write("right", "s3cret-p4ss\n"), write("wrong", "s3cret-wr0ng"));
+    let apply_as = async |options: String, password: &std::path::Path| {
+        let address = format!("mysql://app@127.0.0.1:{}/shop?{options}", mariadb.port()).parse().unwrap();
+        let password = PasswordSource::File(password.to_owned());
+        let target = Target { address, password, credentials: None, schema: None };
+        apply(&target, &release, Phase::Expand, &limits()).await.0
+    };
+    let known = format!("sslrootcert={}", authority.display());
+    let refused = said(apply_as(format!("sslrootcert={}", other.display()), &right).await);
+    assert!(
+        refused.starts_with("cannot reach") && refused.contains("TLS: invalid peer certificate"),
+        "{refused}"
+    );
+    let unencrypted = said(apply_as("sslmode=disable".to_owned(), &right).await);
+    assert!(unencrypted.starts_with("cannot reach"), "{unencrypted}");
+    let denied = said(apply_as(known.clone(), &wrong).await);
+    assert!(denied.contains("Access denied for user 'app'") && !denied.contains("s3cret"), "{denied}");
+    assert_eq!(apply_as(known, &right).await.unwrap().to.number(), 1);
 }

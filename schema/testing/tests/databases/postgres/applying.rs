@@ -185,3 +185,36 @@ async fn a_role_that_may_not_make_the_tables_is_told_so_and_one_that_finds_them_
     let target = Target { schema: Some("app".to_owned()), ..target };
     assert_eq!(apply(&target, &release, Phase::Expand, &limits()).await.0.unwrap().to.number(), 1);
 }
+
+#[tokio::test]
+async fn without_any_lock_the_table_itself_lets_a_version_be_applied_once() {
+    let Some(postgres) = Postgres::start("the table without the lock") else { return };
+    let (target, limits) = (target(&postgres), limits());
+    apply(&target, &Release::new(&[]), Phase::Expand, &limits).await.0.unwrap();
+    let release = Release::new(&[("expand/1_a.sql", "CREATE TABLE a (n int);\nSELECT pg_sleep(1);")]);
+    let (first, second) = tokio::join!(apply(&target, &release, Phase::Expand, &limits), async {
+        eventually(Duration::from_secs(10), "the first is at work", || async {
+            let asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'";
+            (postgres.number(asleep).await == 1).then_some(())
+        })
+        .await;
+        // What a runner would do that knew nothing of the lock.
+        let sql = "INSERT INTO handover_migrations SELECT 1, 'expand', 'a', '', 'applied', 0, 0, now(), now(), '', 0, ''";
+        sqlx::query(sql).execute(&mut postgres.connect().await).await.map(drop)
+    });
+    first.0.unwrap();
+    assert!(second.unwrap_err().to_string().contains("handover_migrations_pkey"));
+}
+
+#[tokio::test]
+async fn what_a_file_leaves_in_the_session_is_gone_for_the_next() {
+    let Some(postgres) = Postgres::start("what a file leaves behind") else { return };
+    postgres.run("CREATE TABLE orders (n int)").await;
+    let release = Release::new(&[
+        ("expand/1_a.sql", "CREATE TEMP TABLE orders (n int);\nSET search_path = pg_catalog;"),
+        ("expand/2_b.sql", "ALTER TABLE orders ADD total int;"),
+    ]);
+    apply(&target(&postgres), &release, Phase::Expand, &limits()).await.0.unwrap();
+    let total = "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'total'";
+    assert_eq!(postgres.number(total).await, 1);
+}

@@ -5,7 +5,7 @@ mod backfills;
 mod indexes;
 mod kills;
 mod locks;
-mod secrets;
+pub(crate) mod secrets;
 
 use handover_schema::{PasswordSource, Target};
 use handover_schema_testing::Postgres;

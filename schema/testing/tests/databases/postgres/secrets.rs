@@ -61,7 +61,7 @@ async fn a_password_comes_from_its_file_only_and_is_in_nothing_that_is_printed()
         format!("{} {}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
     };
     let with = run(&[format!("password-file={}", path.display())]);
-    assert!(with.contains("42703"), "{with}");
+    assert!(with.contains("42703") && with.contains("everything is logged"), "{with}");
     let without = run(&[]);
     assert!(without.contains("password authentication failed for user \"app\" (28P01)"), "{without}");
     printed.push_str(&with);
@@ -78,7 +78,7 @@ async fn a_password_comes_from_its_file_only_and_is_in_nothing_that_is_printed()
 }
 
 /// An authority, and a certificate of its for `name`.
-fn certificate(name: &str) -> (String, String, String) {
+pub(crate) fn certificate(name: &str) -> (String, String, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();

@@ -52,7 +52,7 @@ async fn an_index_whose_runner_was_killed_is_found_invalid_named_and_made_anew()
     .await;
     runner.kill();
     let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'handover migrate%'";
-    eventually(Duration::from_secs(6), "the server has noticed", || async {
+    eventually(Duration::from_secs(10), "the server has noticed", || async {
         (postgres.number(ours).await == 0).then_some(())
     })
     .await;

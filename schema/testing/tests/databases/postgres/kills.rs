@@ -183,7 +183,8 @@ async fn the_lock_of_a_runner_that_is_killed_while_its_statement_runs_is_free_wi
     })
     .await;
     println!("free after {:?}", killed.elapsed());
-    assert!(killed.elapsed() < Duration::from_secs(4), "{:?}", killed.elapsed());
+    // The lease, and what a busy machine needs to look.
+    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
     let status = status(&target(&postgres), "shop", &limits()).await.unwrap();
     assert_eq!((status.version.number(), status.records), (0, vec![]));
 }
@@ -218,7 +219,7 @@ async fn a_runner_that_stands_still_loses_the_lock_after_the_lease_and_commits_n
     };
     run(&other, &Control::new(), &mut listener).await.unwrap();
     println!("the other had the lock after {locked:?}");
-    assert!(locked.unwrap() < Duration::from_secs(5), "{locked:?}");
+    assert!(locked.unwrap() < Duration::from_secs(6), "{locked:?}");
     runner.signal(Signal::SIGCONT);
     eventually(Duration::from_secs(30), "the first has ended", || {
         let ended = runner.has_ended();

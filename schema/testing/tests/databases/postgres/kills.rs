@@ -200,7 +200,7 @@ async fn a_runner_that_stands_still_loses_the_lock_after_the_lease_and_commits_n
         &postgres.address("postgres"),
         &release,
         "backfill",
-        &["lease-ms=3000", "batch-ms=1", "share=20"],
+        &["lease-ms=3000", "batch-ms=1", "share=2"],
     );
     let begun = "SELECT count(*) FROM pg_tables WHERE tablename = 'orders' AND (SELECT count(*) FROM orders WHERE n = 1) > 20";
     eventually(Duration::from_secs(20), "some batches", || async {

@@ -44,6 +44,8 @@ pub(super) struct Fixture {
     pub(super) ready: fn(&InstanceId) -> Readiness,
     /// What becomes of the connections of an instance that is not wanted any more; `None`: agents forget it.
     pub(super) gone: Option<fn(&InstanceId) -> DrainLedger>,
+    /// What each agent said last: it remembers that, whatever becomes of the server.
+    said: BTreeMap<HostName, HostReport>,
     /// Where every decision is written.
     pub(super) store: Arc<dyn Store>,
 }
@@ -107,6 +109,7 @@ impl Fixture {
             broken: BTreeSet::new(),
             ready: |_| (None, None, None),
             gone: None,
+            said: BTreeMap::new(),
             store: Arc::new(MemoryStore::new()),
         };
         fixture.act(State::tick).unwrap();
@@ -204,6 +207,7 @@ impl Fixture {
     pub(super) fn report_all(&mut self) {
         for (host, session) in self.sessions.clone() {
             let report = self.report_of(&host);
+            self.said.insert(host.clone(), report.clone());
             self.act(|state, now, effects| state.report(&host, session, report, now, effects)).unwrap();
         }
     }
@@ -236,8 +240,8 @@ impl Fixture {
                 instances.insert(instance.instance.clone(), report);
             }
         }
-        let before = self.state.hosts.get(host).and_then(|host| host.report.clone()).unwrap_or_default();
         if let Some(ledger) = self.gone {
+            let before = self.said.get(host).cloned().unwrap_or_default();
             for (id, report) in before.instances {
                 let (phase, ledger) = (InstancePhase::Exited, Some(ledger(&id)));
                 let gone = InstanceReport { phase, ledger, share: Share::HIDDEN, pid: None, ..report };

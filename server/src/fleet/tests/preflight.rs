@@ -1,7 +1,7 @@
 //! Preflights of a fleet: what deployments leave for the next one, deployments that are refused, and how that is overridden.
 
 use super::{Fixture, name, request, rollback};
-use crate::fleet::{DeploymentRequest, Grade, Preflight, Refusal};
+use crate::fleet::{DeploymentRequest, Grade, Preflight, Refusal, State};
 use handover_model::{DrainLedger, Duration, InstanceId};
 
 const LISTENER: &str = "[listeners]\nhttp = \"0.0.0.0:8080\"\n";
@@ -192,6 +192,33 @@ fn connections_that_a_deployment_cut_are_told_by_the_next_preflight() {
     let told = point(&fleet, "4", 4);
     is(&told, Grade::Warn, cut);
     is(&told, Grade::Warn, "nobody was cut off in d4: 2 instances drained, 8 connections open");
+}
+
+#[test]
+fn a_server_that_is_killed_at_any_moment_counts_each_start_and_each_drain_once() {
+    for beats in 0..16 {
+        let mut fleet = fleet(PROBED);
+        fleet.ready = |_| (Some(90), Some(1), None);
+        fleet.gone = Some(|_| DrainLedger { connections: 4, force_closed: 1, ..DrainLedger::default() });
+        push(&mut fleet, "3", PROBED);
+        fleet.deploy(&request("web", "3")).unwrap();
+        for _ in 0..beats {
+            fleet.report_all();
+            fleet.now = fleet.now + Duration::from_secs(1);
+            fleet.act(State::tick).unwrap();
+        }
+        fleet.crash_and_start_again();
+        fleet.settle();
+        let fleet = Fixture { state: fleet.loaded(), ..fleet };
+        let at = format!("killed after {beats} beats");
+        let (_, readiness) = point(&fleet, "3", 1);
+        assert!(readiness.contains("false at first in 2 of 2 starts (d3)"), "{at}: {readiness}");
+        let (_, draining) = point(&fleet, "3", 4);
+        assert!(
+            draining.contains("2 cut at the deadline, 0 reset in a queue, of 8 connections"),
+            "{at}: {draining}"
+        );
+    }
 }
 
 #[test]

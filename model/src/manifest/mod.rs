@@ -16,6 +16,7 @@ mod probe;
 mod process;
 mod read;
 mod rollout;
+mod schema;
 mod template;
 mod verify;
 
@@ -30,6 +31,7 @@ pub use metrics::MetricsConfig;
 pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
 pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};
 pub use rollout::{Approve, Batch, Offline, OnFailure, Rehearsal, RolloutConfig, Strategy};
+pub use schema::{Migrations, SchemaConfig};
 pub use template::{Template, TemplateError};
 pub use verify::Verify;
 
@@ -92,6 +94,8 @@ pub struct Manifest {
     pub rollout: RolloutConfig,
     /// How a canary is judged.
     pub judge: JudgeConfig,
+    /// What it needs of its database's schema, where it has one.
+    pub schema: Option<SchemaConfig>,
 }
 
 impl Manifest {

@@ -3,6 +3,7 @@
 mod canary;
 mod check;
 mod metrics;
+mod schema;
 mod sections;
 mod verify;
 
@@ -61,6 +62,7 @@ impl Reader<'_, '_> {
         let logs = root.section(&keys::LOGS, self.problems);
         let rollout = root.section(&keys::ROLLOUT, self.problems);
         let judge = root.section(&keys::JUDGE, self.problems);
+        let schema = root.section(&keys::SCHEMA, self.problems);
         root.refuse_unknown(self.problems);
 
         let hosts = self.hosts(&hosts);
@@ -73,6 +75,7 @@ impl Reader<'_, '_> {
         let (limits, logs) = (self.limits(&limits), self.logs(&logs));
         let strategy = rollout.get(&super::keys::rollout::STRATEGY);
         let (rollout, judge) = (self.rollout(&rollout), self.judge(&judge));
+        let schema = self.schema(&schema);
         match (&metrics, strategy) {
             (Some(metrics), _) => self.blocks_are_long_enough(&judge, metrics, root),
             (None, Some(strategy)) if !is_measured => self.can_be_judged(&rollout, &strategy),
@@ -97,6 +100,7 @@ impl Reader<'_, '_> {
             logs,
             rollout,
             judge,
+            schema,
         })
     }
 

@@ -44,6 +44,7 @@ impl Deployment {
             planned_stages: 0,
             last_failure: String::new(),
             lifts: 0,
+            migration_attempt: 0,
         };
         Ok(Self { facts, index: Index::default(), observed: Observed::default() })
     }
@@ -76,6 +77,8 @@ impl Deployment {
                 self.facts.state = DeploymentState::Running { phase, since: *at };
             }
             Record::Promoted { at, .. } => self.go_on_to(Next::Closing, *at),
+            Record::MigrationStarted { at, until } => self.begin_migration(*at, *until),
+            Record::Migrated { at, .. } => self.go_on_to(Next::Closing, *at),
             Record::HostMoved { host, to, at: _ } => self.move_host(host, to)?,
             Record::HostFailed { host, reason, at: _ } => self.fail_host(host, reason)?,
             Record::Paused { reason, at } => self.pause(reason.clone(), PauseCause::Failures, *at),
@@ -122,6 +125,10 @@ impl Deployment {
                     && self.facts.plan.stages.len() > to_usize(*stage)
             }
             Record::BakeStarted { .. } => in_phase(|phase| matches!(phase, StagePhase::Moving)),
+            Record::MigrationStarted { .. } => {
+                in_phase(|phase| matches!(phase, StagePhase::Moving)) && self.migration().is_some()
+            }
+            Record::Migrated { .. } => in_phase(|phase| matches!(phase, StagePhase::Migrating { .. })),
             Record::BakePassed { .. } => {
                 in_phase(|phase| matches!(phase, StagePhase::Moving | StagePhase::Baking { .. }))
             }
@@ -193,6 +200,8 @@ impl Deployment {
         self.index.leave_stage();
         self.observed.unconfirmed.clear();
         self.observed.verdict = None;
+        self.observed.migration = None;
+        self.facts.migration_attempt = 0;
         let hosts: Vec<_> = self
             .facts
             .plan
@@ -260,12 +269,19 @@ impl Deployment {
             DeploymentState::Running { phase: StagePhase::Baking { deadline, .. }, .. } => {
                 *deadline = to.max(*deadline);
             }
-            DeploymentState::Running { phase: StagePhase::Judging { until }, .. } => *until = to.max(*until),
+            DeploymentState::Running {
+                phase: StagePhase::Judging { until } | StagePhase::Migrating { until },
+                ..
+            } => *until = to.max(*until),
             // It stands still: what counts is how much is left when it goes on.
             DeploymentState::Paused { phase: StagePhase::Baking { deadline, .. }, since, .. } => {
                 *deadline = (*since + to.since(at)).max(*deadline);
             }
-            DeploymentState::Paused { phase: StagePhase::Judging { until }, since, .. } => {
+            DeploymentState::Paused {
+                phase: StagePhase::Judging { until } | StagePhase::Migrating { until },
+                since,
+                ..
+            } => {
                 *until = (*since + to.since(at)).max(*until);
             }
             DeploymentState::Planning

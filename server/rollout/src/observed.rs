@@ -1,7 +1,7 @@
 //! What the hosts said last: hints, never part of what is durable.
 
 use crate::Verdict;
-use handover_model::{HostName, InstanceId, InstanceReport};
+use handover_model::{HostName, InstanceId, InstanceReport, MigrationState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The last reports and sessions, by host.
@@ -12,6 +12,8 @@ pub(crate) struct Observed {
     pub(crate) unconfirmed: BTreeSet<HostName>,
     /// What the judge said last of the current stage.
     pub(crate) verdict: Option<Verdict>,
+    /// What was said last of the current stage's present attempt to migrate.
+    pub(crate) migration: Option<MigrationState>,
     /// Whether the records were replayed and no event came since.
     pub(crate) after_restart: bool,
 }

@@ -8,6 +8,7 @@ pub(crate) mod metrics;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod rollout;
+pub(crate) mod schema;
 pub(crate) mod service;
 pub(crate) mod verify;
 

@@ -3,7 +3,7 @@
 use super::{
     Absent::{Default, Otherwise, Required},
     Either, Integers, Key, Members, Table, Text, Texts, Words, canary, key, metrics, probe, process, rollout,
-    verify,
+    schema, verify,
 };
 use crate::manifest::{Handoff, MAX_ARGUMENTS, MAX_ENVIRONMENT, MAX_HOST_LABELS, MAX_LISTENERS};
 
@@ -28,12 +28,12 @@ const DIRECTORY: Text = Text {
     pattern: r"^[^\u0000]+$",
     placeholders: false,
 };
-const LABEL_KEY: Text = Text {
+pub(crate) const LABEL_KEY: Text = Text {
     what: "a label's key, 1 to 63 of the characters A-Z, a-z, 0-9, `.`, `_` and `-`",
     pattern: r"^[A-Za-z0-9._-]{1,63}$",
     placeholders: false,
 };
-const LABEL_VALUE: Text = Text {
+pub(crate) const LABEL_VALUE: Text = Text {
     what: "its value, at most 63 of the same characters",
     pattern: r"^[A-Za-z0-9._-]{0,63}$",
     placeholders: false,
@@ -111,6 +111,9 @@ pub(crate) const ROLLOUT: Key<&Table> =
 pub(crate) const JUDGE: Key<&Table> =
     key("judge", &canary::JUDGE, Otherwise("the defaults of its keys"), canary::JUDGE.meaning);
 
+pub(crate) const SCHEMA: Key<&Table> =
+    key("schema", &schema::SCHEMA, Otherwise("nothing is known of a schema"), schema::SCHEMA.meaning);
+
 pub(crate) const ADDRESS: Key<Text> = key(
     "address",
     SOCKET_ADDRESS,
@@ -164,6 +167,7 @@ pub(crate) const MANIFEST: Table = Table {
         &LOGS,
         &ROLLOUT,
         &JUDGE,
+        &SCHEMA,
     ],
     kinds: Vec::new,
 };

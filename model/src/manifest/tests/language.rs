@@ -34,6 +34,16 @@ fn before(table: &Table, key: &str) -> String {
             top(&format!("[judge]\nblock = \"5m\"\n{listeners}[metrics]\ninterval = \"1m\"\n"))
         }
         "metrics" => top(&format!("{listeners}[metrics]\n")),
+        "schema" | "schema.PHASE" => {
+            let database = if key == "database" { "" } else { "database = \"shop\"\n" };
+            let reads = if key == "reads" { "" } else { "reads = \"0..=4294967295\"\n" };
+            let command = if key == "command" { "" } else { "command = [\"a\"]\n" };
+            let to = if key == "to" { "" } else { "to = 1\n" };
+            match table.name {
+                "schema" => top(&format!("[schema]\n{database}{reads}")),
+                _phase => top(&format!("[schema]\n{database}{reads}[schema.contract]\n{command}{to}")),
+            }
+        }
         name => top(&format!("[{name}]\n")),
     }
 }
@@ -46,7 +56,7 @@ fn path(table: &Table, key: &str) -> String {
     match table.name {
         "" => key.to_owned(),
         "rollout.steps" => format!("rollout.steps[0].{key}"),
-        name => format!("{}.{key}", name.replace("NAME", "main")),
+        name => format!("{}.{key}", name.replace("NAME", "main").replace("PHASE", "contract")),
     }
 }
 
@@ -123,7 +133,7 @@ fn what_the_table_calls_required_is_and_its_example_is_good() {
         assert!(Manifest::parse(&written).is_ok(), "{written}");
         tried += 1;
     }
-    assert_eq!(tried, 7);
+    assert_eq!(tried, 11);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::{
 };
 use handover_model::{Duration, InstanceId, Share};
 use handover_rollout::{
-    Command, Deployment, DeploymentState, Event, HostState, Inconclusive, Judged, OfflinePolicy, OnFailure,
+    Deployment, DeploymentState, Event, HostState, Inconclusive, Judged, OfflinePolicy, OnFailure,
     Outcome, Record, Verdict,
 };
 use proptest::{prelude::*, sample::Index};
@@ -355,7 +355,7 @@ proptest! {
     fn never_a_share_for_a_candidate_that_is_not_ready(story in story()) {
         let mut checked = 0;
         let world = story.tell(|world| {
-            for (Command::Assign { host, assignment }, state) in &world.commands[checked..] {
+            for (host, assignment, state) in &world.commands[checked..] {
                 for placed in assignment.0.iter().filter(|placed| !placed.share.is_hidden()) {
                     let told = world.seen_ready.contains(&(host.clone(), placed.instance.clone()));
                     let before = placed.instance.as_str() == "web-d1";

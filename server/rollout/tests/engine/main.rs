@@ -4,6 +4,8 @@
 mod absences;
 mod control;
 mod invariants;
+mod migrations;
+mod migrator;
 mod plans;
 mod records;
 mod rehearsals;

@@ -1,7 +1,7 @@
 //! A deployment's records, told.
 
 use crate::world::{Fleet, Program, Settings, World, host, secs};
-use handover_model::{DrainLedger, Share, Timestamp};
+use handover_model::{DrainLedger, SchemaVersion, Share, Timestamp};
 use handover_rollout::{Former, HostState, OfflinePolicy, OnFailure, Outcome, Record, Story, sentence};
 use std::collections::BTreeMap;
 
@@ -102,9 +102,11 @@ fn kind(record: &Record) -> usize {
         Record::JudgementPassed { .. } => 16,
         Record::JudgementHeld { .. } => 17,
         Record::Promoted { .. } => 18,
+        Record::MigrationStarted { .. } => 19,
+        Record::Migrated { .. } => 20,
     }
 }
-const KINDS: usize = 19;
+const KINDS: usize = 21;
 
 /// A deployment in which everything happens that can: a failure, pauses of both kinds, a retry, a crash, an abort.
 fn eventful() -> World {
@@ -132,6 +134,8 @@ fn every_kind_of_record_is_told() {
     world.records.push(Record::JudgementPassed { verdict: verdict.clone(), at: world.now });
     world.records.push(Record::JudgementHeld { verdict, at: world.now });
     world.records.push(Record::Promoted { by: "eve".to_owned(), at: world.now });
+    world.records.push(Record::MigrationStarted { at: AT, until: UNTIL });
+    world.records.push(Record::Migrated { version: SchemaVersion::new(42), at: world.now });
     let by_kind: BTreeMap<usize, String> =
         world.records.iter().map(|record| (kind(record), sentence(record))).collect();
     assert_eq!(by_kind.len(), KINDS, "{by_kind:#?}");
@@ -155,6 +159,8 @@ fn every_kind_of_record_is_told() {
         "the judge came to no verdict in time; a person decides: errors: 1 of 90 against 9 of 810"
     );
     assert_eq!(by_kind[&18], "promoted by eve");
+    assert_eq!(by_kind[&19], "the migrations of the stage begin; they may take 60s");
+    assert_eq!(by_kind[&20], "the migrations are applied; the schema is at 42");
     assert_eq!(by_kind[&15], "rolled back because aborted by ada: second thoughts");
 }
 

@@ -1,5 +1,6 @@
 //! A simulated fleet: agents that make orders true, as the real ones do, and a server that can crash.
 
+use crate::migrator::Migrator;
 use handover_model::{
     DeploymentId, DrainLedger, Duration, HostName, InstanceId, InstancePhase, InstanceReport, Labels,
     ReleaseRef, Share, Timestamp,
@@ -266,6 +267,7 @@ impl Settings {
 pub(crate) struct Fleet {
     settings: Settings,
     pub(crate) agents: BTreeMap<HostName, Agent>,
+    pub(crate) migrator: Migrator,
 }
 
 impl Fleet {
@@ -299,7 +301,7 @@ impl Fleet {
             }
             agents.insert(host(number), agent);
         }
-        Self { settings, agents }
+        Self { settings, agents, migrator: Migrator::default() }
     }
 
     pub(crate) fn agent(&mut self, number: usize) -> &mut Agent {
@@ -324,6 +326,7 @@ impl Fleet {
             records: Vec::new(),
             now,
             agents: self.agents,
+            migrator: self.migrator,
             orders,
             commands: Vec::new(),
             seen_ready: BTreeSet::new(),
@@ -343,10 +346,11 @@ pub(crate) struct World {
     pub(crate) records: Vec<Record>,
     pub(crate) now: Timestamp,
     pub(crate) agents: BTreeMap<HostName, Agent>,
+    pub(crate) migrator: Migrator,
     /// The latest order for each host, with its revision.
     pub(crate) orders: BTreeMap<HostName, (Assignment, u64)>,
-    /// Every command, with where the host was when it was given.
-    pub(crate) commands: Vec<(Command, HostState)>,
+    /// Every assignment that was ordered, with where the host was then.
+    pub(crate) commands: Vec<(HostName, Assignment, HostState)>,
     /// Instances that the engine was told to be ready.
     pub(crate) seen_ready: BTreeSet<(HostName, InstanceId)>,
 }
@@ -356,10 +360,14 @@ impl World {
     fn take(&mut self, step: Step) {
         self.records.extend(step.records);
         for command in step.commands {
-            let Command::Assign { host, assignment } = &command;
-            self.order(&host.clone(), &assignment.clone());
-            let state = self.deployment.host(host).unwrap().state.clone();
-            self.commands.push((command, state));
+            match command {
+                Command::Assign { host, assignment } => {
+                    self.order(&host, &assignment);
+                    let state = self.deployment.host(&host).unwrap().state.clone();
+                    self.commands.push((host, assignment, state));
+                }
+                Command::Migrate { order, .. } => self.migrator.order = order,
+            }
         }
     }
 
@@ -397,6 +405,7 @@ impl World {
         for (host, assignment) in self.deployment.assignments() {
             self.order(&host, &assignment);
         }
+        self.migrator.order = self.deployment.migration_order();
     }
 
     /// What a connected host would report now, and whether it is about the latest order.
@@ -515,6 +524,9 @@ impl World {
         let hosts: Vec<_> = self.agents.keys().cloned().collect();
         for host in &hosts {
             self.report(host);
+        }
+        if let Some(event) = self.migrator.live(self.now) {
+            self.event(event);
         }
         self.event(Event::Tick);
     }

@@ -48,7 +48,7 @@ mod tests {
             ("web-d4", InstancePhase::Starting),
         ];
         let instances = phases.map(|(id, phase)| (id.parse().unwrap(), instance(phase))).into();
-        let report = HostReport { revision: 1, instances };
+        let report = HostReport { revision: 1, instances, ..HostReport::default() };
         let said = "instances: 3 (1 ready, 1 given up); in session with server:7443";
         assert_eq!(line(&report, "server:7443", true), said);
         let said = "instances: 0 (0 ready, 0 given up); no session with server:7443";

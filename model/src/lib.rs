@@ -10,6 +10,7 @@ mod facts;
 pub mod language;
 mod manifest;
 mod measurement;
+mod migration;
 mod name;
 mod nearest;
 mod pin;
@@ -27,6 +28,10 @@ pub use digest::{Digest, DigestError};
 pub use disk::{Disk, Room, Unwritten, in_bytes};
 pub use facts::HostFacts;
 pub use measurement::{Latency, LatencyError, MAX_LATENCY_EDGES, Measurement, Sample, Traffic, Usage};
+pub use migration::{
+    MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MAX_READERS, MigrationId, MigrationName, MigrationNameError,
+    MigrationState, MigrationTarget, SchemaReader,
+};
 pub use name::{
     DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version,
     VersionError,
@@ -35,7 +40,7 @@ pub use nearest::nearest;
 pub use pin::{PinSource, address_variable, reached_at};
 pub use release::{BundleDescriptor, Release, ReleaseRef};
 pub use report::{DrainLedger, HostReport, InstancePhase, InstanceReport};
-pub use schema::{MigrationId, MigrationState, SchemaPhase, SchemaRange, SchemaRangeError, SchemaVersion};
+pub use schema::{SchemaPhase, SchemaRange, SchemaRangeError, SchemaVersion};
 pub use selector::{MAX_MATCHERS, MAX_SELECTOR_BYTES, Matcher, Selector, SelectorMistake};
 pub use share::{Share, ShareError};
 pub use target::{HostValues, InstanceTarget, ServiceTarget, Target, TargetError};

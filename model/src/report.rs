@@ -1,6 +1,6 @@
 //! Reports: what a host says that it runs.
 
-use crate::{InstanceId, PinSource, ReleaseRef, ServiceName, Share, Timestamp};
+use crate::{InstanceId, MigrationId, MigrationState, PinSource, ReleaseRef, ServiceName, Share, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -11,6 +11,9 @@ pub struct HostReport {
     pub revision: u64,
     /// Each instance that runs, or that the target names, or that ended a short while ago.
     pub instances: BTreeMap<InstanceId, InstanceReport>,
+    /// Where each migration is that the target names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub migrations: BTreeMap<MigrationId, MigrationState>,
 }
 
 /// Where an instance is in its life.

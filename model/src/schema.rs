@@ -1,6 +1,5 @@
-//! The schema of a service's database: its versions, what code works with, and the migrations from one to the next.
+//! The schema of a service's database: its versions, what code works with, and the phases of a change.
 
-use crate::DeploymentId;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -168,46 +167,6 @@ impl fmt::Display for SchemaPhase {
     }
 }
 
-/// Names one attempt of a stage's migrations: what an agent has done under it, it does not do again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct MigrationId {
-    /// Whose stage.
-    pub deployment: DeploymentId,
-    /// Which stage, from 0.
-    pub stage: u32,
-    /// Which attempt, from 1.
-    pub attempt: u32,
-}
-
-impl fmt::Display for MigrationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.deployment, self.stage, self.attempt)
-    }
-}
-
-/// Where migrations are, as the agent that runs them says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MigrationState {
-    /// They are being applied.
-    Running {
-        /// What goes on, in words for an operator.
-        doing: String,
-        /// Rows that a backfill has done, and how many there are about, where it is known.
-        rows: Option<(u64, Option<u64>)>,
-    },
-    /// All are applied.
-    Done {
-        /// What the schema is now.
-        version: SchemaVersion,
-    },
-    /// They cannot be applied. What stands in the database is told by the reason.
-    Failed {
-        /// Why, in words for an operator.
-        reason: String,
-    },
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,8 +188,7 @@ mod tests {
         for text in ["", "41..43", "..=43", "41..=", "a", "-1", "+1..=2", "1..=4294967296", " 1"] {
             assert_eq!(text.parse::<SchemaRange>(), Err(SchemaRangeError::Form(text.to_owned())), "{text:?}");
         }
-        let empty =
-            SchemaRangeError::Empty { first: SchemaVersion::new(43), last: SchemaVersion::new(41) };
+        let empty = SchemaRangeError::Empty { first: SchemaVersion::new(43), last: SchemaVersion::new(41) };
         assert_eq!("43..=41".parse::<SchemaRange>(), Err(empty));
     }
 

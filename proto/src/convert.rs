@@ -5,6 +5,7 @@
 
 mod facts;
 mod measurement;
+mod migration;
 mod release;
 mod report;
 mod target;

@@ -74,6 +74,8 @@ reasons! {
     Frozen = "FROZEN", FailedPrecondition;
     /// The release has to be rehearsed before.
     RehearsalRequired = "REHEARSAL_REQUIRED", FailedPrecondition;
+    /// A database's schema, or somebody who reads it, is in the way.
+    SchemaRefused = "SCHEMA_REFUSED", FailedPrecondition;
     /// There is no freeze of this number.
     UnknownFreeze = "UNKNOWN_FREEZE", NotFound;
     /// Another operator holds a lock.

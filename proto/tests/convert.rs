@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says by a panic that it failed")]
 
 use handover_model::{
-    BundleDescriptor, Digest, DrainLedger, HostReport, HostValues, InstancePhase, InstanceReport,
-    InstanceTarget, PinSource, Release, ReleaseRef, ServiceTarget, Share, Target, Timestamp,
+    BundleDescriptor, DeploymentId, Digest, DrainLedger, HostReport, HostValues, InstancePhase,
+    InstanceReport, InstanceTarget, MigrationId, MigrationState, MigrationTarget, PinSource, Release,
+    ReleaseRef, SchemaPhase, SchemaReader, SchemaVersion, ServiceTarget, Share, Target, Timestamp,
 };
 use handover_proto::{
     convert::{ConvertError, MAX_DETAIL_CHARS, MAX_INSTANCES, MAX_SERVICES},
@@ -12,6 +13,7 @@ use handover_proto::{
 };
 use proptest::prelude::*;
 use prost::Message;
+use std::collections::BTreeMap;
 
 const PHASES: [InstancePhase; 9] = [
     InstancePhase::Fetching,
@@ -60,7 +62,32 @@ fn target() -> Target {
         },
         services: ["api", "web"].map(|service| (service.parse().unwrap(), pair(service))).into(),
         keep: [Digest::of(b"a rollback target")].into(),
+        migrations: [("api".parse().unwrap(), migration())].into(),
     }
+}
+
+fn migration() -> MigrationTarget {
+    let reader = |who: &str, reads: &str| SchemaReader { who: who.into(), reads: reads.parse().unwrap() };
+    MigrationTarget {
+        id: MigrationId { deployment: DeploymentId::new(7), stage: 2, attempt: 1 },
+        release: release("api", "3.0"),
+        phase: SchemaPhase::Backfill,
+        readers: vec![reader("api 1.0 (runs on web-1)", "41..=43"), reader("api 2.0", "42")],
+        paused: true,
+    }
+}
+
+fn migrations() -> BTreeMap<MigrationId, MigrationState> {
+    let id = |attempt| MigrationId { deployment: DeploymentId::new(7), stage: 2, attempt };
+    let running = |rows| MigrationState::Running { doing: "0043_fill".into(), rows };
+    [
+        (id(1), MigrationState::Failed { reason: "no room".into() }),
+        (id(2), running(Some((5, None)))),
+        (id(3), running(Some((5, Some(10))))),
+        (id(4), running(None)),
+        (id(5), MigrationState::Done { version: SchemaVersion::new(43) }),
+    ]
+    .into()
 }
 
 fn report() -> InstanceReport {
@@ -94,7 +121,7 @@ fn a_target_survives_the_wire_with_each_release_once() {
     // A restarted instance runs the same release as another one.
     target.services.get_mut("web").unwrap().instances.push(instance("web", 3, "1.0", 0));
     let wire = v1::Target::from(&target);
-    assert_eq!(wire.releases.len(), 4);
+    assert_eq!(wire.releases.len(), 5, "those that run, and the one whose migrations are applied");
     let read = v1::Target::decode(&*wire.encode_to_vec()).unwrap();
     assert_eq!(Target::try_from(read), Ok(target));
 }
@@ -127,7 +154,12 @@ fn each_bad_field_of_a_target_is_named() {
     assert_eq!(refused(|t| t.releases[0].bundle.as_mut().unwrap().size = 0).field, "releases[0].bundle.size");
     assert_eq!(refused(|t| t.releases[0].manifest = "#".repeat(1 << 20)).field, "releases[0].manifest");
     assert_eq!(refused(|t| t.keep[0] = "sha256:".into()).field, "keep");
-    assert_eq!(refused(|t| t.releases.push(t.releases[2].clone())).field, "releases[4].version");
+    assert_eq!(refused(|t| t.migrations[0].id = None).field, "migrations[0].id");
+    assert_eq!(refused(|t| t.migrations[0].phase = 9).field, "migrations[0].phase");
+    assert_eq!(refused(|t| t.migrations[0].version = "9".into()).field, "migrations[0].version");
+    assert_eq!(refused(|t| t.migrations[0].readers[1].reads = "3..2".into()).field, "migrations[0].reads");
+    assert_eq!(refused(|t| t.migrations.push(t.migrations[0].clone())).field, "migrations[1].service");
+    assert_eq!(refused(|t| t.releases.push(t.releases[2].clone())).field, "releases[5].version");
 }
 
 #[test]
@@ -145,8 +177,11 @@ fn a_target_or_report_without_end_is_refused() {
     });
     assert!(error.field == "services" && error.reason.contains("1026"), "{error}");
     let wire = v1::InstanceReport::from((&"web-1".parse().unwrap(), &report()));
-    let error =
-        HostReport::try_from(v1::HostReport { revision: 1, instances: vec![wire; MAX_INSTANCES + 1] });
+    let error = HostReport::try_from(v1::HostReport {
+        revision: 1,
+        instances: vec![wire; MAX_INSTANCES + 1],
+        ..Default::default()
+    });
     assert_eq!(error.unwrap_err().field, "instances");
 }
 
@@ -164,11 +199,17 @@ fn each_bad_field_of_a_report_is_named() {
     for (field, change) in changes {
         let mut wire = v1::InstanceReport::from((&"web-1".parse().unwrap(), &report()));
         change(&mut wire);
-        let error = HostReport::try_from(v1::HostReport { revision: 1, instances: vec![wire] }).unwrap_err();
+        let error =
+            HostReport::try_from(v1::HostReport { revision: 1, instances: vec![wire], ..Default::default() })
+                .unwrap_err();
         assert_eq!(error.field, format!("instances[0].{field}"));
     }
     let wire = v1::InstanceReport::from((&"web-1".parse().unwrap(), &report()));
-    let twice = HostReport::try_from(v1::HostReport { revision: 1, instances: vec![wire.clone(), wire] });
+    let twice = HostReport::try_from(v1::HostReport {
+        revision: 1,
+        instances: vec![wire.clone(), wire],
+        ..Default::default()
+    });
     assert_eq!(twice.unwrap_err().field, "instances[1].instance");
 }
 
@@ -179,6 +220,7 @@ fn a_long_detail_is_cut_and_cannot_move_a_cursor() {
     let wire = v1::HostReport::from(HostReport {
         revision: 1,
         instances: [("web-1".parse().unwrap(), report)].into(),
+        migrations: BTreeMap::new(),
     });
     let read = HostReport::try_from(wire).unwrap();
     let detail = &read.instances.values().next().unwrap().detail;
@@ -216,7 +258,7 @@ proptest! {
     #[test]
     fn every_report_survives_the_wire(revision in any::<u64>(), reports in prop::collection::vec(any_report(), 0..8)) {
         let instances = reports.into_iter().enumerate().map(|(n, r)| (format!("web-{n}").parse().unwrap(), r)).collect();
-        let report = HostReport { revision, instances };
+        let report = HostReport { revision, instances, migrations: migrations() };
         let wire = v1::HostReport::decode(&*v1::HostReport::from(&report).encode_to_vec()).unwrap();
         prop_assert_eq!(HostReport::try_from(wire), Ok(report));
     }
@@ -238,6 +280,6 @@ proptest! {
         }
         let mut wire = v1::InstanceReport::from((&"web-1".parse().unwrap(), &report()));
         (wire.share, wire.phase, wire.detail, wire.version) = (share, phase, text.clone(), text);
-        let _ = HostReport::try_from(v1::HostReport { revision: 0, instances: vec![wire] });
+        let _ = HostReport::try_from(v1::HostReport { revision: 0, instances: vec![wire], ..Default::default() });
     }
 }

@@ -365,7 +365,7 @@ impl Supervisor {
             instances.entry(id).or_insert(report);
         }
         let instances = instances.into_iter().map(|(id, report)| (id, self.time_of_day.of(report))).collect();
-        HostReport { revision, instances }
+        HostReport { revision, instances, migrations: BTreeMap::new() }
     }
 
     /// Writes down where an instance is.

@@ -173,7 +173,13 @@ impl Host {
         }
         let name = self.name.parse().unwrap();
         let host = HostValues { name, address: self.address.to_string(), labels: BTreeMap::new() };
-        Target { revision: self.revision, host, services, keep: std::collections::BTreeSet::new() }
+        Target {
+            revision: self.revision,
+            host,
+            services,
+            keep: std::collections::BTreeSet::new(),
+            migrations: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn order(&mut self, instances: &[(&str, &Release, u32)]) {

@@ -1,6 +1,6 @@
 //! Reports of hosts and instances.
 
-use super::{ConvertError, MAX_DETAIL_CHARS, MAX_INSTANCES, MAX_SERVICES, bounded, parse, plain};
+use super::{ConvertError, MAX_DETAIL_CHARS, MAX_INSTANCES, MAX_SERVICES, bounded, migration, parse, plain};
 use crate::v1;
 use handover_model::{
     DrainLedger, HostReport, InstanceId, InstancePhase, InstanceReport, PinSource, ReleaseRef, ServiceName,
@@ -12,7 +12,7 @@ impl TryFrom<v1::HostReport> for HostReport {
     type Error = ConvertError;
 
     fn try_from(wire: v1::HostReport) -> Result<Self, ConvertError> {
-        let v1::HostReport { revision, instances } = wire;
+        let v1::HostReport { revision, instances, migrations } = wire;
         bounded("instances", &instances, MAX_INSTANCES)?;
         let mut by_id: BTreeMap<InstanceId, InstanceReport> = BTreeMap::new();
         for (at, instance) in instances.into_iter().enumerate() {
@@ -28,14 +28,18 @@ impl TryFrom<v1::HostReport> for HostReport {
             let reason = format!("are of {} services, at most {MAX_SERVICES} are taken", services.len());
             return Err(ConvertError::new("instances", reason));
         }
-        Ok(Self { revision, instances: by_id })
+        Ok(Self { revision, instances: by_id, migrations: migration::reports(migrations)? })
     }
 }
 
 impl From<&HostReport> for v1::HostReport {
     fn from(report: &HostReport) -> Self {
-        let HostReport { revision, instances } = report;
-        Self { revision: *revision, instances: instances.iter().map(v1::InstanceReport::from).collect() }
+        let HostReport { revision, instances, migrations } = report;
+        Self {
+            revision: *revision,
+            instances: instances.iter().map(v1::InstanceReport::from).collect(),
+            migrations: migrations.iter().map(v1::MigrationReport::from).collect(),
+        }
     }
 }
 

@@ -4,9 +4,9 @@
 //! [`Deployment::advance`] does whatever the state allows, until nothing more follows.
 
 use crate::{
-    Assignment, Command, Deployment, DeploymentState, Event, HostState, Inconclusive, MigrationOrder, OfflinePolicy,
-    OnFailure, Outcome, Record, StagePhase, Step, Verdict, host::Kind, index::wanted_share, record::clip,
-    rules::Decision,
+    Assignment, Command, Deployment, DeploymentState, Event, HostState, Inconclusive, MigrationOrder,
+    OfflinePolicy, OnFailure, Outcome, Record, StagePhase, Step, Verdict, host::Kind, index::wanted_share,
+    record::clip, rules::Decision,
 };
 use handover_model::{Duration, HostName, Timestamp};
 use std::collections::BTreeMap;

@@ -40,6 +40,7 @@ mod event;
 mod flip_back;
 mod host;
 mod index;
+mod migrating;
 mod migration;
 mod observed;
 mod orders;
@@ -63,8 +64,11 @@ pub use deployment::{
 pub use event::{Command, Event, Step, Verdict};
 pub use flip_back::flip_back;
 pub use host::{Former, HostState};
+pub use migrating::migrating;
 pub use migration::MigrationOrder;
-pub use plan::{Inconclusive, Judged, Migration, OfflinePolicy, OnFailure, Plan, PlanError, PlannedHost, Policy, Stage};
+pub use plan::{
+    Inconclusive, Judged, Migration, OfflinePolicy, OnFailure, Plan, PlanError, PlannedHost, Policy, Stage,
+};
 pub use record::Record;
 pub use rehearsal::rehearsal;
 pub use request::{BatchSize, FleetHost, PlanRequest};

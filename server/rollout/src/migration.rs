@@ -31,7 +31,9 @@ impl Deployment {
         let paused = match &self.facts.state {
             DeploymentState::Running { phase: StagePhase::Migrating { .. }, .. } => false,
             DeploymentState::Paused {
-                phase: StagePhase::Migrating { .. }, cause: PauseCause::Operator, ..
+                phase: StagePhase::Migrating { .. },
+                cause: PauseCause::Operator,
+                ..
             } => true,
             DeploymentState::Planning
             | DeploymentState::Running { .. }
@@ -62,10 +64,10 @@ impl Deployment {
         }
     }
 
-    /// Whether a stage of the plan is run by the host's agent.
-    pub(crate) fn migrates_on(&self, host: &HostName) -> bool {
-        let migrations = self.facts.plan.stages.iter().filter_map(|stage| stage.migration.as_ref());
-        migrations.into_iter().any(|migration| migration.host == *host)
+    /// Whether a stage of the plan migrates by the host's agent.
+    #[must_use]
+    pub fn migrates_on(&self, host: &HostName) -> bool {
+        self.facts.plan.migrations().any(|migration| migration.host == *host)
     }
 
     pub(crate) fn begin_migration(&mut self, at: Timestamp, until: Timestamp) {
@@ -92,7 +94,8 @@ impl Deployment {
         let Some(migration) = self.migration() else { return false };
         let why = match &self.observed.migration {
             Some(MigrationState::Done { version }) => {
-                return self.push(draft, Record::Migrated { version: *version, at: now });
+                let (phase, version) = (migration.phase, *version);
+                return self.push(draft, Record::Migrated { phase, version, at: now });
             }
             Some(MigrationState::Failed { reason }) => reason.clone(),
             Some(MigrationState::Running { .. }) | None if now < until => return false,

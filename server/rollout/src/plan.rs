@@ -72,10 +72,7 @@ impl Stage {
     /// A stage that migrates and changes no host.
     #[must_use]
     pub fn migrating(migration: Migration) -> Self {
-        Self {
-            migration: Some(migration),
-            ..Self::plain(Vec::new(), Share::HIDDEN, Duration::ZERO, false)
-        }
+        Self { migration: Some(migration), ..Self::plain(Vec::new(), Share::HIDDEN, Duration::ZERO, false) }
     }
 
     /// Whether it is the last stage of its hosts.
@@ -296,6 +293,11 @@ impl Plan {
         self.stages.splice(0..0, before.map(Stage::migrating));
         self.stages.extend(after.map(Stage::migrating));
         self
+    }
+
+    /// What its stages migrate, in order.
+    pub fn migrations(&self) -> impl Iterator<Item = &Migration> {
+        self.stages.iter().filter_map(|stage| stage.migration.as_ref())
     }
 
     /// Whether it changes no host: its migrations are all that there is.

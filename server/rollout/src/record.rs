@@ -1,7 +1,9 @@
 //! Records: the durable facts of a deployment, in the order in which they became true.
 
 use crate::{HostState, Outcome, Plan, PlannedHost, Policy, Stage};
-use handover_model::{DeploymentId, HostName, ReleaseRef, SchemaVersion, ServiceName, Timestamp};
+use handover_model::{
+    DeploymentId, HostName, ReleaseRef, SchemaPhase, SchemaVersion, ServiceName, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// One fact. At most 6 KiB as JSON.
@@ -85,6 +87,8 @@ pub enum Record {
     },
     /// The stage's migrations are applied.
     Migrated {
+        /// Which of the release's.
+        phase: SchemaPhase,
         /// What the schema is now.
         version: SchemaVersion,
         /// When.

@@ -1,7 +1,8 @@
 //! A deployment's records as a story: for each record one sentence that an operator can read.
 
 use crate::{
-    Former, HostState, Inconclusive, Migration, OfflinePolicy, OnFailure, Outcome, Policy, Record, Stage, rules::seconds,
+    Former, HostState, Inconclusive, Migration, OfflinePolicy, OnFailure, Outcome, Policy, Record, Stage,
+    rules::seconds,
 };
 use handover_model::{DrainLedger, HostName, Share, Timestamp};
 
@@ -127,7 +128,9 @@ pub fn sentence(record: &Record) -> String {
             let stage = stage.saturating_add(1);
             let within = seconds(*within);
             let failed = if_failed(*on_failure);
-            format!("planned for stage {stage}: the {phase} migrations, run by {host} within {within}; if they fail, {failed}")
+            format!(
+                "planned for stage {stage}: the {phase} migrations, run by {host} within {within}; if they fail, {failed}"
+            )
         }
         Record::Planned { stage, part } => {
             format!(
@@ -158,7 +161,9 @@ pub fn sentence(record: &Record) -> String {
         Record::MigrationStarted { at, until } => {
             format!("the migrations of the stage begin; they may take {}", seconds(until.since(*at)))
         }
-        Record::Migrated { version, .. } => format!("the migrations are applied; the schema is at {version}"),
+        Record::Migrated { phase, version, .. } => {
+            format!("the {phase} migrations are applied; the schema is at {version}")
+        }
         Record::Promoted { by, .. } => format!("promoted by {by}"),
         Record::HostMoved { to, at, .. } => moved(to, *at),
         Record::HostFailed { reason, .. } => format!("failed: {reason}"),

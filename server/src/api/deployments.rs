@@ -29,8 +29,9 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
     let request = request::deployment(request, permit.asker().limited)?;
     let access = permit.service(&request.service)?;
     let by = access.by();
-    let DeploymentRequest { take_over, override_freeze, override_rehearsal, .. } = &request;
-    let why = take_over.as_ref().or(override_freeze.as_ref()).or(override_rehearsal.as_ref());
+    let DeploymentRequest { take_over, override_freeze, override_rehearsal, force, .. } = &request;
+    let reasons = [take_over, override_freeze, override_rehearsal, force];
+    let why = reasons.into_iter().find_map(Option::as_ref);
     let taken = why.cloned().unwrap_or_default();
     let subject = Subject::service(&request.service).request(&*request.request).reason(taken);
     let id = access.change(subject, move |desk, subject| {
@@ -42,7 +43,11 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
         let overridden = if request.override_freeze.is_some() { "; with --override-freeze" } else { "" };
         let unrehearsed =
             if request.override_rehearsal.is_some() { "; with --override-rehearsal" } else { "" };
-        subject.say(format!("{id} to {version}{rollback}{rehearsal}{taken}{overridden}{unrehearsed}"));
+        let migrates = request.migrate.map(|phase| format!(", {phase} alone")).unwrap_or_default();
+        let forced = if request.force.is_some() { "; with --force" } else { "" };
+        subject.say(format!(
+            "{id} to {version}{rollback}{rehearsal}{migrates}{taken}{overridden}{unrehearsed}{forced}"
+        ));
         Ok(id)
     });
     let id = id.await?;

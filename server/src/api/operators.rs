@@ -7,7 +7,7 @@ use super::{
     hosts, logs,
     outlet::Holding,
     permit::{Access, Permit, Subject},
-    previews, rehearsals, releases, request, rights, services, stories, tokens, uploads, views,
+    previews, rehearsals, releases, request, rights, schemas, services, stories, tokens, uploads, views,
     watches::{self, Watching},
 };
 use crate::{
@@ -394,6 +394,10 @@ impl OperatorService for Operators {
         let (wire, stop) = (request.into_inner(), self.stop.clone());
         let stream = commands::run(permit, &self.commands, &self.limits, wire, stop);
         Ok(Response::new(stream.await?))
+    }
+
+    async fn get_schema(&self, request: Request<v1::GetSchemaRequest>) -> Answer<v1::Schema> {
+        schemas::get(request).await
     }
 
     async fn list_rehearsals(

@@ -46,6 +46,8 @@ pub(super) fn deployment(
         override_freeze,
         rehearse_millis,
         override_rehearsal,
+        migrate,
+        force,
     } = wire;
     let service: ServiceName = parse("service", &service)?;
     let version: Option<Version> = parse_optional("version", &version)?;
@@ -58,7 +60,13 @@ pub(super) fn deployment(
         take_over: take_over.then(|| reason.clone()),
         override_freeze: override_freeze.then(|| reason.clone()),
         rehearse: rehearse_millis.map(Duration::from_millis),
-        override_rehearsal: override_rehearsal.then_some(reason),
+        override_rehearsal: override_rehearsal.then(|| reason.clone()),
+        migrate: match v1::SchemaPhase::try_from(migrate) {
+            Ok(v1::SchemaPhase::Unspecified) => None,
+            Ok(phase) => Some(phase.try_into()?),
+            Err(_) => return Err(ConvertError::new("migrate", "is no phase that this version knows").into()),
+        },
+        force: force.then_some(reason),
         limited,
     })
 }

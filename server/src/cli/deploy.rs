@@ -85,6 +85,7 @@ pub(super) async fn deploy(args: DeployArgs, mut to: Connection, json: bool) -> 
         override_freeze: args.override_freeze,
         rehearse_millis: None,
         override_rehearsal: args.override_rehearsal,
+        ..DeploymentRequest::default()
     };
     begin(request, args.how, to, json).await
 }
@@ -101,6 +102,7 @@ pub(super) async fn rollback(args: RollbackArgs, to: Connection, json: bool) -> 
         override_freeze: false,
         rehearse_millis: None,
         override_rehearsal: false,
+        ..DeploymentRequest::default()
     };
     begin(request, args.how, to, json).await
 }

@@ -56,6 +56,7 @@ pub(super) async fn run(
         override_freeze: args.override_freeze,
         rehearse_millis: Some(args.lasts.saturating_mul(1000)),
         override_rehearsal: false,
+        ..DeploymentRequest::default()
     };
     deploy::begin(request, args.how, to, as_json).await
 }

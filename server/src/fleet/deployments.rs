@@ -10,7 +10,9 @@ use super::{
     telling::{event_of, span, tell},
 };
 use crate::{events, store::Keyspace};
-use handover_model::{DeploymentId, Duration, HostName, ReleaseRef, ServiceName, Timestamp, Version};
+use handover_model::{
+    DeploymentId, Duration, HostName, ReleaseRef, SchemaPhase, ServiceName, Timestamp, Version,
+};
 use handover_rollout::{Command, Deployment, Event, Outcome, Plan, Step};
 use std::collections::BTreeSet;
 
@@ -57,6 +59,10 @@ pub struct DeploymentRequest {
     pub rehearse: Option<Duration>,
     /// Goes although it should be rehearsed before and was not, for this reason; `None`: is refused then.
     pub override_rehearsal: Option<String>,
+    /// One phase of the release's migrations by itself, instead of the release; without a version those of the current one.
+    pub migrate: Option<SchemaPhase>,
+    /// Migrates although it takes away what could be gone back to, for this reason; `None`: is refused then.
+    pub force: Option<String>,
     /// Whoever asks may change some services only.
     pub limited: bool,
 }
@@ -68,9 +74,10 @@ impl DeploymentRequest {
         if self.rollback {
             return format!("handover rollback {service}");
         }
-        let (verb, option) = match self.rehearse {
-            Some(_) => ("rehearse", "--release"),
-            None => ("deploy", "--version"),
+        let (verb, option) = match (self.rehearse, self.migrate) {
+            (Some(_), _) => ("rehearse".to_owned(), "--release"),
+            (None, Some(phase)) => (format!("migrate {phase}"), "--release"),
+            (None, None) => ("deploy".to_owned(), "--version"),
         };
         let which = version.map(|version| format!(" {option} {version}")).unwrap_or_default();
         format!("handover {verb} {service}{which}")
@@ -142,6 +149,7 @@ impl State {
         let id = DeploymentId::new(self.last_deployment + 1);
         let away = |name: &HostName| self.hosts.get(name).is_none_or(|host| !self.reachable(host, now));
         let planned = plan.stages.iter().flat_map(|stage| &stage.hosts).map(|planned| &planned.host);
+        let planned = planned.chain(plan.migrations().map(|migration| &migration.host));
         let offline: BTreeSet<HostName> = planned.filter(|name| away(name)).cloned().collect();
         let (engine, step) =
             Deployment::create(id, plan, by, &offline, now).map_err(|error| Refusal::not_begun(&error))?;
@@ -165,7 +173,7 @@ impl State {
         if purpose == Purpose::Rehearsal {
             self.begin_rehearsal(id, plan, by, now, effects)?;
         }
-        if !matches!(purpose, Purpose::CatchUp | Purpose::Rehearsal) {
+        if !matches!(purpose, Purpose::CatchUp | Purpose::Rehearsal | Purpose::Migration) {
             for host in self.hosts.values_mut() {
                 host.tried.remove(&plan.service);
             }
@@ -271,7 +279,7 @@ impl State {
             };
             self.drive(id, event, now, effects)?;
         }
-        Ok(())
+        self.migrations_reported(name, now, effects)
     }
 
     fn tell(
@@ -288,7 +296,8 @@ impl State {
     }
 
     fn deployments_of(&self, name: &HostName) -> Vec<DeploymentId> {
-        self.live.iter().filter(|(_, live)| live.engine.host(name).is_some()).map(|(id, _)| *id).collect()
+        let concerns = |live: &Live| live.engine.host(name).is_some() || live.engine.migrates_on(name);
+        self.live.iter().filter(|(_, live)| concerns(live)).map(|(id, _)| *id).collect()
     }
 
     /// A deployment that goes on and has the host in its plan.
@@ -332,11 +341,18 @@ impl State {
             effects.put(Keyspace::Journal, journal_key(id, live.sequence), record)?;
             live.sequence += 1;
         }
-        let service = live.engine.service().clone();
+        let release = live.engine.release().clone();
+        let service = release.service.clone();
         let ended = live.engine.outcome().cloned();
         self.note_rehearsal(id, &step.records, effects)?;
-        for Command::Assign { host, assignment } in step.commands {
-            self.assign(&host, &service, assignment, effects)?;
+        self.note_schema(id, &step.records, effects)?;
+        for command in step.commands {
+            match command {
+                Command::Assign { host, assignment } => self.assign(&host, &service, assignment, effects)?,
+                Command::Migrate { host, order } => {
+                    self.order_migration(&host, &release, order, now, effects)?;
+                }
+            }
         }
         match ended {
             Some(outcome) => self.end(id, &outcome, now, effects),
@@ -396,10 +412,25 @@ impl State {
             let Some(live) = self.live.get(&id) else { continue };
             let span = span(id, &live.engine, None);
             let _within = span.enter();
-            let service = live.engine.service().clone();
+            let release = live.engine.release().clone();
             let outcome = live.engine.outcome().cloned();
+            let migration = live.engine.migration_order();
             for (host, assignment) in live.engine.assignments() {
-                self.assign(&host, &service, assignment, effects)?;
+                self.assign(&host, &release.service, assignment, effects)?;
+            }
+            let migrates: Vec<HostName> = self
+                .hosts
+                .iter()
+                .filter(|(_, host)| host.migrations.contains_key(&release.service))
+                .map(|(name, _)| name.clone())
+                .collect();
+            for host in migrates {
+                if migration.as_ref().is_none_or(|order| order.host != host) {
+                    self.order_migration(&host, &release, None, now, effects)?;
+                }
+            }
+            if let Some(order) = migration {
+                self.order_migration(&order.host.clone(), &release, Some(order), now, effects)?;
             }
             tracing::info!("deployment taken up again");
             if let Some(outcome) = outcome {

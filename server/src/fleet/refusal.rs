@@ -131,6 +131,14 @@ pub enum Refusal {
         /// The command that deploys all the same.
         command: Box<str>,
     },
+    /// A database's schema, or somebody who reads it, is in the way.
+    #[error("{why}")]
+    Schema {
+        /// In words.
+        why: Box<str>,
+        /// What to do.
+        hint: Box<str>,
+    },
     /// No such freeze.
     #[error("there is no freeze f{0}; `handover freeze` lists all")]
     NoFreeze(u64),
@@ -316,6 +324,7 @@ impl Refusal {
             Self::Locked { .. } => Reason::Locked,
             Self::Frozen { .. } => Reason::Frozen,
             Self::RehearsalRequired { .. } => Reason::RehearsalRequired,
+            Self::Schema { .. } => Reason::SchemaRefused,
             Self::NoFreeze(_) => Reason::UnknownFreeze,
             Self::NotYourHost { .. } => Reason::NotYourHost,
             Self::Revoked { .. } => Reason::Revoked,
@@ -342,6 +351,7 @@ impl Refusal {
             PlanError::NothingToDo { .. } => Reason::NothingToDo,
             PlanError::ForeignRelease { .. }
             | PlanError::Empty { .. }
+            | PlanError::Mixed { .. }
             | PlanError::NoneInFlight
             | PlanError::Twice { .. }
             | PlanError::RetiresTooEarly { .. }
@@ -383,6 +393,7 @@ impl From<Refusal> for Status {
                     "`handover rehearse {service} --release {version}` rehearses it on one host; `{command}` deploys it all the same, and stands in the audit. A rollback always goes"
                 ));
             }
+            Refusal::Schema { hint, .. } => answer = answer.hint(hint.to_string()),
             Refusal::Locked { owner, until, command, .. } => {
                 answer = answer
                     .hint(format!("`{command}` does it all the same and takes the lock; first ask {owner}"))

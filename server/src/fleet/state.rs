@@ -41,6 +41,8 @@ pub struct State {
     pub(super) last_freeze: u64,
     /// What rehearsals showed, some of each service.
     pub(super) rehearsals: BTreeMap<DeploymentId, super::rehearsals::RehearsalRecord>,
+    /// Schemas of databases, by name.
+    pub(super) schemas: BTreeMap<String, super::schemas::SchemaRecord>,
     pub(super) last_deployment: u64,
     pub(super) last_session: u64,
     pub(super) operators: super::operators::Roster,
@@ -68,6 +70,8 @@ pub struct Host {
     pub record: HostRecord,
     /// What it should run, by service.
     pub assignments: BTreeMap<ServiceName, AssignmentRecord>,
+    /// What it should apply to databases, by service.
+    pub(super) migrations: BTreeMap<ServiceName, super::schemas::MigrationRecord>,
     /// Its session, while there is one.
     pub online: Option<Online>,
     /// Whether it had a session since the server's start.
@@ -112,6 +116,7 @@ impl Host {
             last_contact: record.last_contact,
             record,
             assignments,
+            migrations: BTreeMap::new(),
             online: None,
             seen: false,
             report: None,

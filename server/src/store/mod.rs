@@ -94,6 +94,10 @@ keyspaces! {
     Freezes = "freezes";
     /// What rehearsals showed, by deployment.
     Rehearsals = "rehearsals";
+    /// Schemas of databases, by name.
+    Schemas = "schemas";
+    /// What a host should apply to the database of a service, by host and service.
+    Migrations = "migrations";
     /// Requests that were answered, by the order in which they were.
     Requests = "requests";
     /// Operators with certificates, by name.

@@ -335,7 +335,7 @@ impl Agent {
                 instances.insert(instance.instance.clone(), report);
             }
         }
-        HostReport { revision: target.revision, instances }
+        HostReport { revision: target.revision, instances, ..HostReport::default() }
     }
 
     /// The versions that its last target names for a service.

@@ -26,7 +26,7 @@ fn hidden(pin: Option<v1::Pin>) -> v1::AgentMessage {
         pin,
         ..Default::default()
     };
-    let report = v1::HostReport { revision: 0, instances: vec![instance] };
+    let report = v1::HostReport { revision: 0, instances: vec![instance], migrations: Vec::new() };
     v1::AgentMessage { message: Some(FromAgent::Report(report)) }
 }
 

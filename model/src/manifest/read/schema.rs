@@ -76,7 +76,8 @@ impl Reader<'_, '_> {
             if let (Some(Migrations::Command { to, .. }), Some(value)) = (migrations, section.get(key))
                 && !reads.contains(*to)
             {
-                let message = format!("makes the schema {to}, which is not in what the release reads, {reads}");
+                let message =
+                    format!("makes the schema {to}, which is not in what the release reads, {reads}");
                 self.problems.add(value.span.clone(), &value.path, message);
             }
         }

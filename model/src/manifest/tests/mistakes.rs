@@ -351,7 +351,10 @@ fn the_deepest_and_widest_texts_are_refused_in_time() {
 fn a_schema_needs_a_database_and_versions_that_fit_to_what_it_makes() {
     let schema = |rest: &str| only(&format!("[schema]\ndatabase = \"shop\"\n{rest}"));
     for (rest, message) in [
-        ("reads = \"43..=41\"", "schema.reads: the range 43..=41 is empty: the first version is above the last"),
+        (
+            "reads = \"43..=41\"",
+            "schema.reads: the range 43..=41 is empty: the first version is above the last",
+        ),
         (
             "reads = \"41\"\nexpand = \"/srv/expand\"",
             "schema.expand: \"/srv/expand\" is absolute: migrations lie in the bundle",

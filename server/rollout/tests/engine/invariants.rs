@@ -8,8 +8,8 @@ use crate::{
 };
 use handover_model::{Duration, InstanceId, Share};
 use handover_rollout::{
-    Deployment, DeploymentState, Event, HostState, Inconclusive, Judged, OfflinePolicy, OnFailure,
-    Outcome, Record, Verdict,
+    Deployment, DeploymentState, Event, HostState, Inconclusive, Judged, OfflinePolicy, OnFailure, Outcome,
+    Record, Verdict,
 };
 use proptest::{prelude::*, sample::Index};
 

@@ -153,7 +153,10 @@ fn migrations_alone_are_a_plan() {
     assert_eq!(world.run_to_the_end(), Outcome::Succeeded { hosts: 0, failed: 0 });
     let told: Vec<_> = world.records.iter().map(sentence).collect();
     assert!(
-        told.contains(&"planned for stage 1: the contract migrations, run by h9 within 60s; if they fail, it pauses".to_owned()),
+        told.contains(
+            &"planned for stage 1: the contract migrations, run by h9 within 60s; if they fail, it pauses"
+                .to_owned()
+        ),
         "{told:#?}"
     );
     assert_eq!(told.last().unwrap(), "succeeded: the migrations are applied");
@@ -182,10 +185,9 @@ fn the_journal_may_be_cut_after_any_record() {
         let mut deployment = Deployment::replay(whole.records[..kept].iter().cloned()).unwrap();
         let order = deployment.migration_order();
         let step = deployment.on_event(Event::Tick, whole.now);
-        let again = Deployment::replay(
-            whole.records[..kept].iter().cloned().chain(step.records.iter().cloned()),
-        )
-        .unwrap();
+        let again =
+            Deployment::replay(whole.records[..kept].iter().cloned().chain(step.records.iter().cloned()))
+                .unwrap();
         assert_eq!(again, deployment, "after {kept} records");
         if let Some(order) = order {
             let after = deployment.migration_order();

@@ -1,7 +1,7 @@
 //! A deployment's records, told.
 
 use crate::world::{Fleet, Program, Settings, World, host, secs};
-use handover_model::{DrainLedger, SchemaVersion, Share, Timestamp};
+use handover_model::{DrainLedger, SchemaPhase, SchemaVersion, Share, Timestamp};
 use handover_rollout::{Former, HostState, OfflinePolicy, OnFailure, Outcome, Record, Story, sentence};
 use std::collections::BTreeMap;
 
@@ -135,7 +135,11 @@ fn every_kind_of_record_is_told() {
     world.records.push(Record::JudgementHeld { verdict, at: world.now });
     world.records.push(Record::Promoted { by: "eve".to_owned(), at: world.now });
     world.records.push(Record::MigrationStarted { at: AT, until: UNTIL });
-    world.records.push(Record::Migrated { version: SchemaVersion::new(42), at: world.now });
+    world.records.push(Record::Migrated {
+        phase: SchemaPhase::Expand,
+        version: SchemaVersion::new(42),
+        at: world.now,
+    });
     let by_kind: BTreeMap<usize, String> =
         world.records.iter().map(|record| (kind(record), sentence(record))).collect();
     assert_eq!(by_kind.len(), KINDS, "{by_kind:#?}");
@@ -160,7 +164,7 @@ fn every_kind_of_record_is_told() {
     );
     assert_eq!(by_kind[&18], "promoted by eve");
     assert_eq!(by_kind[&19], "the migrations of the stage begin; they may take 60s");
-    assert_eq!(by_kind[&20], "the migrations are applied; the schema is at 42");
+    assert_eq!(by_kind[&20], "the expand migrations are applied; the schema is at 42");
     assert_eq!(by_kind[&15], "rolled back because aborted by ada: second thoughts");
 }
 

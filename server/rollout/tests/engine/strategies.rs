@@ -286,7 +286,9 @@ fn a_later_failure_takes_hosts_back_to_what_stands_by_without_a_start() {
     fleet.agent(3).new_program = Program::EXITS_AT_ONCE;
     let mut world = fleet.deploy();
     assert!(matches!(world.run_to_the_end(), Outcome::RolledBack { .. }));
-    let again = |(_, assignment, _): &(_, handover_rollout::Assignment, _)| format!("{assignment:?}").contains("web-d2-r");
+    let again = |(_, assignment, _): &(_, handover_rollout::Assignment, _)| {
+        format!("{assignment:?}").contains("web-d2-r")
+    };
     assert!(!world.commands.iter().any(again), "the former release was started again");
     assert_eq!(world.serving(), ["1", "1", "1"]);
     assert!(world.deployment.host(&host(1)).unwrap().failure.is_none());

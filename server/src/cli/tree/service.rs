@@ -22,7 +22,9 @@ pub(super) fn service_node(
     let in_course: BTreeSet<&str> =
         deployment.iter().flat_map(|deployment| &deployment.hosts).map(|host| host.host.as_str()).collect();
     let others = service.hosts.iter().filter(|host| !in_course.contains(host.host.as_str()));
-    node.with(held).with(course).with(resting(others, &service.version, detail))
+    let no_return = (!service.no_return.is_empty())
+        .then(|| Node::new(Tone::Waiting, format!("point of no return: {}", service.no_return)));
+    node.with(held).with(no_return).with(course).with(resting(others, &service.version, detail))
 }
 
 /// What a rollback would do, in a few words.

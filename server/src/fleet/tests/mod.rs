@@ -10,14 +10,16 @@ mod hosts;
 mod operators;
 mod rehearsals;
 mod renewal;
+mod schemas;
 mod standby;
 
-use super::{DeploymentRequest, Effects, Enrolment, Introduction, Refusal, State, persist};
+use super::{DeploymentRequest, Effects, Enrolment, Introduction, Refusal, ReleaseSchema, State, persist};
 use crate::store::{MemoryStore, Store};
 use handover_identity::{JoinToken, TokenClaim};
 use handover_model::{
     BundleDescriptor, DeploymentId, Digest, Duration, HostName, HostReport, InstancePhase, InstanceReport,
-    Labels, Release, ReleaseRef, ServiceName, Share, Timestamp,
+    Labels, MigrationState, MigrationTarget, Release, ReleaseRef, SchemaVersion, ServiceName, Share,
+    Timestamp,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,6 +33,10 @@ pub(super) struct Fixture {
     sessions: BTreeMap<HostName, u64>,
     /// Versions that never get ready.
     pub(super) broken: BTreeSet<String>,
+    /// What a database's schema is before the fleet has seen it.
+    pub(super) schema_at: SchemaVersion,
+    /// Whether no migration can be applied.
+    pub(super) migrations_fail: bool,
     /// Where every decision is written.
     pub(super) store: Arc<dyn Store>,
 }
@@ -72,6 +78,8 @@ pub(super) fn request(service: &str, version: &str) -> DeploymentRequest {
         override_freeze: None,
         rehearse: None,
         override_rehearsal: None,
+        migrate: None,
+        force: None,
         limited: false,
     }
 }
@@ -91,6 +99,8 @@ impl Fixture {
             now,
             sessions: BTreeMap::new(),
             broken: BTreeSet::new(),
+            schema_at: SchemaVersion::new(41),
+            migrations_fail: false,
             store: Arc::new(MemoryStore::new()),
         };
         fixture.act(State::tick).unwrap();
@@ -163,8 +173,18 @@ impl Fixture {
     }
 
     pub(super) fn push(&mut self, service: &str, version: &str, extra: &str) {
+        self.push_with(service, version, extra, None);
+    }
+
+    pub(super) fn push_with(
+        &mut self,
+        service: &str,
+        version: &str,
+        extra: &str,
+        schema: Option<ReleaseSchema>,
+    ) {
         let release = release(service, version, extra);
-        self.act(|state, now, effects| state.create_release(release, "uid:0", now, effects)).unwrap();
+        self.act(|state, now, effects| state.create_release(release, schema, "uid:0", now, effects)).unwrap();
     }
 
     pub(super) fn deploy(&mut self, request: &DeploymentRequest) -> Result<DeploymentId, Refusal> {
@@ -217,7 +237,24 @@ impl Fixture {
                 instances.insert(instance.instance.clone(), report);
             }
         }
-        HostReport { revision: target.revision, instances }
+        let migrated = target.migrations.into_values().filter(|migration| !migration.paused);
+        let migrations = migrated.map(|migration| (migration.id, self.migrate(&migration)));
+        HostReport { revision: target.revision, instances, migrations: migrations.collect() }
+    }
+
+    /// What becomes of migrations: they are applied, unless the fixture says that they fail, or somebody does not read them.
+    fn migrate(&self, migration: &MigrationTarget) -> MigrationState {
+        let schema = self.state.schema_of(&migration.release.name).unwrap();
+        let known = self.state.schema_version(&schema.database).unwrap_or(self.schema_at);
+        let version = schema.after(migration.phase).unwrap_or(known).max(known);
+        let refused = migration.readers.iter().find(|reader| !reader.reads.contains(version));
+        match (self.migrations_fail, refused) {
+            (true, _) => MigrationState::Failed { reason: "42 cannot be applied".to_owned() },
+            (false, Some(reader)) => {
+                MigrationState::Failed { reason: format!("{} does not read it", reader.who) }
+            }
+            (false, None) => MigrationState::Done { version },
+        }
     }
 
     /// The version that a host should run of a service.

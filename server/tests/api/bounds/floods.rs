@@ -33,7 +33,7 @@ fn large(number: u64) -> v1::HostReport {
         detail: format!("report {number} {}", "flood ".repeat(50)),
         ..v1::InstanceReport::default()
     };
-    v1::HostReport { revision: 0, instances: (0..20).map(instance).collect() }
+    v1::HostReport { revision: 0, instances: (0..20).map(instance).collect(), migrations: Vec::new() }
 }
 
 /// Sends reports as fast as the server takes them, and counts those that went out.

@@ -45,7 +45,7 @@ fn report(phase: InstancePhase) -> HostReport {
     };
     let instances =
         (1..=INSTANCES).map(|number| (format!("web-d{number}").parse().unwrap(), instance.clone()));
-    HostReport { revision: 0, instances: instances.collect() }
+    HostReport { revision: 0, instances: instances.collect(), ..HostReport::default() }
 }
 
 async fn send_report(out: &mpsc::Sender<v1::AgentMessage>, phase: InstancePhase) {

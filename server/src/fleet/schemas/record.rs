@@ -56,15 +56,15 @@ pub struct SchemaRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::fleet) struct MigrationRecord {
     /// Which attempt.
-    pub(super) id: MigrationId,
+    pub(in crate::fleet) id: MigrationId,
     /// Whose migrations.
-    pub(super) release: ReleaseRef,
+    pub(in crate::fleet) release: ReleaseRef,
     /// Which of them.
-    pub(super) phase: SchemaPhase,
+    pub(in crate::fleet) phase: SchemaPhase,
     /// Code that must work with whatever the schema becomes.
-    pub(super) readers: Vec<SchemaReader>,
+    pub(in crate::fleet) readers: Vec<SchemaReader>,
     /// Whether it stands still.
-    pub(super) paused: bool,
+    pub(in crate::fleet) paused: bool,
 }
 
 #[cfg(test)]

@@ -1,0 +1,157 @@
+//! A statement that no transaction holds. That it begins is recorded before it begins; what became of it when it was cut off is
+//! read from the catalog, and where that does not tell, nothing is done and a person is asked.
+
+use tokio::time::Instant;
+
+use crate::database::{Index, Session};
+use crate::error::{Error, FaultKind};
+use crate::progress::Progress;
+use crate::record::{Record, State};
+use crate::runner::together::{again, failed};
+use crate::runner::watch::{Run, Where, watched};
+use crate::runner::{Course, End, begun, committed, end, millis, rest, unreadable, unwritable};
+use crate::script::{Alone, Script, Statement};
+
+/// What a former run left of it.
+enum Left {
+    /// Nothing: it can begin.
+    Nothing,
+    /// All of it.
+    Whole,
+    /// Something that has to go first.
+    Invalid(Vec<String>),
+}
+
+pub(crate) async fn run<S: Session>(
+    session: &mut S,
+    eye: &mut S::Eye,
+    course: &mut Course<'_, '_>,
+    script: &Script,
+    (statement, alone): (&Statement, &Alone),
+    record: Option<&Record>,
+) -> Result<(), End> {
+    let began = Instant::now();
+    let limits = course.job.limits;
+    // Not bounded by the server but by this side: these wait for others by their nature, and keep nobody from reading or writing.
+    session.settle(script.lock_timeout, script.statement_timeout).await.map_err(unreadable)?;
+    let file = script.to_string();
+    if record.is_some() {
+        match left(session, &file, alone).await? {
+            Left::Whole => return finish(session, course, script, began).await,
+            Left::Invalid(indexes) => drop_indexes(session, eye, course, &file, &indexes).await?,
+            Left::Nothing => {}
+        }
+    } else {
+        if let Alone::CreateIndex { index, table } = alone
+            && let Some(Index { name, valid }) = session.index(index, table).await.map_err(unreadable)?
+        {
+            return Err(Error::IndexStands { file, index: name, valid }.into());
+        }
+        let (sql, values) = session.tables().insert(script, State::Started, &course.hand());
+        write(session, &sql, &values).await?;
+        course.tell(Progress::Recorded { file: file.clone() });
+    }
+    let mut pauses = limits.pauses();
+    let mut attempt = 1;
+    loop {
+        course.tell(Progress::Statement { file: file.clone(), number: 1, of: 1 });
+        let place = Where { file: &file, attempt, longest: script.statement_timeout };
+        let Err(fault) = watched(session, eye, course, Run::Plain(&statement.text), place).await else {
+            course.tell(Progress::StatementDone { file: file.clone(), number: 1 });
+            return finish(session, course, script, began).await;
+        };
+        if fault.kind == FaultKind::Lost {
+            return Err(End::Lost(fault));
+        }
+        // The server says that it failed, so it did not take effect; but an index can be left of it.
+        if let Left::Invalid(indexes) = left(session, &file, alone).await.unwrap_or(Left::Nothing) {
+            drop_indexes(session, eye, course, &file, &indexes).await?;
+        }
+        if fault.kind == FaultKind::Locked
+            && let Some(pause) = pauses.next()
+        {
+            attempt += 1;
+            again(course, script, &fault, attempt, pause);
+            rest(session, course, pause).await?;
+            continue;
+        }
+        let (sql, values) = session.tables().forget(script.version);
+        write(session, &sql, &values).await?;
+        return Err(failed(course, script, statement, fault, "nothing stands: correct it"));
+    }
+}
+
+/// What the catalog says of a statement that was begun.
+async fn left<S: Session>(session: &mut S, file: &str, alone: &Alone) -> Result<Left, End> {
+    Ok(match alone {
+        Alone::CreateIndex { index, table } => match session.index(index, table).await.map_err(unreadable)? {
+            None => Left::Nothing,
+            Some(Index { valid: true, .. }) => Left::Whole,
+            Some(Index { name, valid: false }) => Left::Invalid(vec![name]),
+        },
+        Alone::DropIndex { index } if session.exists(index).await.map_err(unreadable)? => Left::Nothing,
+        Alone::DropIndex { .. } => Left::Whole,
+        Alone::Reindex { of } => {
+            let found = session.invalid_indexes(of.as_deref()).await.map_err(unreadable)?;
+            // Of the names that REINDEX gives to what it makes and to what it replaces.
+            let ours: Vec<String> = found
+                .into_iter()
+                .filter(|name| {
+                    let plain = name.trim_end_matches('"').trim_end_matches(|c: char| c.is_ascii_digit());
+                    plain.ends_with("_ccnew") || plain.ends_with("_ccold")
+                })
+                .collect();
+            if ours.is_empty() { Left::Nothing } else { Left::Invalid(ours) }
+        }
+        Alone::Repeatable => Left::Nothing,
+        Alone::Unknown => {
+            let stands = "its statement was begun by a run that was cut off, and whether it took effect cannot be read from the \
+                          database: look, then say so (it took effect, or it did not), and run it again"
+                .to_owned();
+            return Err(Error::Stands { file: file.to_owned(), stands }.into());
+        }
+    })
+}
+
+async fn drop_indexes<S: Session>(
+    session: &mut S,
+    eye: &mut S::Eye,
+    course: &mut Course<'_, '_>,
+    file: &str,
+    indexes: &[String],
+) -> Result<(), End> {
+    for index in indexes {
+        course.tell(Progress::InvalidIndex { index: index.clone() });
+        let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS {index}");
+        let place = Where { file, attempt: 1, longest: None };
+        watched(session, eye, course, Run::Plain(&sql), place).await.map_err(|fault| {
+            end(fault, |source| Error::Stands {
+                file: file.to_owned(),
+                stands: format!("index {index} is invalid, left by a failure, and could not be dropped ({source}): drop it (DROP INDEX CONCURRENTLY {index}), then run it again"),
+            })
+        })?;
+    }
+    Ok(())
+}
+
+async fn finish<S: Session>(session: &mut S, course: &mut Course<'_, '_>, script: &Script, began: Instant) -> Result<(), End> {
+    course.tell(Progress::Commits { file: script.to_string() });
+    let (sql, values) = session.tables().applied(script.version, millis(began.elapsed()));
+    write(session, &sql, &values).await
+}
+
+/// One write of ours, in a transaction that checks the lock.
+pub(crate) async fn write<S: Session>(session: &mut S, sql: &str, values: &[crate::database::Value]) -> Result<(), End> {
+    begun(session).await?;
+    match session.run(sql, values).await {
+        Ok(1) => committed(session).await,
+        Ok(_) => {
+            let _ = session.rollback().await;
+            Err(Error::Nonsense { what: "the row of what is being applied is not there any more".to_owned() }.into())
+        }
+        Err(fault) => {
+            let _ = session.rollback().await;
+            Err(unwritable(fault))
+        }
+    }
+}

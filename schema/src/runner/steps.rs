@@ -1,0 +1,132 @@
+//! A file where the database commits by itself what changes a schema (MySQL): one statement after the other, each recorded before
+//! it begins and after it has ended. What only changes rows is one transaction with its record.
+
+use tokio::time::Instant;
+
+use crate::database::Session;
+use crate::error::{Error, FaultKind};
+use crate::progress::Progress;
+use crate::record::{Record, State};
+use crate::runner::alone::write;
+use crate::runner::together::{SLACK, again, failed};
+use crate::runner::watch::{Run, Where, watched};
+use crate::runner::{Course, End, begun, committed, millis, rest, unbroken, unreadable, unwritable};
+use crate::script::{Script, Statement};
+
+pub(crate) async fn run<S: Session>(
+    session: &mut S,
+    eye: &mut S::Eye,
+    course: &mut Course<'_, '_>,
+    script: &Script,
+    statements: &[Statement],
+    record: Option<&Record>,
+) -> Result<(), End> {
+    let began = Instant::now();
+    let file = script.to_string();
+    let mut done = 0;
+    match record {
+        Some(record) if record.begun > record.done => {
+            return Err(Error::Stands { file, stands: half(statements, record) }.into());
+        }
+        Some(record) => done = record.done,
+        None => {
+            let (sql, values) = session.tables().insert(script, State::Started, &course.hand());
+            write(session, &sql, &values).await?;
+            course.tell(Progress::Recorded { file: file.clone() });
+        }
+    }
+    for statement in statements.iter().skip(usize::try_from(done).unwrap_or(usize::MAX)) {
+        step(session, eye, course, script, (statement, done, statements.len())).await?;
+        done += 1;
+        course.moved = true;
+        course.tell(Progress::StatementDone { file: file.clone(), number: usize::try_from(done).unwrap_or(0) });
+    }
+    course.tell(Progress::Commits { file });
+    let (sql, values) = session.tables().applied(script.version, millis(began.elapsed()));
+    write(session, &sql, &values).await
+}
+
+/// What stands of a file that was cut off, in words.
+pub(crate) fn half(statements: &[Statement], record: &Record) -> String {
+    let at = usize::try_from(record.done).unwrap_or(usize::MAX);
+    let (line, text) = statements.get(at).map_or((0, ""), |statement| (statement.line, statement.text.as_str()));
+    let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(80).collect();
+    let before = match record.done {
+        0 => "no statement before it".to_owned(),
+        1 => "statement 1 is applied".to_owned(),
+        more => format!("statements 1 to {more} are applied"),
+    };
+    format!(
+        "{before}; statement {} (line {line}: {text}) was begun by a run that was cut off, and this database does not tell whether it took \
+         effect: look, then say so (it took effect, or it did not), and run it again",
+        at.saturating_add(1)
+    )
+}
+
+/// Whether a statement changes rows only, and so can be taken back.
+fn only_rows(statement: &Statement) -> bool {
+    let word = statement.start.first().and_then(crate::script::split::Piece::keyword);
+    matches!(word.as_deref(), Some("INSERT" | "UPDATE" | "DELETE" | "REPLACE"))
+}
+
+async fn step<S: Session>(
+    session: &mut S,
+    eye: &mut S::Eye,
+    course: &mut Course<'_, '_>,
+    script: &Script,
+    (statement, done, of): (&Statement, u32, usize),
+) -> Result<(), End> {
+    let limits = course.job.limits;
+    let longest = script.statement_timeout.unwrap_or(limits.statement_timeout);
+    let file = script.to_string();
+    let number = usize::try_from(done).unwrap_or(0) + 1;
+    let rows = only_rows(statement);
+    let mut pauses = limits.pauses();
+    let mut attempt = 1;
+    loop {
+        session.settle(Some(script.lock_timeout.unwrap_or(limits.lock_timeout)), Some(longest)).await.map_err(unreadable)?;
+        let begin = session.tables().at_statement(script.version, done + 1, done);
+        let after = session.tables().at_statement(script.version, done + 1, done + 1);
+        let mark = if rows {
+            Some(begun(session).await?)
+        } else {
+            write(session, &begin.0, &begin.1).await?;
+            course.tell(Progress::Recorded { file: file.clone() });
+            None
+        };
+        course.tell(Progress::Statement { file: file.clone(), number, of });
+        let place = Where { file: &file, attempt, longest: Some(longest + SLACK) };
+        let Err(fault) = watched(session, eye, course, Run::Plain(&statement.text), place).await else {
+            let Some(mark) = mark else { return write(session, &after.0, &after.1).await };
+            unbroken(session, &mark).await?;
+            if session.run(&after.0, &after.1).await.map_err(unwritable)? != 1 {
+                return Err(Error::Nonsense { what: "the row of what is being applied is not there any more".to_owned() }.into());
+            }
+            return committed(session).await;
+        };
+        if fault.kind == FaultKind::Lost {
+            return Err(End::Lost(fault));
+        }
+        // The server says that it failed, so it did not take effect.
+        if rows {
+            session.rollback().await.map_err(unwritable)?;
+        } else {
+            let (sql, values) = session.tables().at_statement(script.version, done, done);
+            write(session, &sql, &values).await?;
+        }
+        if fault.kind == FaultKind::Locked
+            && let Some(pause) = pauses.next()
+        {
+            attempt += 1;
+            again(course, script, &fault, attempt, pause);
+            rest(session, course, pause).await?;
+            continue;
+        }
+        let stands = match done {
+            0 => "nothing stands: correct what it meets".to_owned(),
+            1 => "statement 1 stands: correct what the next one meets".to_owned(),
+            more => format!("statements 1 to {more} stand: correct what the next one meets"),
+        };
+        return Err(failed(course, script, statement, fault, &stands));
+    }
+}

@@ -1,0 +1,243 @@
+//! One file of SQL: its number, its checksum, and how it is to be run.
+
+pub(crate) mod alone;
+pub(crate) mod folder;
+pub(crate) mod header;
+pub(crate) mod split;
+
+use std::fmt;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::address::Kind;
+use crate::version::{Phase, SchemaVersion};
+
+pub use alone::Alone;
+pub use folder::{FolderError, Scripts};
+pub use header::{BatchHeader, Header};
+pub use split::Statement;
+
+use alone::{Objection, alone};
+use split::SplitError;
+
+/// The SHA-256 of a file's bytes. Of the bytes, not of what they mean: what was applied is what is in the bundle.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Checksum([u8; 32]);
+
+impl Checksum {
+    /// Of these bytes.
+    pub fn of(content: &[u8]) -> Self {
+        Self(Sha256::digest(content).into())
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Checksum {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{self}")
+    }
+}
+
+/// One migration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Script {
+    /// The schema's version once it is applied.
+    pub version: SchemaVersion,
+    /// The phase that it belongs to.
+    pub phase: Phase,
+    /// Its name, without number and ending.
+    pub name: String,
+    /// Of its bytes.
+    pub checksum: Checksum,
+    /// How it is run.
+    pub work: Work,
+    /// What it says instead of the runner's lock timeout.
+    pub lock_timeout: Option<Duration>,
+    /// What it says instead of the runner's statement timeout.
+    pub statement_timeout: Option<Duration>,
+}
+
+impl fmt::Display for Script {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{:04}_{}.sql", self.phase, self.version.number(), self.name)
+    }
+}
+
+/// How a file is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// All its statements in one transaction, with the record of it. Where the database has no transactions for what changes a
+    /// schema (MySQL), one after the other, each recorded.
+    Together(Vec<Statement>),
+    /// Its one statement by itself.
+    Alone(Statement, Alone),
+    /// Its one statement for one piece of a table after the other, each in a transaction with the record of how far it is.
+    Batches(Statement, BatchHeader),
+}
+
+/// Why a file is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {what}")]
+pub struct ScriptError {
+    /// Where in it.
+    pub line: usize,
+    /// What is wrong there, and what to do.
+    pub what: String,
+}
+
+impl From<SplitError> for ScriptError {
+    fn from(SplitError { line, what }: SplitError) -> Self {
+        Self { line, what }
+    }
+}
+
+impl Script {
+    /// Reads a file's content.
+    pub fn read(kind: Kind, phase: Phase, version: SchemaVersion, name: &str, content: &[u8]) -> Result<Self, ScriptError> {
+        let wrong = |line: usize, what: &str| ScriptError { line, what: what.to_owned() };
+        let text = std::str::from_utf8(content).map_err(|error| {
+            let line = content.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
+            wrong(line, "bytes that are no UTF-8")
+        })?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let found = split::split(kind, text)?;
+        let first = found.statements.first().ok_or_else(|| wrong(1, "no statement in the file: delete it, or write one"))?;
+        let mut header = Header::default();
+        for (line, remark) in &found.remarks {
+            if *line >= first.line {
+                return Err(wrong(*line, "what is for the runner stands before the first statement"));
+            }
+            header.read(remark).map_err(|what| ScriptError { line: *line, what })?;
+        }
+        let (lock_timeout, statement_timeout) = (header.lock_timeout, header.statement_timeout);
+        let work = work(kind, phase, header, found.statements)?;
+        Ok(Self { version, phase, name: name.to_owned(), checksum: Checksum::of(content), work, lock_timeout, statement_timeout })
+    }
+}
+
+fn work(kind: Kind, phase: Phase, header: Header, statements: Vec<Statement>) -> Result<Work, ScriptError> {
+    let many = statements.len() > 1;
+    let mut by_itself = None;
+    for statement in &statements {
+        let wrong = |what: String| ScriptError { line: statement.line, what };
+        let known = alone(kind, statement).map_err(|objection| {
+            wrong(match objection {
+                Objection::Transaction(word) => format!("{word}: transactions are the runner's to begin and to end; take it out"),
+                Objection::NoName => "the index has no name: after a failure nobody could tell which one it was; write CREATE INDEX CONCURRENTLY name ON ...".to_owned(),
+                Objection::Several => "several indexes at once: write a file for each".to_owned(),
+            })
+        })?;
+        if !statement.holes.is_empty() && header.batch.is_none() {
+            return Err(wrong(":first and :last are for batches: write \"-- handover: batch table=T key=K\" at the top".to_owned()));
+        }
+        if let Some(known) = known {
+            if many {
+                return Err(wrong("this statement cannot be in a transaction, so it is alone in its file: move it, or the others, to a file of their own".to_owned()));
+            }
+            by_itself = Some(known);
+        }
+    }
+    let line = statements.get(1).or(statements.first()).map_or(1, |statement| statement.line);
+    let only = |what: &str| if many { Err(ScriptError { line, what: what.to_owned() }) } else { Ok(()) };
+    let first_line = statements.first().map_or(1, |statement| statement.line);
+    match header.batch {
+        Some(batch) => {
+            only("a file with batches has one statement")?;
+            if header.alone || by_itself.is_some() {
+                return Err(ScriptError { line: first_line, what: "batches run in transactions, which this statement cannot be in".to_owned() });
+            }
+            if phase != Phase::Backfill {
+                return Err(ScriptError { line: first_line, what: format!("batches take long: move the file from {phase}/ to backfill/") });
+            }
+            let statement = one(statements)?;
+            let has = |last: bool| statement.holes.iter().any(|hole| hole.last == last);
+            if !has(false) || !has(true) {
+                return Err(ScriptError {
+                    line: first_line,
+                    what: format!("the statement does not say where a batch goes: write WHERE {} BETWEEN :first AND :last", batch.key),
+                });
+            }
+            Ok(Work::Batches(statement, batch))
+        }
+        None if header.alone || by_itself.is_some() => {
+            only("\"no transaction\" is for a file with one statement: each further one needs a file of its own")?;
+            Ok(Work::Alone(one(statements)?, by_itself.unwrap_or(Alone::Unknown)))
+        }
+        None => Ok(Work::Together(statements)),
+    }
+}
+
+fn one(statements: Vec<Statement>) -> Result<Statement, ScriptError> {
+    statements.into_iter().next().ok_or_else(|| ScriptError { line: 1, what: "no statement in the file".to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(phase: Phase, text: &str) -> Result<Work, (usize, String)> {
+        let version = SchemaVersion::new(7).unwrap();
+        Script::read(Kind::Postgres, phase, version, "x", text.as_bytes())
+            .map(|script| script.work)
+            .map_err(|error| (error.line, error.what))
+    }
+
+    #[test]
+    fn a_file_is_one_transaction_a_statement_alone_or_batches() {
+        assert!(matches!(read(Phase::Expand, "create table a(); create table b();"), Ok(Work::Together(two)) if two.len() == 2));
+        assert!(matches!(read(Phase::Expand, "create index concurrently i on a (b)"), Ok(Work::Alone(_, Alone::CreateIndex { .. }))));
+        assert!(matches!(read(Phase::Expand, "-- handover: no transaction\ncall p()"), Ok(Work::Alone(_, Alone::Unknown))));
+        let batches = "-- handover: batch table=a key=id\nupdate a set b = 1 where id between :first and :last";
+        assert!(matches!(read(Phase::Backfill, batches), Ok(Work::Batches(_, BatchHeader { size: 1000, .. }))));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_run_says_where_and_what_to_do() {
+        let batch = "-- handover: batch table=a key=id\n";
+        for (phase, text, line, words) in [
+            (Phase::Expand, "-- nothing\n;;", 1, "no statement"),
+            (Phase::Expand, "select 1;\n\ncreate index concurrently i on a (b)", 3, "alone in its file"),
+            (Phase::Expand, "-- handover: no transaction\nselect 1;\nselect 2", 3, "file of its own"),
+            (Phase::Expand, "select 1;\n-- handover: no transaction\n", 2, "before the first statement"),
+            (Phase::Expand, "-- handover: notransaction\nselect 1", 1, "not known"),
+            (Phase::Expand, "select 1;\ncommit", 2, "runner's"),
+            (Phase::Expand, "update a set b = 1 where id between :first and :last", 1, "for batches"),
+            (Phase::Expand, &format!("{batch}update a set b = 1 where id between :first and :last"), 2, "backfill/"),
+            (Phase::Backfill, &format!("{batch}update a set b = 1 where id > :first"), 2, "BETWEEN :first AND :last"),
+            (Phase::Backfill, &format!("{batch}select 1;\nselect 2"), 3, "one statement"),
+            (Phase::Expand, "create index concurrently on a (b)", 1, "no name"),
+        ] {
+            let (found, what) = read(phase, text).unwrap_err();
+            assert!(found == line && what.contains(words), "{text:?}: {found}: {what}");
+        }
+        let error = Script::read(Kind::Postgres, Phase::Expand, SchemaVersion::NONE, "x", b"select\n'\xff'").unwrap_err();
+        assert_eq!(error.line, 2);
+    }
+
+    #[test]
+    fn a_checksum_is_of_the_bytes_and_read_as_it_is_written() {
+        let checksum = Checksum::of(b"select 1");
+        assert_ne!(checksum, Checksum::of(b"select 1\n"));
+        assert_eq!(Checksum::parse(&checksum.to_string()), Some(checksum));
+        for text in ["", "é", &"g".repeat(64), &"é".repeat(32)] {
+            assert_eq!(Checksum::parse(text), None);
+        }
+    }
+}

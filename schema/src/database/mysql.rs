@@ -58,7 +58,6 @@ fn options(target: &Target) -> Result<(MySqlConnectOptions, String), Fault> {
         Way::Tcp { host, port, tls, authorities } => {
             let options = options.host(host).port(*port).ssl_mode(match tls {
                 Tls::Disable => MySqlSslMode::Disabled,
-                Tls::VerifyCa => MySqlSslMode::VerifyCa,
                 Tls::VerifyFull => MySqlSslMode::VerifyIdentity,
             });
             match authorities {
@@ -212,7 +211,10 @@ impl Session for MySql {
         within(QUICK, self.one("SELECT 1", &[])).await.map(drop)
     }
 
-    async fn close(self) {
+    async fn close(mut self) {
+        // Before the session ends: that takes the server a moment more, in which the next runner would be refused.
+        let name = [Value::Text(self.lock.clone())];
+        let _ = within(Duration::from_secs(2), self.one("SELECT RELEASE_LOCK(?)", &name)).await;
         let _ = tokio::time::timeout(Duration::from_secs(2), self.connection.close()).await;
     }
 

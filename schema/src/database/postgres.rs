@@ -54,7 +54,6 @@ fn options(target: &Target, holder: &str) -> Result<PgConnectOptions, Fault> {
         Way::Tcp { host, port, tls, authorities } => {
             let options = options.host(host).port(*port).ssl_mode(match tls {
                 Tls::Disable => PgSslMode::Disable,
-                Tls::VerifyCa => PgSslMode::VerifyCa,
                 Tls::VerifyFull => PgSslMode::VerifyFull,
             });
             match authorities {
@@ -237,7 +236,10 @@ impl Session for Postgres {
         within(QUICK, self.one("SELECT 1", &[])).await.map(drop)
     }
 
-    async fn close(self) {
+    async fn close(mut self) {
+        // Before the session ends: that takes the server a moment more, in which the next runner would be refused.
+        let key = [Value::Int(self.key)];
+        let _ = within(Duration::from_secs(2), self.one("SELECT pg_advisory_unlock(?)", &key)).await;
         let _ = tokio::time::timeout(Duration::from_secs(2), self.connection.close()).await;
     }
 

@@ -19,7 +19,6 @@ use crate::script::{BatchHeader, Script, Statement};
 /// What stays the same from batch to batch.
 struct Walk<'a> {
     script: &'a Script,
-    statement: &'a Statement,
     file: String,
     key: Key,
     /// The statement with the places of its values, and which of them are the last key.
@@ -51,7 +50,7 @@ pub(crate) async fn run<S: Session>(
     let key = session.key(&batch.table, &batch.key).await.map_err(unreadable)?;
     let key = key.map_err(|what| Error::Backfill { file: file.clone(), what })?;
     let (sql, ends) = with_places::<S>(statement, &key);
-    let walk = Walk { script, statement, file, key, sql, ends, longest };
+    let walk = Walk { script, file, key, sql, ends, longest };
     if record.is_none() {
         begin(session, course, &walk).await?;
     }

@@ -10,7 +10,7 @@ use crate::error::{Fault, FaultKind};
 use crate::progress::{Blocker, Progress};
 use crate::runner::Course;
 
-/// When a statement is looked at for the first time, and how often then.
+/// How often a statement is looked at, at most.
 const LOOK: Duration = Duration::from_millis(400);
 /// How long a statement that was cancelled may take to end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -49,7 +49,9 @@ pub(crate) async fn watched<S: Session>(
         }
     };
     tokio::pin!(work);
-    let mut look = Instant::now() + LOOK;
+    // While it still waits: who it waits for is gone from sight once its time is up.
+    let pace = (course.job.limits.lock_timeout / 2).clamp(Duration::from_millis(50), LOOK);
+    let mut look = Instant::now() + pace;
     let mut ending: Option<(Instant, FaultKind)> = None;
     let mut told: Vec<Blocker> = Vec::new();
     loop {
@@ -82,7 +84,7 @@ pub(crate) async fn watched<S: Session>(
                     course.tell(Progress::Blocked { file: place.file.to_owned(), by: by.clone(), attempt, of });
                     told = by;
                 }
-                look = Instant::now() + LOOK;
+                look = Instant::now() + pace;
             }
         }
     }

@@ -11,9 +11,9 @@ use crate::script::{Script, ScriptError};
 use crate::version::{Phase, SchemaVersion};
 
 /// A release has no more files of a phase.
-pub const MOST_FILES: usize = 1000;
+pub(crate) const MOST_FILES: usize = 1000;
 /// A file is no larger.
-pub const MOST_BYTES: u64 = 1024 * 1024;
+pub(crate) const MOST_BYTES: u64 = 1024 * 1024;
 
 /// All migrations of a release, by version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use handover_schema::{Error, Kind, Phase, Resolution, SchemaVersion, resolve, st
 use handover_schema_testing::{Postgres, Release, eventually};
 use sqlx::Executor;
 
-use super::fixture::{apply, job, limits, said, target};
-use super::kills::Runner;
+use crate::fixture::{apply, job, limits, said};
+use super::target;
+use crate::runner::Runner;
 
 const VALID: &str = "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relname = 'orders_n' AND i.indisvalid";
 const THERE: &str = "SELECT count(*) FROM pg_class WHERE relname = 'orders_n'";

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use handover_schema::{Control, Error, Job, Limits, Outcome, PasswordSource, Phase, Scripts, Target, run};
-use handover_schema_testing::{Postgres, Release};
+use handover_schema::{Control, Error, Job, Limits, Outcome, Phase, Scripts, Target, run};
+use handover_schema_testing::Release;
 
 /// Limits that a test has the patience for.
-pub fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits {
         lease: Duration::from_secs(3),
         pause: Duration::from_millis(50),
@@ -18,35 +18,30 @@ pub fn limits() -> Limits {
     }
 }
 
-pub fn target(postgres: &Postgres) -> Target {
-    let address = postgres.address("postgres").parse().unwrap();
-    Target { address, password: PasswordSource::None, credentials: None, schema: None }
-}
-
 /// What was told, as sentences.
 #[derive(Clone, Default)]
-pub struct Told(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Told(Arc<Mutex<Vec<String>>>);
 
 impl Told {
-    pub fn all(&self) -> Vec<String> {
+    pub(crate) fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 
-    pub fn has(&self, words: &str) -> bool {
+    pub(crate) fn has(&self, words: &str) -> bool {
         self.all().iter().any(|line| line.contains(words))
     }
 }
 
 /// Runs a phase of a release.
-pub async fn apply(target: &Target, release: &Release, phase: Phase, limits: &Limits) -> (Result<Outcome, Error>, Told) {
+pub(crate) async fn apply(target: &Target, release: &Release, phase: Phase, limits: &Limits) -> (Result<Outcome, Error>, Told) {
     apply_with(target, release, phase, limits, &Control::new(), Told::default()).await
 }
 
-pub fn job<'a>(target: &'a Target, scripts: &'a Scripts, phase: Phase, limits: &'a Limits) -> Job<'a> {
+pub(crate) fn job<'a>(target: &'a Target, scripts: &'a Scripts, phase: Phase, limits: &'a Limits) -> Job<'a> {
     Job { target, service: "shop", by: "agent-1", deployment: "7", phase, scripts, readers: &[], limits }
 }
 
-pub async fn apply_with(
+pub(crate) async fn apply_with(
     target: &Target,
     release: &Release,
     phase: Phase,
@@ -63,6 +58,6 @@ pub async fn apply_with(
 }
 
 /// The error of a run, in words.
-pub fn said<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
+pub(crate) fn said<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     result.map_err(|error| error.chain()).expect_err("it should have failed")
 }

@@ -10,8 +10,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sqlx::Executor;
 
-use super::fixture::{Told, apply, apply_with, limits, said, target};
-use super::kills::Runner;
+use crate::fixture::{Told, apply, apply_with, limits, said};
+use super::target;
+use crate::runner::Runner;
 
 fn adding(table: &str, key: &str, size: u32) -> Release {
     let text = format!("-- handover: batch table={table} key={key} size={size}\nUPDATE {table} SET n = n + 1 WHERE {key} BETWEEN :first AND :last;");

@@ -8,7 +8,8 @@ use handover_schema::{Control, Error, Limits, Phase};
 use handover_schema_testing::{Postgres, Release, eventually};
 use sqlx::Executor;
 
-use super::fixture::{Told, apply, apply_with, limits, said, target};
+use crate::fixture::{Told, apply, apply_with, limits, said};
+use super::target;
 
 const ACTIVE: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'handover migrate%' AND state = 'active'";
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use handover_schema::{Limits, Phase, status};
 use handover_schema_testing::{Postgres, Release, eventually};
 
-use super::fixture::{apply, limits, said, target};
+use crate::fixture::{apply, limits, said};
+use super::target;
 
 #[tokio::test]
 async fn a_phase_is_applied_once_and_the_table_says_what_when_by_whom_and_how_long() {

@@ -1,7 +1,0 @@
-mod applying;
-mod backfills;
-mod fixture;
-mod indexes;
-mod kills;
-mod locks;
-mod secrets;

@@ -41,8 +41,16 @@ pub enum Tls {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// A Unix socket: for PostgreSQL its folder, for MySQL the socket itself. The port is part of its name for PostgreSQL.
-    Socket { path: PathBuf, port: u16 },
-    Tcp { host: String, port: u16, tls: Tls, authorities: Option<PathBuf> },
+    Socket {
+        path: PathBuf,
+        port: u16,
+    },
+    Tcp {
+        host: String,
+        port: u16,
+        tls: Tls,
+        authorities: Option<PathBuf>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,19 +91,25 @@ impl fmt::Display for Address {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AddressError {
     /// It is no URL.
-    #[error("the database's address is no URL: write postgres://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or sqlite:///PATH")]
+    #[error(
+        "the database's address is no URL: write postgres://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or sqlite:///PATH"
+    )]
     NoUrl,
     /// It is of a kind that is not known.
     #[error("a database of kind {0:?} is not known: postgres, mysql and sqlite are")]
     Kind(String),
     /// There is a password in it.
-    #[error("the database's address holds a password: take it out, and name a file or a credential that holds it")]
+    #[error(
+        "the database's address holds a password: take it out, and name a file or a credential that holds it"
+    )]
     Password,
     /// Something is missing.
     #[error("the database's address names no {0}")]
     Missing(&'static str),
     /// An option is not known, or its value is none.
-    #[error("the option {0:?} of the database's address is not known there, or its value is none; options are host, socket, sslmode (verify-full, disable) and sslrootcert")]
+    #[error(
+        "the option {0:?} of the database's address is not known there, or its value is none; options are host, socket, sslmode (verify-full, disable) and sslrootcert"
+    )]
     Option(String),
 }
 
@@ -144,7 +158,9 @@ fn way(kind: Kind, url: &Url, options: Vec<(String, String)>) -> Result<Way, Add
     let (mut socket, mut tls, mut authorities) = (None, Tls::VerifyFull, None);
     for (key, value) in options {
         match (kind, key.as_str()) {
-            (Kind::Postgres, "host") | (Kind::MySql, "socket") if value.starts_with('/') => socket = Some(value.into()),
+            (Kind::Postgres, "host") | (Kind::MySql, "socket") if value.starts_with('/') => {
+                socket = Some(value.into());
+            }
             (_, "sslmode") => {
                 tls = match value.as_str() {
                     "disable" => Tls::Disable,
@@ -174,7 +190,8 @@ fn decoded(text: &str) -> Result<String, AddressError> {
             bytes.push(byte);
             continue;
         }
-        let digits = [rest.next(), rest.next()].map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
+        let digits =
+            [rest.next(), rest.next()].map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
         let [Some(high), Some(low)] = digits else { return Err(AddressError::NoUrl) };
         bytes.push(u8::try_from(high * 16 + low).map_err(|_| AddressError::NoUrl)?);
     }
@@ -191,7 +208,10 @@ mod tests {
 
     #[test]
     fn addresses_are_read() {
-        assert_eq!(shown("postgres://shop@db.example:6432/orders"), Ok("orders as shop at db.example:6432".to_owned()));
+        assert_eq!(
+            shown("postgres://shop@db.example:6432/orders"),
+            Ok("orders as shop at db.example:6432".to_owned())
+        );
         assert_eq!(shown("postgres://a%20b@x/o?host=/run/pg"), Ok("o as a b at /run/pg".to_owned()));
         assert_eq!(shown("mysql://shop@h/o?socket=/run/m.sock"), Ok("o as shop at /run/m.sock".to_owned()));
         assert_eq!(shown("sqlite:///var/lib/a%20b.db"), Ok("/var/lib/a b.db".to_owned()));
@@ -215,7 +235,14 @@ mod tests {
         for text in ["postgres://u:s3cret@h/d", "mysql://u@h/d?password=s3cret"] {
             assert_eq!(shown(text), Err(AddressError::Password), "{text}");
         }
-        for text in ["s3cret", "x://u:@h:s3cret/d", "postgres://h/d", "postgres://u@h", "sqlite://s3cret", "postgres://u@h/d?foo=s3cret"] {
+        for text in [
+            "s3cret",
+            "x://u:@h:s3cret/d",
+            "postgres://h/d",
+            "postgres://u@h",
+            "sqlite://s3cret",
+            "postgres://u@h/d?foo=s3cret",
+        ] {
             let error = shown(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("s3cret"), "{text}: {error}");
         }

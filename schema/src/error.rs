@@ -48,7 +48,9 @@ pub enum Error {
         source: Fault,
     },
     /// Another runner is at work.
-    #[error("{holder} has the lock of the migrations of {database}: nothing was done; wait until it is through")]
+    #[error(
+        "{holder} has the lock of the migrations of {database}: nothing was done; wait until it is through"
+    )]
     Busy {
         /// Which database.
         database: String,
@@ -112,7 +114,9 @@ pub enum Error {
         what: String,
     },
     /// The session is not the one that has the lock.
-    #[error("the session does not have the lock any more: nothing was committed. A pooler that gives each transaction another session (PgBouncer's transaction mode) cannot be between, and a migration must not give up advisory locks")]
+    #[error(
+        "the session does not have the lock any more: nothing was committed. A pooler that gives each transaction another session (PgBouncer's transaction mode) cannot be between, and a migration must not give up advisory locks"
+    )]
     LockLost,
     /// Somebody cancelled it.
     #[error("cancelled. {stands}")]

@@ -37,6 +37,8 @@ pub use plan::{Plan, Reader, Refusal};
 pub use progress::{Blocker, Progress};
 pub use record::{BackfillRecord, Record, State};
 pub use runner::{Job, Listener, Outcome, Resolution, Status, Target, resolve, run, status};
-pub use script::{Alone, BatchHeader, Checksum, FolderError, Header, Script, ScriptError, Scripts, Statement, Work};
+pub use script::{
+    Alone, BatchHeader, Checksum, FolderError, Header, Script, ScriptError, Scripts, Statement, Work,
+};
 pub use secret::{PasswordSource, Secret, SecretError};
 pub use version::{NoRange, Phase, SchemaVersion, VersionRange};

@@ -33,7 +33,9 @@ pub struct Plan<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A file was changed after it was applied.
-    #[error("{file} was applied as {was} and is {is} now: what was applied stays as it is; put the former text back, and write the change as a migration of its own")]
+    #[error(
+        "{file} was applied as {was} and is {is} now: what was applied stays as it is; put the former text back, and write the change as a migration of its own"
+    )]
     Changed {
         /// The file.
         file: String,
@@ -51,7 +53,9 @@ pub enum Refusal {
         was: Phase,
     },
     /// What was applied is not in the release, though later files are.
-    #[error("version {version} ({name}) was applied and is not in this release, which has later ones: put its file back")]
+    #[error(
+        "version {version} ({name}) was applied and is not in this release, which has later ones: put its file back"
+    )]
     Missing {
         /// Its number.
         version: SchemaVersion,
@@ -77,7 +81,9 @@ pub enum Refusal {
         then: String,
     },
     /// Something that was begun is not whole, and is not of the phase that was asked for.
-    #[error("version {version} ({name}) was begun in the phase {phase} and is not whole: run that phase, which goes on with it")]
+    #[error(
+        "version {version} ({name}) was begun in the phase {phase} and is not whole: run that phase, which goes on with it"
+    )]
     Unfinished {
         /// Its number.
         version: SchemaVersion,
@@ -87,7 +93,9 @@ pub enum Refusal {
         phase: Phase,
     },
     /// Something that was begun is not in the release.
-    #[error("version {version} ({name}) was begun, is not whole, and is not in this release: deploy the release that has it, and run the phase {phase}")]
+    #[error(
+        "version {version} ({name}) was begun, is not whole, and is not in this release: deploy the release that has it, and run the phase {phase}"
+    )]
     UnfinishedMissing {
         /// Its number.
         version: SchemaVersion,
@@ -112,11 +120,21 @@ pub enum Refusal {
 
 /// The schema's version: the highest number that was applied.
 pub fn version_of(records: &[Record]) -> SchemaVersion {
-    records.iter().filter(|record| record.state == State::Applied).map(|record| record.version).max().unwrap_or_default()
+    records
+        .iter()
+        .filter(|record| record.state == State::Applied)
+        .map(|record| record.version)
+        .max()
+        .unwrap_or_default()
 }
 
 /// What a phase has to do, or why it is refused.
-pub fn plan<'a>(phase: Phase, scripts: &'a Scripts, records: &[Record], readers: &[Reader]) -> Result<Plan<'a>, Refusal> {
+pub fn plan<'a>(
+    phase: Phase,
+    scripts: &'a Scripts,
+    records: &[Record],
+    readers: &[Reader],
+) -> Result<Plan<'a>, Refusal> {
     for record in records {
         held_against(record, scripts)?;
     }
@@ -127,12 +145,20 @@ pub fn plan<'a>(phase: Phase, scripts: &'a Scripts, records: &[Record], readers:
     if let Some(record) = &resumes
         && record.phase != phase
     {
-        return Err(Refusal::Unfinished { version: record.version, name: record.name.clone(), phase: record.phase });
+        return Err(Refusal::Unfinished {
+            version: record.version,
+            name: record.name.clone(),
+            phase: record.phase,
+        });
     }
-    let applied = |version: SchemaVersion| records.iter().any(|record| record.version == version && record.state == State::Applied);
+    let applied = |version: SchemaVersion| {
+        records.iter().any(|record| record.version == version && record.state == State::Applied)
+    };
     let open: Vec<&Script> = scripts.iter().filter(|script| !applied(script.version)).collect();
     let touched = records.iter().map(|record| record.version).max().unwrap_or_default();
-    if let Some(late) = open.iter().find(|script| script.version < touched && Some(script.version) != resumes.as_ref().map(|record| record.version)) {
+    if let Some(late) = open.iter().find(|script| {
+        script.version < touched && Some(script.version) != resumes.as_ref().map(|record| record.version)
+    }) {
         return Err(Refusal::TooLate { file: late.to_string(), at: touched });
     }
     let steps: Vec<&Script> = open.iter().copied().take_while(|script| script.phase == phase).collect();
@@ -140,7 +166,11 @@ pub fn plan<'a>(phase: Phase, scripts: &'a Scripts, records: &[Record], readers:
         && let Some(first) = open.first()
         && let Some(then) = open.iter().find(|script| script.phase == phase)
     {
-        return Err(Refusal::OtherPhaseFirst { file: first.to_string(), phase: first.phase, then: then.to_string() });
+        return Err(Refusal::OtherPhaseFirst {
+            file: first.to_string(),
+            phase: first.phase,
+            then: then.to_string(),
+        });
     }
     for script in &steps {
         if let Some(reader) = readers.iter().find(|reader| !reader.reads.contains(script.version)) {
@@ -190,7 +220,12 @@ mod tests {
     fn scripts(files: &[(Phase, u64)]) -> Scripts {
         let mut scripts = Scripts::default();
         for (phase, number) in files {
-            scripts.add(Script::read(Kind::Postgres, *phase, version(*number), "x", text(*number).as_bytes()).unwrap()).unwrap();
+            scripts
+                .add(
+                    Script::read(Kind::Postgres, *phase, version(*number), "x", text(*number).as_bytes())
+                        .unwrap(),
+                )
+                .unwrap();
         }
         scripts
     }
@@ -212,10 +247,18 @@ mod tests {
         }
     }
 
-    fn planned(phase: Phase, files: &[(Phase, u64)], records: &[Record]) -> Result<(u32, u32, Vec<u32>), Refusal> {
+    fn planned(
+        phase: Phase,
+        files: &[(Phase, u64)],
+        records: &[Record],
+    ) -> Result<(u32, u32, Vec<u32>), Refusal> {
         let scripts = scripts(files);
         plan(phase, &scripts, records, &[]).map(|plan| {
-            (plan.from.number(), plan.to.number(), plan.steps.iter().map(|script| script.version.number()).collect())
+            (
+                plan.from.number(),
+                plan.to.number(),
+                plan.steps.iter().map(|script| script.version.number()).collect(),
+            )
         })
     }
 
@@ -239,8 +282,14 @@ mod tests {
         let mut changed = record(Expand, 1, Applied);
         changed.checksum = Checksum::of(b"other");
         assert!(matches!(planned(Expand, &[(Expand, 1)], &[changed]), Err(Refusal::Changed { .. })));
-        assert!(matches!(planned(Expand, &[(Expand, 1)], &[record(Contract, 1, Applied)]), Err(Refusal::Moved { .. })));
-        assert!(matches!(planned(Expand, &[(Expand, 1), (Expand, 2)], &[record(Expand, 2, Applied)]), Err(Refusal::TooLate { .. })));
+        assert!(matches!(
+            planned(Expand, &[(Expand, 1)], &[record(Contract, 1, Applied)]),
+            Err(Refusal::Moved { .. })
+        ));
+        assert!(matches!(
+            planned(Expand, &[(Expand, 1), (Expand, 2)], &[record(Expand, 2, Applied)]),
+            Err(Refusal::TooLate { .. })
+        ));
     }
 
     #[test]
@@ -248,7 +297,10 @@ mod tests {
         let records = [record(Expand, 1, Applied), record(Expand, 2, Applied), record(Expand, 3, Applied)];
         assert_eq!(planned(Expand, &[(Expand, 2)], &records), Ok((3, 3, vec![])));
         assert_eq!(planned(Expand, &[], &records), Ok((3, 3, vec![])));
-        assert!(matches!(planned(Expand, &[(Expand, 1), (Expand, 3)], &records), Err(Refusal::Missing { .. })));
+        assert!(matches!(
+            planned(Expand, &[(Expand, 1), (Expand, 3)], &records),
+            Err(Refusal::Missing { .. })
+        ));
     }
 
     #[test]
@@ -268,7 +320,10 @@ mod tests {
         let reader = |who: &str, reads: &str| Reader { who: who.to_owned(), reads: reads.parse().unwrap() };
         let readers = [reader("1.1.0 on a", "2..=3"), reader("1.0.0 on b (standby)", "1..=2")];
         let refused = plan(Contract, &release, &[], &readers).unwrap_err().to_string();
-        assert_eq!(refused, "contract/0003_x.sql makes the schema's version 3, and 1.0.0 on b (standby) works with 1..=2 only");
+        assert_eq!(
+            refused,
+            "contract/0003_x.sql makes the schema's version 3, and 1.0.0 on b (standby) works with 1..=2 only"
+        );
         assert!(plan(Contract, &release, &[], &readers[..1]).is_ok());
     }
 }

@@ -172,11 +172,17 @@ impl fmt::Display for Progress {
                 write!(out, " (try {attempt} of {of})")
             }
             Self::Again { file, why, attempt, of, after } => {
-                write!(out, "{file}: {why}; taken back, try {attempt} of {of} in {:.1} s", after.as_secs_f64())
+                write!(
+                    out,
+                    "{file}: {why}; taken back, try {attempt} of {of} in {:.1} s",
+                    after.as_secs_f64()
+                )
             }
             Self::Commits { file } => write!(out, "{file}: commits"),
             Self::Applied { file, took } => write!(out, "{file}: applied in {:.1} s", took.as_secs_f64()),
-            Self::InvalidIndex { index } => write!(out, "index {index} is invalid, left by a failure: it is dropped and made anew"),
+            Self::InvalidIndex { index } => {
+                write!(out, "index {index} is invalid, left by a failure: it is dropped and made anew")
+            }
             Self::Batch { file, rows, of: Some(of), per_second, batch } => {
                 write!(out, "{file}: {rows} rows of about {of}, {per_second:.0} a second, {batch} in a batch")
             }

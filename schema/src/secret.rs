@@ -71,7 +71,9 @@ pub enum SecretError {
         path: PathBuf,
     },
     /// systemd gave none of that name.
-    #[error("there is no credential {name:?}: $CREDENTIALS_DIRECTORY is not set, or the name is none (LoadCredential={name}:/path in the unit gives it)")]
+    #[error(
+        "there is no credential {name:?}: $CREDENTIALS_DIRECTORY is not set, or the name is none (LoadCredential={name}:/path in the unit gives it)"
+    )]
     NoCredential {
         /// Its name.
         name: String,
@@ -137,7 +139,10 @@ mod tests {
         assert!(matches!(PasswordSource::File(open).read(None), Err(SecretError::Open { mode: 0o640, .. })));
         for (name, content) in [("empty", &b"\n"[..]), ("lines", b"a\nb\n"), ("bytes", b"\xff")] {
             let path = file(folder.path(), name, content, 0o600);
-            assert!(matches!(PasswordSource::File(path).read(None), Err(SecretError::NoText { .. })), "{name}");
+            assert!(
+                matches!(PasswordSource::File(path).read(None), Err(SecretError::NoText { .. })),
+                "{name}"
+            );
         }
         let large = file(folder.path(), "large", &[b'a'; 5000], 0o600);
         assert!(matches!(PasswordSource::File(large).read(None), Err(SecretError::Read { .. })));
@@ -150,10 +155,14 @@ mod tests {
     fn a_credential_is_found_by_name_and_never_outside_of_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         file(folder.path(), "db", b"s3cret", 0o400);
-        let named = |name: &str, folder: Option<&Path>| PasswordSource::Credential(name.to_owned()).read(folder);
+        let named =
+            |name: &str, folder: Option<&Path>| PasswordSource::Credential(name.to_owned()).read(folder);
         assert_eq!(named("db", Some(folder.path())).unwrap().unwrap().expose(), "s3cret");
         for name in ["", "..", "../db", "/etc/shadow"] {
-            assert!(matches!(named(name, Some(folder.path())), Err(SecretError::NoCredential { .. })), "{name}");
+            assert!(
+                matches!(named(name, Some(folder.path())), Err(SecretError::NoCredential { .. })),
+                "{name}"
+            );
         }
         assert!(matches!(named("db", None), Err(SecretError::NoCredential { .. })));
     }

@@ -61,7 +61,11 @@ impl VersionRange {
 
 impl fmt::Display for VersionRange {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.first == self.last { write!(out, "{}", self.first) } else { write!(out, "{}..={}", self.first, self.last) }
+        if self.first == self.last {
+            write!(out, "{}", self.first)
+        } else {
+            write!(out, "{}..={}", self.first, self.last)
+        }
     }
 }
 
@@ -81,7 +85,9 @@ impl FromStr for VersionRange {
             (!part.starts_with('+')).then(|| part.parse().ok().and_then(SchemaVersion::new)).flatten()
         };
         let range = match text.split_once("..=") {
-            Some((first, last)) => number(first).zip(number(last)).and_then(|(first, last)| Self::new(first, last)),
+            Some((first, last)) => {
+                number(first).zip(number(last)).and_then(|(first, last)| Self::new(first, last))
+            }
             None => number(text).and_then(|only| Self::new(only, only)),
         };
         range.ok_or_else(|| NoRange { text: text.chars().take(60).collect() })
@@ -133,7 +139,10 @@ mod tests {
         for text in ["41..=43", "41", "0..=2147483648"] {
             assert_eq!(text.parse::<VersionRange>().map(|range| range.to_string()), Ok(text.to_owned()));
         }
-        assert_eq!(" 41 ..= 43 ".parse::<VersionRange>().map(|range| range.to_string()), Ok("41..=43".to_owned()));
+        assert_eq!(
+            " 41 ..= 43 ".parse::<VersionRange>().map(|range| range.to_string()),
+            Ok("41..=43".to_owned())
+        );
     }
 
     #[test]

@@ -96,7 +96,11 @@ pub(crate) trait Session: Send + Sized {
     /// Looks at the session from outside.
     type Eye: Eye;
 
-    fn connect(target: &Target, holder: &str, limits: &Limits) -> impl Future<Output = Result<Self, Fault>> + Send;
+    fn connect(
+        target: &Target,
+        holder: &str,
+        limits: &Limits,
+    ) -> impl Future<Output = Result<Self, Fault>> + Send;
     fn eye(&self) -> Self::Eye;
     fn tables(&self) -> &Tables;
 
@@ -112,7 +116,11 @@ pub(crate) trait Session: Send + Sized {
     fn close(self) -> impl Future<Output = ()> + Send;
 
     /// Takes back what a file may have set, and sets the timeouts. None: no bound.
-    fn settle(&mut self, lock: Option<Duration>, statement: Option<Duration>) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn settle(
+        &mut self,
+        lock: Option<Duration>,
+        statement: Option<Duration>,
+    ) -> impl Future<Output = Result<(), Fault>> + Send;
     /// Within a transaction: who speaks is the runner again, whatever role a file has taken.
     fn own(&mut self) -> impl Future<Output = Result<(), Fault>> + Send {
         std::future::ready(Ok(()))
@@ -138,7 +146,11 @@ pub(crate) trait Session: Send + Sized {
         std::future::ready(Ok(()))
     }
     /// The index of that name on that table.
-    fn index(&mut self, _name: &str, _table: &str) -> impl Future<Output = Result<Option<Index>, Fault>> + Send {
+    fn index(
+        &mut self,
+        _name: &str,
+        _table: &str,
+    ) -> impl Future<Output = Result<Option<Index>, Fault>> + Send {
         std::future::ready(Ok(None))
     }
     /// Whether there is a table or index of that name.
@@ -146,11 +158,18 @@ pub(crate) trait Session: Send + Sized {
         std::future::ready(Ok(false))
     }
     /// Indexes that are there and are not used, because a failure left them: all, or those of a table or index.
-    fn invalid_indexes(&mut self, _of: Option<&str>) -> impl Future<Output = Result<Vec<String>, Fault>> + Send {
+    fn invalid_indexes(
+        &mut self,
+        _of: Option<&str>,
+    ) -> impl Future<Output = Result<Vec<String>, Fault>> + Send {
         std::future::ready(Ok(Vec::new()))
     }
     /// The column by which a table can be walked over, or why it cannot.
-    fn key(&mut self, table: &[String], column: &str) -> impl Future<Output = Result<Result<Key, String>, Fault>> + Send;
+    fn key(
+        &mut self,
+        table: &[String],
+        column: &str,
+    ) -> impl Future<Output = Result<Result<Key, String>, Fault>> + Send;
     /// About how many rows a table has.
     fn estimate(&mut self, key: &Key) -> impl Future<Output = Result<Option<u64>, Fault>> + Send;
     fn lag(&mut self) -> impl Future<Output = Result<Lag, Fault>> + Send {
@@ -164,8 +183,8 @@ pub(crate) trait Session: Send + Sized {
 
 /// Looks at a session from outside, while that is busy.
 pub(crate) trait Eye: Send {
-    /// Who holds what the session's statement waits for.
-    fn blockers(&mut self) -> impl Future<Output = Result<Vec<Blocker>, Fault>> + Send;
+    /// Who holds what the session's statement waits for. None: there is no such session any more.
+    fn blockers(&mut self) -> impl Future<Output = Result<Option<Vec<Blocker>>, Fault>> + Send;
     /// Ends the statement that the session runs.
     fn cancel(&mut self) -> impl Future<Output = Result<(), Fault>> + Send;
     /// Ends the session.
@@ -189,9 +208,16 @@ pub(crate) fn fault_of_driver(error: &sqlx::Error) -> Fault {
 }
 
 /// What waits no longer than that for a database.
-pub(crate) async fn within<T>(time: Duration, what: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+pub(crate) async fn within<T>(
+    time: Duration,
+    what: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
     tokio::time::timeout(time, what).await.unwrap_or_else(|_| {
-        Err(Fault { kind: FaultKind::Lost, message: format!("no answer within {} s", time.as_secs()), position: None })
+        Err(Fault {
+            kind: FaultKind::Lost,
+            message: format!("no answer within {} s", time.as_secs()),
+            position: None,
+        })
     })
 }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlRow, MySqlSslMode};
+use sqlx::mysql::{
+    MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode,
+};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, Connection, Executor, MySql as Driver, Row as _, TypeInfo, ValueRef};
 
@@ -38,7 +40,9 @@ pub(crate) struct MySqlEye {
 
 fn options(target: &Target) -> Result<(MySqlConnectOptions, String), Fault> {
     let refused = |message: String| Fault { kind: FaultKind::Refused, message, position: None };
-    let Place::Server { user, database, way } = &target.address.place else { return Err(refused("no server".to_owned())) };
+    let Place::Server { user, database, way } = &target.address.place else {
+        return Err(refused("no server".to_owned()));
+    };
     let password = target.secret().map_err(|error| refused(error.to_string()))?;
     let options = MySqlConnectOptions::new()
         .username(user)
@@ -71,7 +75,7 @@ fn options(target: &Target) -> Result<(MySqlConnectOptions, String), Fault> {
 
 fn fault(error: &sqlx::Error) -> Fault {
     let sqlx::Error::Database(answer) = error else { return fault_of_driver(error) };
-    let number = answer.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map_or(0, |own| own.number());
+    let number = answer.try_downcast_ref().map_or(0, MySqlDatabaseError::number);
     let kind = match number {
         1205 | 1213 => FaultKind::Locked,
         1317 | 1969 | 3024 => FaultKind::TooLong,
@@ -143,8 +147,11 @@ impl Session for MySql {
 
     async fn connect(target: &Target, holder: &str, limits: &Limits) -> Result<Self, Fault> {
         let (options, database) = options(target)?;
-        let mut connection = within(QUICK, async { options.connect().await.map_err(|error| fault(&error)) }).await?;
-        let rows = within(QUICK, ask(&mut connection, "SELECT CAST(CONNECTION_ID() AS SIGNED), VERSION()", &[])).await?;
+        let mut connection =
+            within(QUICK, async { options.connect().await.map_err(|error| fault(&error)) }).await?;
+        let rows =
+            within(QUICK, ask(&mut connection, "SELECT CAST(CONNECTION_ID() AS SIGNED), VERSION()", &[]))
+                .await?;
         let Some([Value::Int(id), Value::Text(version)]) = rows.first().map(Vec::as_slice) else {
             return Err(no_answer("its session's number"));
         };
@@ -152,7 +159,8 @@ impl Session for MySql {
         let schema = target.schema.clone().unwrap_or_else(|| database.clone());
         // Named locks are the whole server's, and their names short.
         let digest = Sha256::digest(format!("handover migrations of {schema}"));
-        let lock = digest.iter().take(16).fold("handover_".to_owned(), |name, byte| format!("{name}{byte:02x}"));
+        let lock =
+            digest.iter().take(16).fold("handover_".to_owned(), |name, byte| format!("{name}{byte:02x}"));
         let words = Words {
             number: "BIGINT",
             text: "VARCHAR(255) CHARACTER SET utf8mb4",
@@ -164,7 +172,17 @@ impl Session for MySql {
         };
         let tables = Tables::new(words, &format!("{}.", quoted(&schema)));
         let holder = holder.to_owned();
-        let mut session = Self { connection, options, tables, database: schema, holder, id, lock, lease: limits.lease, mariadb };
+        let mut session = Self {
+            connection,
+            options,
+            tables,
+            database: schema,
+            holder,
+            id,
+            lock,
+            lease: limits.lease,
+            mariadb,
+        };
         session.settle(Some(limits.lock_timeout), Some(limits.statement_timeout)).await?;
         Ok(session)
     }
@@ -180,12 +198,15 @@ impl Session for MySql {
     async fn try_lock(&mut self) -> Result<Lock, Fault> {
         let name = [Value::Text(self.lock.clone())];
         if within(QUICK, self.number("SELECT GET_LOCK(?, 0)", &name)).await? != Some(1) {
-            return Ok(Lock::Held(self.holder().await?.unwrap_or_else(|| "a session that has just ended".to_owned())));
+            return Ok(Lock::Held(
+                self.holder().await?.unwrap_or_else(|| "a session that has just ended".to_owned()),
+            ));
         }
         for table in self.tables.create() {
             within(QUICK, self.plain(&table)).await?;
         }
-        let sql = format!("REPLACE INTO {} (id, holder, epoch, until_ms) VALUES (1, ?, ?, 0)", self.tables.lock);
+        let sql =
+            format!("REPLACE INTO {} (id, holder, epoch, until_ms) VALUES (1, ?, ?, 0)", self.tables.lock);
         let row = [Value::Text(self.holder.chars().take(200).collect()), Value::Int(self.id)];
         within(QUICK, self.run(&sql, &row)).await?;
         Ok(Lock::Ours)
@@ -193,7 +214,10 @@ impl Session for MySql {
 
     async fn holder(&mut self) -> Result<Option<String>, Fault> {
         let name = [Value::Text(self.lock.clone())];
-        let Some(id) = within(QUICK, self.number("SELECT CAST(IS_USED_LOCK(?) AS SIGNED)", &name)).await? else { return Ok(None) };
+        let Some(id) = within(QUICK, self.number("SELECT CAST(IS_USED_LOCK(?) AS SIGNED)", &name)).await?
+        else {
+            return Ok(None);
+        };
         // Who took it wrote its name down right afterwards.
         let sql = format!("SELECT holder FROM {} WHERE id = 1 AND epoch = ?", self.tables.lock);
         let row = self.one(&sql, &[Value::Int(id)]).await.unwrap_or_default();
@@ -203,7 +227,8 @@ impl Session for MySql {
 
     async fn mark(&mut self) -> Result<Option<String>, Fault> {
         let name = [Value::Text(self.lock.clone())];
-        let ours = self.number("SELECT COALESCE(IS_USED_LOCK(?) = CONNECTION_ID(), 0)", &name).await? == Some(1);
+        let ours =
+            self.number("SELECT COALESCE(IS_USED_LOCK(?) = CONNECTION_ID(), 0)", &name).await? == Some(1);
         Ok(ours.then(String::new))
     }
 
@@ -228,7 +253,10 @@ impl Session for MySql {
         if self.mariadb {
             sql.push_str(&format!(", SESSION max_statement_time = {}", statement.map_or(0, seconds)));
         } else {
-            sql.push_str(&format!(", SESSION max_execution_time = {}", statement.map_or(0, |time| time.as_millis().min(86_400_000))));
+            sql.push_str(&format!(
+                ", SESSION max_execution_time = {}",
+                statement.map_or(0, |time| time.as_millis().min(86_400_000))
+            ));
         }
         within(QUICK, self.plain(&sql)).await.map(drop)
     }
@@ -293,7 +321,9 @@ impl Session for MySql {
         };
         let number = matches!(kind.as_str(), "tinyint" | "smallint" | "mediumint" | "int" | "bigint");
         if !number && !matches!(kind.as_str(), "char" | "varchar") || kind == "bigint" && *unsigned == 1 {
-            return Ok(Err(format!("{table}.{column} is of type {kind}: a table is walked over by a signed integer, or a text")));
+            return Ok(Err(format!(
+                "{table}.{column} is of type {kind}: a table is walked over by a signed integer, or a text"
+            )));
         }
         if *not_null == 0 {
             return Ok(Err(format!("{table}.{column} may be NULL: rows without it would be left out")));
@@ -306,7 +336,9 @@ impl Session for MySql {
             )
             .await?;
         if indexed.unwrap_or(0) == 0 {
-            return Ok(Err(format!("no index of {table} begins with {column}: each batch would read all of the table")));
+            return Ok(Err(format!(
+                "no index of {table} begins with {column}: each batch would read all of the table"
+            )));
         }
         let text = if number { ("CAST(", " AS CHAR)") } else { ("", "") };
         Ok(Ok(Key { table, column: quoted(column), cast: (String::new(), String::new()), text, number }))
@@ -327,29 +359,35 @@ impl Session for MySql {
 }
 
 impl MySqlEye {
-    async fn ask(&mut self, sql: &str) -> Result<(), Fault> {
+    async fn ask(&mut self, sql: &str) -> Result<Vec<Row>, Fault> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => within(QUICK, async { self.options.connect().await.map_err(|error| fault(&error)) }).await?,
+            None => {
+                within(QUICK, async { self.options.connect().await.map_err(|error| fault(&error)) }).await?
+            }
         };
-        let done = async { connection.execute(sql).await.map(drop).map_err(|error| fault(&error)) };
-        within(QUICK, done).await?;
+        let rows = async { connection.fetch_all(sql).await.map_err(|error| fault(&error)) };
+        let rows = within(QUICK, rows).await?;
+        // Only one that gave its answer is used again.
         self.connection = Some(connection);
-        Ok(())
+        rows.iter().map(values).collect::<Result<_, _>>().map_err(|error| fault(&error))
     }
 }
 
 impl Eye for MySqlEye {
-    async fn blockers(&mut self) -> Result<Vec<Blocker>, Fault> {
+    async fn blockers(&mut self) -> Result<Option<Vec<Blocker>>, Fault> {
+        let there = self
+            .ask(&format!("SELECT id FROM information_schema.processlist WHERE id = {}", self.id))
+            .await?;
         // Who holds a metadata lock only an optional plugin (MariaDB) or instrument (MySQL) tells.
-        Ok(Vec::new())
+        Ok((!there.is_empty()).then(Vec::new))
     }
 
     async fn cancel(&mut self) -> Result<(), Fault> {
-        self.ask(&format!("KILL QUERY {}", self.id)).await
+        self.ask(&format!("KILL QUERY {}", self.id)).await.map(drop)
     }
 
     async fn terminate(&mut self) -> Result<(), Fault> {
-        self.ask(&format!("KILL {}", self.id)).await
+        self.ask(&format!("KILL {}", self.id)).await.map(drop)
     }
 }

@@ -37,7 +37,9 @@ pub(crate) struct PostgresEye {
 
 fn options(target: &Target, holder: &str) -> Result<PgConnectOptions, Fault> {
     let refused = |message: String| Fault { kind: FaultKind::Refused, message, position: None };
-    let Place::Server { user, database, way } = &target.address.place else { return Err(refused("no server".to_owned())) };
+    let Place::Server { user, database, way } = &target.address.place else {
+        return Err(refused("no server".to_owned()));
+    };
     let password = target.secret().map_err(|error| refused(error.to_string()))?;
     // What the environment says of passwords is not asked: they come from where the target says, or there is none.
     let password = password.as_ref().map_or("", |secret| secret.expose());
@@ -80,7 +82,10 @@ fn fault(error: &sqlx::Error) -> Fault {
     };
     let of_postgres = answer.try_downcast_ref::<sqlx::postgres::PgDatabaseError>();
     let mut message = format!("{} ({code})", answer.message());
-    for (name, more) in [("detail", of_postgres.and_then(|own| own.detail())), ("hint", of_postgres.and_then(|own| own.hint()))] {
+    for (name, more) in [
+        ("detail", of_postgres.and_then(|own| own.detail())),
+        ("hint", of_postgres.and_then(|own| own.hint())),
+    ] {
         if let Some(more) = more {
             message.push_str(&format!("; {name}: {more}"));
         }
@@ -168,9 +173,14 @@ impl Session for Postgres {
 
     async fn connect(target: &Target, holder: &str, limits: &Limits) -> Result<Self, Fault> {
         let options = options(target, holder)?;
-        let mut connection = within(QUICK, async { options.connect().await.map_err(|error| fault(&error)) }).await?;
+        let mut connection =
+            within(QUICK, async { options.connect().await.map_err(|error| fault(&error)) }).await?;
         let rows = within(QUICK, ask(&mut connection, "SELECT pg_backend_pid()", &[])).await?;
-        let pid = rows.first().and_then(|row| row.first()).and_then(Value::int).ok_or_else(|| no_answer("its session's number"))?;
+        let pid = rows
+            .first()
+            .and_then(|row| row.first())
+            .and_then(Value::int)
+            .ok_or_else(|| no_answer("its session's number"))?;
         let schema = target.schema.clone().unwrap_or_else(|| "public".to_owned());
         let digest = Sha256::digest(format!("handover migrations of {schema}"));
         let key = digest.first_chunk::<8>().map_or(0, |bytes| i64::from_be_bytes(*bytes));
@@ -184,8 +194,16 @@ impl Session for Postgres {
             end: "",
         };
         let tables = Tables::new(words, &format!("{}.", quoted(&schema)));
-        let mut session =
-            Self { connection, options, tables, schema, pid, key, lease: limits.lease, check: limits.check_interval() };
+        let mut session = Self {
+            connection,
+            options,
+            tables,
+            schema,
+            pid,
+            key,
+            lease: limits.lease,
+            check: limits.check_interval(),
+        };
         session.settle(Some(limits.lock_timeout), Some(limits.statement_timeout)).await?;
         Ok(session)
     }
@@ -253,7 +271,8 @@ impl Session for Postgres {
 
     async fn settle(&mut self, lock: Option<Duration>, statement: Option<Duration>) -> Result<(), Fault> {
         self.own().await?;
-        within(QUICK, async { self.connection.execute("RESET ALL").await.map_err(|error| fault(&error)) }).await?;
+        within(QUICK, async { self.connection.execute("RESET ALL").await.map_err(|error| fault(&error)) })
+            .await?;
         let third = (self.lease.as_secs() / 3).max(1).to_string();
         let settings = [
             ("lock_timeout", ms(lock)),
@@ -271,7 +290,9 @@ impl Session for Postgres {
         ];
         let places = vec!["(?, ?)"; settings.len()].join(", ");
         // Joined with what this server knows: some came with PostgreSQL 14.
-        let sql = format!("SELECT set_config(s.name, v.value, false) FROM (VALUES {places}) v(name, value) JOIN pg_settings s ON s.name = v.name");
+        let sql = format!(
+            "SELECT set_config(s.name, v.value, false) FROM (VALUES {places}) v(name, value) JOIN pg_settings s ON s.name = v.name"
+        );
         let arguments: Vec<Value> =
             settings.into_iter().flat_map(|(name, value)| [Value::from(name), Value::Text(value)]).collect();
         within(QUICK, ask(&mut self.connection, &sql, &arguments)).await.map(drop)
@@ -290,13 +311,21 @@ impl Session for Postgres {
     async fn statement(&mut self, sql: &str) -> Result<u64, Fault> {
         // Prepared, though nothing is bound: so the server refuses a text that is more than one statement to it.
         let query = sqlx::query(sql).persistent(false);
-        query.execute(&mut self.connection).await.map(|done| done.rows_affected()).map_err(|error| fault(&error))
+        query
+            .execute(&mut self.connection)
+            .await
+            .map(|done| done.rows_affected())
+            .map_err(|error| fault(&error))
     }
 
     async fn batch(&mut self, sql: &str, values: &[Value]) -> Result<u64, Fault> {
         // Not kept prepared: a generic plan knows nothing of where the batch is.
         let query = bound(sql, values).persistent(false);
-        query.execute(&mut self.connection).await.map(|done| done.rows_affected()).map_err(|error| fault(&error))
+        query
+            .execute(&mut self.connection)
+            .await
+            .map(|done| done.rows_affected())
+            .map_err(|error| fault(&error))
     }
 
     fn place(number: usize) -> String {
@@ -304,7 +333,10 @@ impl Session for Postgres {
     }
 
     async fn begin(&mut self) -> Result<(), Fault> {
-        within(QUICK, async { self.connection.execute("BEGIN").await.map(drop).map_err(|error| fault(&error)) }).await
+        within(QUICK, async {
+            self.connection.execute("BEGIN").await.map(drop).map_err(|error| fault(&error))
+        })
+        .await
     }
 
     async fn commit(&mut self) -> Result<(), Fault> {
@@ -312,19 +344,24 @@ impl Session for Postgres {
     }
 
     async fn rollback(&mut self) -> Result<(), Fault> {
-        within(QUICK, async { self.connection.execute("ROLLBACK").await.map(drop).map_err(|error| fault(&error)) }).await
+        within(QUICK, async {
+            self.connection.execute("ROLLBACK").await.map(drop).map_err(|error| fault(&error))
+        })
+        .await
     }
 
     async fn has_tables(&mut self) -> Result<bool, Fault> {
         let names = [Value::Text(self.tables.migrations.clone()), Value::Text(self.tables.backfills.clone())];
-        let row = self.one("SELECT to_regclass(?) IS NOT NULL AND to_regclass(?) IS NOT NULL", &names).await?;
+        let row =
+            self.one("SELECT to_regclass(?) IS NOT NULL AND to_regclass(?) IS NOT NULL", &names).await?;
         Ok(row.and_then(|row| row.first().and_then(Value::int)) == Some(1))
     }
 
     async fn make_room(&mut self) -> Result<(), Fault> {
         // Only where it is missing: a role that owns its schema need not be allowed to make schemas.
         let schema = self.schema.clone();
-        let known = self.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", &[Value::Text(schema.clone())]).await?;
+        let known =
+            self.one("SELECT 1 FROM pg_namespace WHERE nspname = ?", &[Value::Text(schema.clone())]).await?;
         if known.is_none() {
             self.run(&format!("CREATE SCHEMA IF NOT EXISTS {}", quoted(&schema)), &[]).await?;
         }
@@ -376,23 +413,36 @@ impl Session for Postgres {
         let Some([Value::Text(kind), Value::Int(not_null), Value::Int(indexed)]) = row.as_deref() else {
             return Ok(Err(format!("there is no table {table} with a column {column}")));
         };
-        if !matches!(kind.as_str(), "smallint" | "integer" | "bigint" | "uuid" | "text" | "character varying") {
-            return Ok(Err(format!("{table}.{column} is of type {kind}: a table is walked over by an integer, a uuid or a text")));
+        if !matches!(kind.as_str(), "smallint" | "integer" | "bigint" | "uuid" | "text" | "character varying")
+        {
+            return Ok(Err(format!(
+                "{table}.{column} is of type {kind}: a table is walked over by an integer, a uuid or a text"
+            )));
         }
         if *not_null == 0 {
             return Ok(Err(format!("{table}.{column} may be NULL: rows without it would be left out")));
         }
         if *indexed == 0 {
-            return Ok(Err(format!("no index of {table} begins with {column}: each batch would read all of the table")));
+            return Ok(Err(format!(
+                "no index of {table} begins with {column}: each batch would read all of the table"
+            )));
         }
         let cast = ("CAST(".to_owned(), format!(" AS {kind})"));
         Ok(Ok(Key { table, column: quoted(column), cast, text: ("CAST(", " AS text)"), number: false }))
     }
 
     async fn estimate(&mut self, key: &Key) -> Result<Option<u64>, Fault> {
-        let row = self.one("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(?)", &[key.table.as_str().into()]).await?;
+        let row = self
+            .one(
+                "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(?)",
+                &[key.table.as_str().into()],
+            )
+            .await?;
         // -1: never counted; so are 0 rows of a table that was filled since.
-        Ok(row.and_then(|row| row.first().and_then(Value::int)).and_then(|rows| u64::try_from(rows).ok()).filter(|rows| *rows > 0))
+        Ok(row
+            .and_then(|row| row.first().and_then(Value::int))
+            .and_then(|rows| u64::try_from(rows).ok())
+            .filter(|rows| *rows > 0))
     }
 
     async fn lag(&mut self) -> Result<Lag, Fault> {
@@ -405,7 +455,9 @@ impl Session for Postgres {
         Ok(match row.as_deref() {
             Some([Value::Int(0), ..]) | None => Lag::None,
             Some([_, Value::Int(0), _]) => Lag::Hidden,
-            Some([_, _, Value::Int(behind)]) => Lag::Behind(Duration::from_millis(u64::try_from(*behind).unwrap_or(0))),
+            Some([_, _, Value::Int(behind)]) => {
+                Lag::Behind(Duration::from_millis(u64::try_from(*behind).unwrap_or(0)))
+            }
             Some(_) => Lag::None,
         })
     }
@@ -417,7 +469,10 @@ impl Session for Postgres {
                 &[],
             )
             .await?;
-        Ok(row.and_then(|row| row.first().and_then(Value::int)).and_then(|count| u32::try_from(count).ok()).unwrap_or(0))
+        Ok(row
+            .and_then(|row| row.first().and_then(Value::int))
+            .and_then(|count| u32::try_from(count).ok())
+            .unwrap_or(0))
     }
 }
 
@@ -425,7 +480,9 @@ impl PostgresEye {
     async fn ask(&mut self, sql: &str) -> Result<Vec<Row>, Fault> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => within(QUICK, async { self.options.connect().await.map_err(|error| fault(&error)) }).await?,
+            None => {
+                within(QUICK, async { self.options.connect().await.map_err(|error| fault(&error)) }).await?
+            }
         };
         let rows = within(QUICK, ask(&mut connection, sql, &[Value::Int(self.pid)])).await?;
         // Only one that gave its answer is used again.
@@ -435,7 +492,10 @@ impl PostgresEye {
 }
 
 impl Eye for PostgresEye {
-    async fn blockers(&mut self) -> Result<Vec<Blocker>, Fault> {
+    async fn blockers(&mut self) -> Result<Option<Vec<Blocker>>, Fault> {
+        if self.ask("SELECT 1 FROM pg_stat_activity WHERE pid = ?::int").await?.is_empty() {
+            return Ok(None);
+        }
         let rows = self
             .ask(
                 "SELECT b.pid::bigint, coalesce(nullif(a.application_name, ''), a.usename::text, a.backend_type, 'unknown'), \
@@ -454,7 +514,7 @@ impl Eye for PostgresEye {
             }),
             _ => None,
         };
-        Ok(rows.iter().filter_map(blocker).collect())
+        Ok(Some(rows.iter().filter_map(blocker).collect()))
     }
 
     async fn cancel(&mut self) -> Result<(), Fault> {

@@ -47,7 +47,8 @@ impl Stop {
     }
 
     fn set(&self, time: Option<Duration>) {
-        let until = time.map_or(0, |time| u64::try_from((self.began.elapsed() + time).as_millis()).unwrap_or(0));
+        let until =
+            time.map_or(0, |time| u64::try_from((self.began.elapsed() + time).as_millis()).unwrap_or(0));
         self.until.store(until, Ordering::Relaxed);
     }
 }
@@ -95,7 +96,11 @@ fn quoted(name: &str) -> String {
 }
 
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|time| i64::try_from(time.as_millis()).ok()).unwrap_or(0)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|time| i64::try_from(time.as_millis()).ok())
+        .unwrap_or(0)
 }
 
 impl Sqlite {
@@ -120,12 +125,18 @@ impl Sqlite {
         if let Some([Value::Text(holder), Value::Int(until), Value::Int(last)]) = row.as_deref() {
             let left = until - now_ms();
             // A lease that ends later than one can was written by a clock that was wrong.
-            if left > 0 && left <= i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX).saturating_mul(10) {
-                return Ok(Lock::Held(format!("{holder} (for {} s more, unless it is still at work)", left / 1000 + 1)));
+            if left > 0
+                && left <= i64::try_from(self.lease.as_millis()).unwrap_or(i64::MAX).saturating_mul(10)
+            {
+                return Ok(Lock::Held(format!(
+                    "{holder} (for {} s more, unless it is still at work)",
+                    left / 1000 + 1
+                )));
             }
             epoch = last + 1;
         }
-        let sql = format!("REPLACE INTO {} (id, holder, epoch, until_ms) VALUES (1, ?, ?, ?)", self.tables.lock);
+        let sql =
+            format!("REPLACE INTO {} (id, holder, epoch, until_ms) VALUES (1, ?, ?, ?)", self.tables.lock);
         let row = [Value::Text(self.holder.clone()), Value::Int(epoch), Value::Int(self.until())];
         self.run(&sql, &row).await?;
         self.epoch = epoch;
@@ -141,11 +152,19 @@ impl Session for Sqlite {
         let Place::File(path) = &target.address.place else {
             return Err(Fault { kind: FaultKind::Refused, message: "no file".to_owned(), position: None });
         };
-        let options = SqliteConnectOptions::new().filename(path).busy_timeout(limits.lock_timeout).disable_statement_logging();
-        let mut connection = within(QUICK, async { options.connect().await.map_err(|error| fault(&error)) }).await?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(limits.lock_timeout)
+            .disable_statement_logging();
+        let mut connection =
+            within(QUICK, async { options.connect().await.map_err(|error| fault(&error)) }).await?;
         let stop = Arc::new(Stop { began: Instant::now(), now: AtomicBool::new(false), until: 0.into() });
         let handle = Arc::clone(&stop);
-        connection.lock_handle().await.map_err(|error| fault(&error))?.set_progress_handler(STEPS, move || !handle.due());
+        connection
+            .lock_handle()
+            .await
+            .map_err(|error| fault(&error))?
+            .set_progress_handler(STEPS, move || !handle.due());
         let words = Words {
             number: "INTEGER",
             text: "TEXT",
@@ -157,7 +176,16 @@ impl Session for Sqlite {
         };
         let holder = format!("{holder} (process {})", std::process::id());
         let tables = Tables::new(words, "");
-        Ok(Self { connection, tables, holder, epoch: 0, lease: limits.lease, busy: limits.lock_timeout, longest: Some(limits.statement_timeout), stop })
+        Ok(Self {
+            connection,
+            tables,
+            holder,
+            epoch: 0,
+            lease: limits.lease,
+            busy: limits.lock_timeout,
+            longest: Some(limits.statement_timeout),
+            stop,
+        })
     }
 
     fn eye(&self) -> SqliteEye {
@@ -170,7 +198,9 @@ impl Session for Sqlite {
 
     async fn try_lock(&mut self) -> Result<Lock, Fault> {
         match self.begin().await {
-            Err(fault) if fault.kind == FaultKind::Locked => return Ok(Lock::Held("a transaction of somebody".to_owned())),
+            Err(fault) if fault.kind == FaultKind::Locked => {
+                return Ok(Lock::Held("a transaction of somebody".to_owned()));
+            }
             other => other?,
         }
         match self.claim().await {
@@ -256,23 +286,35 @@ impl Session for Sqlite {
     }
 
     async fn has_tables(&mut self) -> Result<bool, Fault> {
-        let rows = self.rows("SELECT 1 FROM sqlite_master WHERE name IN ('handover_migrations', 'handover_backfills')", &[]).await?;
+        let rows = self
+            .rows(
+                "SELECT 1 FROM sqlite_master WHERE name IN ('handover_migrations', 'handover_backfills')",
+                &[],
+            )
+            .await?;
         Ok(rows.len() == 2)
     }
 
     async fn key(&mut self, table: &[String], column: &str) -> Result<Result<Key, String>, Fault> {
         let [name] = table else { return Ok(Err("a table of SQLite has no schema".to_owned())) };
         let columns = self
-            .rows("SELECT upper(type), \"notnull\", pk FROM pragma_table_info(?) WHERE name = ?", &[name.as_str().into(), column.into()])
+            .rows(
+                "SELECT upper(type), \"notnull\", pk FROM pragma_table_info(?) WHERE name = ?",
+                &[name.as_str().into(), column.into()],
+            )
             .await?;
         let table = quoted(name);
-        let Some([Value::Text(kind), Value::Int(not_null), Value::Int(primary)]) = columns.first().map(Vec::as_slice) else {
+        let Some([Value::Text(kind), Value::Int(not_null), Value::Int(primary)]) =
+            columns.first().map(Vec::as_slice)
+        else {
             return Ok(Err(format!("there is no table {table} with a column {column}")));
         };
         // The rules by which SQLite itself reads a type.
         let number = kind.contains("INT");
         if !number && !["CHAR", "CLOB", "TEXT"].iter().any(|word| kind.contains(word)) {
-            return Ok(Err(format!("{table}.{column} is of type {kind}: a table is walked over by an integer, or a text")));
+            return Ok(Err(format!(
+                "{table}.{column} is of type {kind}: a table is walked over by an integer, or a text"
+            )));
         }
         let alone = number && *primary == 1 && kind == "INTEGER";
         if *not_null == 0 && !alone {
@@ -285,7 +327,9 @@ impl Session for Sqlite {
             )
             .await?;
         if indexed.is_empty() && !alone {
-            return Ok(Err(format!("no index of {table} begins with {column}: each batch would read all of the table")));
+            return Ok(Err(format!(
+                "no index of {table} begins with {column}: each batch would read all of the table"
+            )));
         }
         let cast = (String::new(), String::new());
         Ok(Ok(Key { table, column: quoted(column), cast, text: ("CAST(", " AS TEXT)"), number }))
@@ -295,14 +339,18 @@ impl Session for Sqlite {
         // There is no estimate to ask for; counting is bounded instead.
         let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT 1000000)", key.table);
         let rows = self.rows(&sql, &[]).await?;
-        let count = rows.first().and_then(|row| row.first()).and_then(Value::int).and_then(|count| u64::try_from(count).ok());
+        let count = rows
+            .first()
+            .and_then(|row| row.first())
+            .and_then(Value::int)
+            .and_then(|count| u64::try_from(count).ok());
         Ok(count.filter(|count| *count < 1_000_000))
     }
 }
 
 impl Eye for SqliteEye {
-    async fn blockers(&mut self) -> Result<Vec<Blocker>, Fault> {
-        Ok(Vec::new())
+    async fn blockers(&mut self) -> Result<Option<Vec<Blocker>>, Fault> {
+        Ok(Some(Vec::new()))
     }
 
     async fn cancel(&mut self) -> Result<(), Fault> {

@@ -39,7 +39,12 @@ impl Tables {
     /// With their names after `prefix`, which is a schema, quoted, with its dot.
     pub(crate) fn new(words: Words, prefix: &str) -> Self {
         let name = |name: &str| format!("{prefix}{name}");
-        Self { words, migrations: name("handover_migrations"), backfills: name("handover_backfills"), lock: name("handover_lock") }
+        Self {
+            words,
+            migrations: name("handover_migrations"),
+            backfills: name("handover_backfills"),
+            lock: name("handover_lock"),
+        }
     }
 
     pub(crate) fn create(&self) -> [String; 3] {
@@ -88,7 +93,10 @@ impl Tables {
 
     /// Writes how many statements were begun and are done.
     pub(crate) fn at_statement(&self, version: SchemaVersion, begun: u32, done: u32) -> (String, Vec<Value>) {
-        let sql = format!("UPDATE {} SET begun = ?, done = ? WHERE version = ? AND state = 'started'", self.migrations);
+        let sql = format!(
+            "UPDATE {} SET begun = ?, done = ? WHERE version = ? AND state = 'started'",
+            self.migrations
+        );
         (sql, vec![Value::Int(begun.into()), Value::Int(done.into()), number(version)])
     }
 
@@ -103,7 +111,10 @@ impl Tables {
 
     /// Forgets that something was begun.
     pub(crate) fn forget(&self, version: SchemaVersion) -> (String, Vec<Value>) {
-        (format!("DELETE FROM {} WHERE version = ? AND state = 'started'", self.migrations), vec![number(version)])
+        (
+            format!("DELETE FROM {} WHERE version = ? AND state = 'started'", self.migrations),
+            vec![number(version)],
+        )
     }
 
     pub(crate) fn records(&self) -> String {
@@ -116,7 +127,10 @@ impl Tables {
     }
 
     pub(crate) fn backfill(&self, version: SchemaVersion) -> (String, Vec<Value>) {
-        (format!("SELECT version, last_key, rows_done, batches FROM {} WHERE version = ?", self.backfills), vec![number(version)])
+        (
+            format!("SELECT version, last_key, rows_done, batches FROM {} WHERE version = ?", self.backfills),
+            vec![number(version)],
+        )
     }
 
     pub(crate) fn all_backfills(&self) -> String {
@@ -163,12 +177,16 @@ fn short(text: &str) -> Value {
 /// A row of the table of what was applied.
 pub(crate) fn record(row: &Row) -> Result<Record, Error> {
     let nonsense = |what: &str| Error::Nonsense { what: format!("{what} in the row {row:?}") };
-    let [version, phase, name, checksum, state, begun, done, started, applied, by, took, deployment] = row.as_slice() else {
+    let [version, phase, name, checksum, state, begun, done, started, applied, by, took, deployment] =
+        row.as_slice()
+    else {
         return Err(nonsense("another number of columns"));
     };
     let int = |value: &Value, what: &str| value.int().ok_or_else(|| nonsense(what));
     let text = |value: &Value, what: &str| value.text().map(ToOwned::to_owned).ok_or_else(|| nonsense(what));
-    let small = |value: &Value, what: &str| int(value, what).and_then(|number| u32::try_from(number).map_err(|_| nonsense(what)));
+    let small = |value: &Value, what: &str| {
+        int(value, what).and_then(|number| u32::try_from(number).map_err(|_| nonsense(what)))
+    };
     Ok(Record {
         version: version_of(version).ok_or_else(|| nonsense("no version"))?,
         phase: phase.text().and_then(Phase::named).ok_or_else(|| nonsense("no phase"))?,
@@ -193,7 +211,8 @@ pub(crate) fn record(row: &Row) -> Result<Record, Error> {
 pub(crate) fn backfill_record(row: &Row) -> Result<BackfillRecord, Error> {
     let nonsense = || Error::Nonsense { what: format!("the row {row:?} of a backfill") };
     let [version, last_key, rows, batches] = row.as_slice() else { return Err(nonsense()) };
-    let count = |value: &Value| value.int().and_then(|number| u64::try_from(number).ok()).ok_or_else(nonsense);
+    let count =
+        |value: &Value| value.int().and_then(|number| u64::try_from(number).ok()).ok_or_else(nonsense);
     Ok(BackfillRecord {
         version: version_of(version).ok_or_else(nonsense)?,
         last_key: last_key.text().map(ToOwned::to_owned),

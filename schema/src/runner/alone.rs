@@ -42,8 +42,10 @@ pub(crate) async fn run<S: Session>(
             Left::Nothing => {}
         }
     } else {
-        if let Alone::CreateIndex { index, table } = alone
+        // IF NOT EXISTS passes over one that is there, and so over one that is invalid as well.
+        if let Alone::CreateIndex { index, table, lenient } = alone
             && let Some(Index { name, valid }) = session.index(index, table).await.map_err(unreadable)?
+            && !(valid && *lenient)
         {
             return Err(Error::IndexStands { file, index: name, valid }.into());
         }
@@ -64,6 +66,14 @@ pub(crate) async fn run<S: Session>(
             return Err(End::Lost(fault));
         }
         // The server says that it failed, so it did not take effect; but an index can be left of it.
+        if fault.kind == FaultKind::Cancelled
+            && let Left::Invalid(indexes) = left(session, &file, alone).await?
+        {
+            // Who cancels does not want to wait for what a drop waits for.
+            let stands =
+                format!("index {} is invalid; the next run drops it and begins anew", indexes.join(", "));
+            return Err(Error::Cancelled { stands }.into());
+        }
         if let Left::Invalid(indexes) = left(session, &file, alone).await.unwrap_or(Left::Nothing) {
             drop_indexes(session, eye, course, &file, &indexes).await?;
         }
@@ -84,11 +94,13 @@ pub(crate) async fn run<S: Session>(
 /// What the catalog says of a statement that was begun.
 async fn left<S: Session>(session: &mut S, file: &str, alone: &Alone) -> Result<Left, End> {
     Ok(match alone {
-        Alone::CreateIndex { index, table } => match session.index(index, table).await.map_err(unreadable)? {
-            None => Left::Nothing,
-            Some(Index { valid: true, .. }) => Left::Whole,
-            Some(Index { name, valid: false }) => Left::Invalid(vec![name]),
-        },
+        Alone::CreateIndex { index, table, .. } => {
+            match session.index(index, table).await.map_err(unreadable)? {
+                None => Left::Nothing,
+                Some(Index { valid: true, .. }) => Left::Whole,
+                Some(Index { name, valid: false }) => Left::Invalid(vec![name]),
+            }
+        }
         Alone::DropIndex { index } if session.exists(index).await.map_err(unreadable)? => Left::Nothing,
         Alone::DropIndex { .. } => Left::Whole,
         Alone::Reindex { of } => {
@@ -134,20 +146,30 @@ async fn drop_indexes<S: Session>(
     Ok(())
 }
 
-async fn finish<S: Session>(session: &mut S, course: &mut Course<'_, '_>, script: &Script, began: Instant) -> Result<(), End> {
+async fn finish<S: Session>(
+    session: &mut S,
+    course: &mut Course<'_, '_>,
+    script: &Script,
+    began: Instant,
+) -> Result<(), End> {
     course.tell(Progress::Commits { file: script.to_string() });
     let (sql, values) = session.tables().applied(script.version, millis(began.elapsed()));
     write(session, &sql, &values).await
 }
 
 /// One write of ours, in a transaction that checks the lock.
-pub(crate) async fn write<S: Session>(session: &mut S, sql: &str, values: &[crate::database::Value]) -> Result<(), End> {
+pub(crate) async fn write<S: Session>(
+    session: &mut S,
+    sql: &str,
+    values: &[crate::database::Value],
+) -> Result<(), End> {
     begun(session).await?;
     match session.run(sql, values).await {
         Ok(1) => committed(session).await,
         Ok(_) => {
             let _ = session.rollback().await;
-            Err(Error::Nonsense { what: "the row of what is being applied is not there any more".to_owned() }.into())
+            Err(Error::Nonsense { what: "the row of what is being applied is not there any more".to_owned() }
+                .into())
         }
         Err(fault) => {
             let _ = session.rollback().await;

@@ -13,7 +13,9 @@ use crate::progress::Progress;
 use crate::record::{BackfillRecord, Record, State};
 use crate::runner::together::{SLACK, again, failed};
 use crate::runner::watch::{Run, Where, watched};
-use crate::runner::{Course, End, begun, committed, millis, rest, unbroken, unreadable, unwritable, wait_while_paused};
+use crate::runner::{
+    Course, End, begun, committed, millis, rest, unbroken, unreadable, unwritable, wait_while_paused,
+};
 use crate::script::{BatchHeader, Script, Statement};
 
 /// What stays the same from batch to batch.
@@ -29,7 +31,9 @@ struct Walk<'a> {
 
 /// What became of one try of a batch.
 enum Batch {
-    Done { rows: u64 },
+    Done {
+        rows: u64,
+    },
     /// There is no row any more: the backfill is applied.
     End,
     Failed(Fault),
@@ -45,7 +49,10 @@ pub(crate) async fn run<S: Session>(
 ) -> Result<(), End> {
     let limits = course.job.limits;
     let longest = script.statement_timeout.unwrap_or(limits.statement_timeout);
-    session.settle(Some(script.lock_timeout.unwrap_or(limits.lock_timeout)), Some(longest)).await.map_err(unreadable)?;
+    session
+        .settle(Some(script.lock_timeout.unwrap_or(limits.lock_timeout)), Some(longest))
+        .await
+        .map_err(unreadable)?;
     let file = script.to_string();
     let key = session.key(&batch.table, &batch.key).await.map_err(unreadable)?;
     let key = key.map_err(|what| Error::Backfill { file: file.clone(), what })?;
@@ -74,15 +81,23 @@ pub(crate) async fn run<S: Session>(
                 pace.after(took, limits.throttle.batch);
                 let all = so_far(session, &walk).await?.rows;
                 let per_second = here as f64 / began.elapsed().as_secs_f64().max(1e-6);
-                course.tell(Progress::Batch { file: walk.file.clone(), rows: all, of, per_second, batch: asked });
+                course.tell(Progress::Batch {
+                    file: walk.file.clone(),
+                    rows: all,
+                    of,
+                    per_second,
+                    batch: asked,
+                });
                 (pauses, attempt) = (limits.pauses(), 1);
                 rest(session, course, limits.throttle.rest(took)).await?;
             }
             Batch::Failed(fault) => {
                 // Too long is a question of how much at once.
-                let again_later = fault.kind == FaultKind::Locked || fault.kind == FaultKind::TooLong && pace.rows() > 1;
+                let again_later =
+                    fault.kind == FaultKind::Locked || fault.kind == FaultKind::TooLong && pace.rows() > 1;
                 let Some(pause) = pauses.next().filter(|_| again_later) else {
-                    let stands = "the batches before stand, and it goes on behind them: correct what this one meets";
+                    let stands =
+                        "the batches before stand, and it goes on behind them: correct what this one meets";
                     return Err(failed(course, script, statement, fault, stands));
                 };
                 pace.failed();
@@ -128,7 +143,9 @@ fn with_places<S: Session>(statement: &Statement, key: &Key) -> (String, Vec<boo
 async fn so_far<S: Session>(session: &mut S, walk: &Walk<'_>) -> Result<BackfillRecord, End> {
     let (sql, values) = session.tables().backfill(walk.script.version);
     let rows = session.rows(&sql, &values).await.map_err(unreadable)?;
-    let row = rows.first().ok_or_else(|| Error::Nonsense { what: format!("{} was begun, and how far it is does not stand there", walk.file) })?;
+    let row = rows.first().ok_or_else(|| Error::Nonsense {
+        what: format!("{} was begun, and how far it is does not stand there", walk.file),
+    })?;
     Ok(backfill_record(row)?)
 }
 
@@ -168,7 +185,9 @@ fn bound(key: &Key, text: &str) -> Result<Value, Error> {
     if !key.number {
         return Ok(Value::Text(text.to_owned()));
     }
-    text.parse().map(Value::Int).map_err(|_| Error::Nonsense { what: format!("{text:?} is no key of {}", key.table) })
+    text.parse()
+        .map(Value::Int)
+        .map_err(|_| Error::Nonsense { what: format!("{text:?} is no key of {}", key.table) })
 }
 
 async fn batch_once<S: Session>(
@@ -236,12 +255,19 @@ async fn in_transaction<S: Session>(
     let (sql, values) = session.tables().batch(&before, &last, rows);
     match session.run(&sql, &values).await.map_err(unwritable)? {
         1 => Ok(Batch::Done { rows }),
-        _ => Err(Error::Nonsense { what: format!("somebody else did the batch of {} behind {:?}", walk.file, before.last_key) }.into()),
+        _ => Err(Error::Nonsense {
+            what: format!("somebody else did the batch of {} behind {:?}", walk.file, before.last_key),
+        }
+        .into()),
     }
 }
 
 /// Waits while the database, or somebody else, has too much to do.
-async fn throttle<S: Session>(session: &mut S, course: &mut Course<'_, '_>, hidden: &mut bool) -> Result<(), End> {
+async fn throttle<S: Session>(
+    session: &mut S,
+    course: &mut Course<'_, '_>,
+    hidden: &mut bool,
+) -> Result<(), End> {
     let throttle = &course.job.limits.throttle;
     let mut told: Option<String> = None;
     while let Some(why) = brake(session, course, hidden).await? {
@@ -256,7 +282,11 @@ async fn throttle<S: Session>(session: &mut S, course: &mut Course<'_, '_>, hidd
     Ok(())
 }
 
-async fn brake<S: Session>(session: &mut S, course: &mut Course<'_, '_>, hidden: &mut bool) -> Result<Option<String>, End> {
+async fn brake<S: Session>(
+    session: &mut S,
+    course: &mut Course<'_, '_>,
+    hidden: &mut bool,
+) -> Result<Option<String>, End> {
     let throttle = &course.job.limits.throttle;
     if let Some(why) = throttle.brake.as_ref().and_then(|brake| brake()) {
         return Ok(Some(why));

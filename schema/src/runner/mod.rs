@@ -148,7 +148,10 @@ impl Course<'_, '_> {
     }
 
     pub(crate) fn stands(&self) -> String {
-        format!("The schema is at version {}, and what was not committed is taken back; run it again to go on.", self.outcome.to)
+        format!(
+            "The schema is at version {}, and what was not committed is taken back; run it again to go on.",
+            self.outcome.to
+        )
     }
 
     pub(crate) fn in_time(&self) -> Result<(), Error> {
@@ -162,10 +165,23 @@ impl Course<'_, '_> {
     }
 }
 
-async fn drive<S: Session>(job: &Job<'_>, control: &Control, listener: &mut Listener<'_>) -> Result<Outcome, Error> {
+async fn drive<S: Session>(
+    job: &Job<'_>,
+    control: &Control,
+    listener: &mut Listener<'_>,
+) -> Result<Outcome, Error> {
     job.target.secret()?;
     let until = Instant::now() + job.limits.whole;
-    let mut course = Course { job, control, listener, outcome: Outcome::default(), until, connected: false, reached: false, moved: false };
+    let mut course = Course {
+        job,
+        control,
+        listener,
+        outcome: Outcome::default(),
+        until,
+        connected: false,
+        reached: false,
+        moved: false,
+    };
     let mut lost_at: Option<Instant> = None;
     let mut pause = job.limits.pause;
     loop {
@@ -247,20 +263,31 @@ async fn apply<S: Session>(
     record: Option<&Record>,
 ) -> Result<(), End> {
     match &script.work {
-        Work::Batches(statement, batch) => backfill::run(session, eye, course, script, (statement, batch), record).await,
-        Work::Together(statements) if S::TRANSACTIONAL => together::run(session, eye, course, script, statements).await,
+        Work::Batches(statement, batch) => {
+            backfill::run(session, eye, course, script, (statement, batch), record).await
+        }
+        Work::Together(statements) if S::TRANSACTIONAL => {
+            together::run(session, eye, course, script, statements).await
+        }
         Work::Together(statements) => steps::run(session, eye, course, script, statements, record).await,
         Work::Alone(statement, alone) if S::TRANSACTIONAL => {
             alone::run(session, eye, course, script, (statement, alone), record).await
         }
-        Work::Alone(statement, _) => steps::run(session, eye, course, script, std::slice::from_ref(statement), record).await,
+        Work::Alone(statement, _) => {
+            steps::run(session, eye, course, script, std::slice::from_ref(statement), record).await
+        }
     }
 }
 
-async fn take_lock<S: Session>(session: &mut S, course: &mut Course<'_, '_>, database: &str) -> Result<(), End> {
+async fn take_lock<S: Session>(
+    session: &mut S,
+    course: &mut Course<'_, '_>,
+    database: &str,
+) -> Result<(), End> {
     let limits = course.job.limits;
     // After a connection was lost it is our own former session that has it still, until the server notices.
-    let patience = if course.reached { limits.lease * 2 + limits.check_interval() } else { limits.wait_for_lock };
+    let patience =
+        if course.reached { limits.lease * 2 + limits.check_interval() } else { limits.wait_for_lock };
     let until = Instant::now() + patience;
     let mut told = None;
     loop {
@@ -301,7 +328,11 @@ pub(crate) async fn records<S: Session>(session: &mut S) -> Result<Vec<Record>, 
 }
 
 /// Waits, and says meanwhile that the runner is there. Ends early when it was cancelled.
-pub(crate) async fn rest<S: Session>(session: &mut S, course: &mut Course<'_, '_>, time: Duration) -> Result<(), End> {
+pub(crate) async fn rest<S: Session>(
+    session: &mut S,
+    course: &mut Course<'_, '_>,
+    time: Duration,
+) -> Result<(), End> {
     let until = Instant::now() + time;
     loop {
         course.in_time()?;
@@ -317,7 +348,10 @@ pub(crate) async fn rest<S: Session>(session: &mut S, course: &mut Course<'_, '_
     }
 }
 
-pub(crate) async fn wait_while_paused<S: Session>(session: &mut S, course: &mut Course<'_, '_>) -> Result<(), End> {
+pub(crate) async fn wait_while_paused<S: Session>(
+    session: &mut S,
+    course: &mut Course<'_, '_>,
+) -> Result<(), End> {
     course.in_time()?;
     if !course.control.is_paused() {
         return Ok(());
@@ -350,7 +384,11 @@ pub(crate) async fn begun<S: Session>(session: &mut S) -> Result<String, End> {
 /// The transaction is still the one that was begun, and the session still has the lock.
 pub(crate) async fn unbroken<S: Session>(session: &mut S, mark: &str) -> Result<(), End> {
     session.own().await.map_err(unwritable)?;
-    if session.mark().await.map_err(unreadable)?.as_deref() == Some(mark) { Ok(()) } else { Err(Error::LockLost.into()) }
+    if session.mark().await.map_err(unreadable)?.as_deref() == Some(mark) {
+        Ok(())
+    } else {
+        Err(Error::LockLost.into())
+    }
 }
 
 /// How long a commit may take: it waits for a disk, or for a replica that has to confirm.
@@ -363,7 +401,9 @@ pub(crate) async fn committed<S: Session>(session: &mut S) -> Result<(), End> {
 
 /// The line on which the database found a mistake.
 pub(crate) fn line_of(statement: &Statement, fault: &Fault) -> usize {
-    let within = fault.position.map_or(0, |at| statement.text.chars().take(at.saturating_sub(1)).filter(|c| *c == '\n').count());
+    let within = fault
+        .position
+        .map_or(0, |at| statement.text.chars().take(at.saturating_sub(1)).filter(|c| *c == '\n').count());
     statement.line + within
 }
 

@@ -35,16 +35,29 @@ pub async fn resolve(job: &Job<'_>, version: SchemaVersion, resolution: Resoluti
     })
 }
 
-async fn write_down<S: Session>(job: &Job<'_>, version: SchemaVersion, resolution: Resolution) -> Result<(), End> {
+async fn write_down<S: Session>(
+    job: &Job<'_>,
+    version: SchemaVersion,
+    resolution: Resolution,
+) -> Result<(), End> {
     let database = job.target.address.to_string();
     let holder = format!("handover migrate {} by {}: resolve", job.service, job.by);
-    let mut session =
-        S::connect(job.target, &holder, job.limits).await.map_err(|fault| end(fault, |source| Error::Connect { database: database.clone(), source }))?;
+    let mut session = S::connect(job.target, &holder, job.limits)
+        .await
+        .map_err(|fault| end(fault, |source| Error::Connect { database: database.clone(), source }))?;
     let control = crate::control::Control::new();
     let until = tokio::time::Instant::now() + job.limits.whole;
     let mut quiet = |_| {};
-    let mut course =
-        Course { job, control: &control, listener: &mut quiet, outcome: Outcome::default(), until, connected: true, reached: false, moved: false };
+    let mut course = Course {
+        job,
+        control: &control,
+        listener: &mut quiet,
+        outcome: Outcome::default(),
+        until,
+        connected: true,
+        reached: false,
+        moved: false,
+    };
     let done = resolved(&mut session, &mut course, &database, version, resolution).await;
     session.close().await;
     done
@@ -59,7 +72,9 @@ async fn resolved<S: Session>(
 ) -> Result<(), End> {
     take_lock(session, course, database).await?;
     let records = prepared(session).await?;
-    let Some(record) = records.into_iter().find(|record| record.version == version && record.state == State::Started) else {
+    let Some(record) =
+        records.into_iter().find(|record| record.version == version && record.state == State::Started)
+    else {
         let what = format!("version {version} does not stand half: there is nothing to resolve");
         return Err(Error::Nonsense { what }.into());
     };
@@ -91,7 +106,10 @@ async fn resolved<S: Session>(
         }
         return Ok(());
     }
-    let (sql, values) =
-        if done >= of { session.tables().applied(version, 0) } else { session.tables().at_statement(version, done, done) };
+    let (sql, values) = if done >= of {
+        session.tables().applied(version, 0)
+    } else {
+        session.tables().at_statement(version, done, done)
+    };
     write(session, &sql, &values).await
 }

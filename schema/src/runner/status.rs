@@ -44,7 +44,10 @@ async fn read<S: Session>(target: &Target, service: &str, limits: &Limits) -> Re
     let mut session = S::connect(target, &format!("handover migrate {service}: status"), limits)
         .await
         .map_err(|fault| end(fault, |source| Error::Connect { database, source }))?;
-    let mut status = Status { invalid_indexes: session.invalid_indexes(None).await.map_err(unreadable)?, ..Status::default() };
+    let mut status = Status {
+        invalid_indexes: session.invalid_indexes(None).await.map_err(unreadable)?,
+        ..Status::default()
+    };
     if session.has_tables().await.map_err(unreadable)? {
         status.records = records(&mut session).await?;
         status.version = version_of(&status.records);

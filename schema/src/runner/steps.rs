@@ -39,7 +39,8 @@ pub(crate) async fn run<S: Session>(
         step(session, eye, course, script, (statement, done, statements.len())).await?;
         done += 1;
         course.moved = true;
-        course.tell(Progress::StatementDone { file: file.clone(), number: usize::try_from(done).unwrap_or(0) });
+        course
+            .tell(Progress::StatementDone { file: file.clone(), number: usize::try_from(done).unwrap_or(0) });
     }
     course.tell(Progress::Commits { file });
     let (sql, values) = session.tables().applied(script.version, millis(began.elapsed()));
@@ -49,7 +50,8 @@ pub(crate) async fn run<S: Session>(
 /// What stands of a file that was cut off, in words.
 pub(crate) fn half(statements: &[Statement], record: &Record) -> String {
     let at = usize::try_from(record.done).unwrap_or(usize::MAX);
-    let (line, text) = statements.get(at).map_or((0, ""), |statement| (statement.line, statement.text.as_str()));
+    let (line, text) =
+        statements.get(at).map_or((0, ""), |statement| (statement.line, statement.text.as_str()));
     let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(80).collect();
     let before = match record.done {
         0 => "no statement before it".to_owned(),
@@ -84,7 +86,10 @@ async fn step<S: Session>(
     let mut pauses = limits.pauses();
     let mut attempt = 1;
     loop {
-        session.settle(Some(script.lock_timeout.unwrap_or(limits.lock_timeout)), Some(longest)).await.map_err(unreadable)?;
+        session
+            .settle(Some(script.lock_timeout.unwrap_or(limits.lock_timeout)), Some(longest))
+            .await
+            .map_err(unreadable)?;
         let begin = session.tables().at_statement(script.version, done + 1, done);
         let after = session.tables().at_statement(script.version, done + 1, done + 1);
         let mark = if rows {
@@ -100,7 +105,10 @@ async fn step<S: Session>(
             let Some(mark) = mark else { return write(session, &after.0, &after.1).await };
             unbroken(session, &mark).await?;
             if session.run(&after.0, &after.1).await.map_err(unwritable)? != 1 {
-                return Err(Error::Nonsense { what: "the row of what is being applied is not there any more".to_owned() }.into());
+                return Err(Error::Nonsense {
+                    what: "the row of what is being applied is not there any more".to_owned(),
+                }
+                .into());
             }
             return committed(session).await;
         };

@@ -9,7 +9,9 @@ use crate::error::{Error, Fault, FaultKind};
 use crate::progress::Progress;
 use crate::record::State;
 use crate::runner::watch::{Run, Where, watched};
-use crate::runner::{Course, End, begun, committed, end, line_of, millis, rest, unbroken, unreadable, unwritable};
+use crate::runner::{
+    Course, End, begun, committed, end, line_of, millis, rest, unbroken, unreadable, unwritable,
+};
 use crate::script::{Script, Statement};
 
 /// By how much this side's clock is more patient than the server's.
@@ -25,9 +27,8 @@ pub(crate) async fn run<S: Session>(
     let mut pauses = course.job.limits.pauses();
     let mut attempt = 1;
     loop {
-        let (fault, statement) = match once(session, eye, course, script, statements, attempt).await? {
-            None => return Ok(()),
-            Some(found) => found,
+        let Some((fault, statement)) = once(session, eye, course, script, statements, attempt).await? else {
+            return Ok(());
         };
         if fault.kind == FaultKind::Locked
             && let Some(pause) = pauses.next()
@@ -37,18 +38,30 @@ pub(crate) async fn run<S: Session>(
             rest(session, course, pause).await?;
             continue;
         }
-        return Err(failed(course, script, statement, fault, "nothing of it stands: correct it"));
+        return Err(failed(course, script, statement, fault, "nothing stands: correct it"));
     }
 }
 
 /// Tells that it is tried again.
-pub(crate) fn again(course: &mut Course<'_, '_>, script: &Script, fault: &Fault, attempt: u32, after: Duration) {
+pub(crate) fn again(
+    course: &mut Course<'_, '_>,
+    script: &Script,
+    fault: &Fault,
+    attempt: u32,
+    after: Duration,
+) {
     let of = course.job.limits.attempts;
     course.tell(Progress::Again { file: script.to_string(), why: fault.message.clone(), attempt, of, after });
 }
 
 /// What a fault in a statement becomes.
-pub(crate) fn failed(course: &Course<'_, '_>, script: &Script, statement: &Statement, fault: Fault, stands: &str) -> End {
+pub(crate) fn failed(
+    course: &Course<'_, '_>,
+    script: &Script,
+    statement: &Statement,
+    fault: Fault,
+    stands: &str,
+) -> End {
     let version = course.outcome.to;
     let stands = format!("The schema is at version {version}, and of this file {stands}, then run it again.");
     if fault.kind == FaultKind::Cancelled {
@@ -69,7 +82,10 @@ async fn once<'s, S: Session>(
 ) -> Result<Option<(Fault, &'s Statement)>, End> {
     let limits = course.job.limits;
     let longest = script.statement_timeout.unwrap_or(limits.statement_timeout);
-    session.settle(Some(script.lock_timeout.unwrap_or(limits.lock_timeout)), Some(longest)).await.map_err(unreadable)?;
+    session
+        .settle(Some(script.lock_timeout.unwrap_or(limits.lock_timeout)), Some(longest))
+        .await
+        .map_err(unreadable)?;
     let file = script.to_string();
     let began = Instant::now();
     let mark = begun(session).await?;
@@ -104,7 +120,9 @@ async fn once<'s, S: Session>(
     course.tell(Progress::Commits { file });
     match committed(session).await {
         // A deferred constraint speaks up only now; the server has taken everything back.
-        Err(End::Error(Error::Table { source, .. })) => Ok(statements.last().map(|statement| (source, statement))),
+        Err(End::Error(Error::Table { source, .. })) => {
+            Ok(statements.last().map(|statement| (source, statement)))
+        }
         other => other.map(|()| None),
     }
 }

@@ -12,8 +12,12 @@ use crate::runner::Course;
 
 /// How often a statement is looked at, at most.
 const LOOK: Duration = Duration::from_millis(400);
+/// How often one is looked at that runs for long.
+const SELDOM: Duration = Duration::from_secs(5);
 /// How long a statement that was cancelled may take to end.
 const GRACE: Duration = Duration::from_secs(10);
+/// For how long nothing may be seen of a server before it counts as gone. Long: it may just have no room for one more session.
+const UNSEEN: Duration = Duration::from_secs(120);
 
 /// What is run.
 pub(crate) enum Run<'a> {
@@ -51,7 +55,9 @@ pub(crate) async fn watched<S: Session>(
     tokio::pin!(work);
     // While it still waits: who it waits for is gone from sight once its time is up.
     let pace = (course.job.limits.lock_timeout / 2).clamp(Duration::from_millis(50), LOOK);
+    let mut pace = pace;
     let mut look = Instant::now() + pace;
+    let mut seen = Instant::now();
     let mut ending: Option<(Instant, FaultKind)> = None;
     let mut told: Vec<Blocker> = Vec::new();
     loop {
@@ -76,14 +82,25 @@ pub(crate) async fn watched<S: Session>(
                 return Err(Fault { kind: FaultKind::Lost, message: "the server did not end the statement".to_owned(), position: None });
             }
             () = sleep_until(look), if ending.is_none() => {
-                // What it cannot see is no reason to end what it looks at.
-                let by = eye.blockers().await.unwrap_or_default();
+                let gone = |what: &str| Err(Fault { kind: FaultKind::Lost, message: what.to_owned(), position: None });
+                let by = match eye.blockers().await {
+                    Ok(Some(by)) => by,
+                    // A server that was started anew sends nothing to a connection of before that waits for it.
+                    Ok(None) => return gone("the server does not know the session any more"),
+                    Err(_) if seen.elapsed() > UNSEEN => return gone("the server cannot be reached"),
+                    Err(_) => {
+                        look = Instant::now() + SELDOM;
+                        continue;
+                    }
+                };
+                seen = Instant::now();
                 let who = |by: &[Blocker]| by.iter().map(|blocker| blocker.session).collect::<Vec<_>>();
                 if !by.is_empty() && who(&by) != who(&told) {
                     let (attempt, of) = (place.attempt, course.job.limits.attempts);
                     course.tell(Progress::Blocked { file: place.file.to_owned(), by: by.clone(), attempt, of });
                     told = by;
                 }
+                pace = (pace * 3 / 2).min(SELDOM);
                 look = Instant::now() + pace;
             }
         }

@@ -12,6 +12,8 @@ pub enum Alone {
         index: String,
         /// The table as it was written, for `to_regclass`.
         table: String,
+        /// Whether it says IF NOT EXISTS.
+        lenient: bool,
     },
     /// DROP INDEX CONCURRENTLY of one index: it is there still, or it is gone.
     DropIndex {
@@ -62,18 +64,28 @@ pub(crate) fn alone(kind: Kind, statement: &Statement) -> Result<Option<Alone>, 
             _ => None,
         },
         Kind::Postgres => match (word(0), word(1)) {
-            ("CREATE", "INDEX" | "UNIQUE") if concurrently.is_some_and(|at| at <= 3) => Some(create_index(statement, concurrently)?),
+            ("CREATE", "INDEX" | "UNIQUE") if concurrently.is_some_and(|at| at <= 3) => {
+                Some(create_index(statement, concurrently)?)
+            }
             ("DROP", "INDEX") if concurrently == Some(2) => Some(drop_index(statement)?),
-            ("REINDEX", _) if concurrently.is_some() || words.iter().flatten().any(|word| word == "DATABASE" || word == "SYSTEM") => {
+            ("REINDEX", _)
+                if concurrently.is_some()
+                    || words.iter().flatten().any(|word| word == "DATABASE" || word == "SYSTEM") =>
+            {
                 let what = words.iter().position(|word| matches!(word.as_deref(), Some("INDEX" | "TABLE")));
                 let at = concurrently.max(what).map_or(0, |at| at + 1);
                 Some(Alone::Reindex { of: what.map(|_| name(&statement.start, at).0) })
             }
-            ("VACUUM", _) => Some(Alone::Repeatable),
-            ("CLUSTER", "") | ("ALTER", "SYSTEM") => Some(Alone::Repeatable),
+            ("VACUUM", _) | ("CLUSTER", "") | ("ALTER", "SYSTEM") => Some(Alone::Repeatable),
             ("CREATE" | "DROP", "DATABASE" | "TABLESPACE" | "SUBSCRIPTION") => Some(Alone::Unknown),
-            ("ALTER", "DATABASE") if words.iter().flatten().any(|word| word == "TABLESPACE") => Some(Alone::Unknown),
-            ("ALTER", "TABLE") if concurrently.is_some() && words.iter().flatten().any(|word| word == "DETACH") => Some(Alone::Unknown),
+            ("ALTER", "DATABASE") if words.iter().flatten().any(|word| word == "TABLESPACE") => {
+                Some(Alone::Unknown)
+            }
+            ("ALTER", "TABLE")
+                if concurrently.is_some() && words.iter().flatten().any(|word| word == "DETACH") =>
+            {
+                Some(Alone::Unknown)
+            }
             _ => None,
         },
     })
@@ -83,7 +95,8 @@ fn create_index(statement: &Statement, concurrently: Option<usize>) -> Result<Al
     let pieces = &statement.start;
     let keyword = |at: usize| pieces.get(at).and_then(Piece::keyword).unwrap_or_default();
     let mut at = concurrently.map_or(0, |at| at + 1);
-    if keyword(at) == "IF" {
+    let lenient = keyword(at) == "IF";
+    if lenient {
         at += 3;
     }
     if keyword(at) == "ON" {
@@ -95,7 +108,7 @@ fn create_index(statement: &Statement, concurrently: Option<usize>) -> Result<Al
     if keyword(at) == "ONLY" {
         at += 1;
     }
-    Ok(Alone::CreateIndex { index, table: name(pieces, at).0 })
+    Ok(Alone::CreateIndex { index, table: name(pieces, at).0, lenient })
 }
 
 fn drop_index(statement: &Statement) -> Result<Alone, Objection> {
@@ -144,15 +157,23 @@ mod tests {
 
     #[test]
     fn statements_that_no_transaction_holds_are_known() {
-        let index = |index: &str, table: &str| Ok(Some(Alone::CreateIndex { index: index.to_owned(), table: table.to_owned() }));
+        let index = |index: &str, table: &str, lenient| {
+            Ok(Some(Alone::CreateIndex { index: index.to_owned(), table: table.to_owned(), lenient }))
+        };
         for (text, expected) in [
-            ("create index concurrently Ix on shop.orders (a)", index("ix", "shop.orders")),
-            ("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS \"Ix\" ON ONLY \"Or\"\"ders\" USING btree (a)", index("Ix", "\"Or\"\"ders\"")),
+            ("create index concurrently Ix on shop.orders (a)", index("ix", "shop.orders", false)),
+            (
+                "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS \"Ix\" ON ONLY \"Or\"\"ders\" USING btree (a)",
+                index("Ix", "\"Or\"\"ders\"", true),
+            ),
             ("create index concurrently on orders (a)", Err("no name")),
             ("create index ix on concurrently (a)", Ok(None)),
             ("drop index concurrently if exists a.b", Ok(Some(Alone::DropIndex { index: "a.b".to_owned() }))),
             ("drop index concurrently a, b", Err("several")),
-            ("reindex (verbose) table concurrently a.b", Ok(Some(Alone::Reindex { of: Some("a.b".to_owned()) }))),
+            (
+                "reindex (verbose) table concurrently a.b",
+                Ok(Some(Alone::Reindex { of: Some("a.b".to_owned()) })),
+            ),
             ("reindex table a", Ok(None)),
             ("vacuum (analyze) a", Ok(Some(Alone::Repeatable))),
             ("alter table a detach partition b concurrently", Ok(Some(Alone::Unknown))),

@@ -84,8 +84,8 @@ impl Scripts {
             }
             let path = entry.map_err(unreadable)?.path();
             let (version, name) = parts(&path).ok_or_else(|| FolderError::Name { path: path.clone() })?;
-            let (_, content) =
-                read_ordinary(&path, MOST_BYTES).map_err(|source| FolderError::Read { path: path.clone(), source })?;
+            let (_, content) = read_ordinary(&path, MOST_BYTES)
+                .map_err(|source| FolderError::Read { path: path.clone(), source })?;
             let script = Script::read(kind, phase, version, &name, &content)
                 .map_err(|error| FolderError::Content { path: path.clone(), error })?;
             self.add(script)?;
@@ -128,7 +128,8 @@ fn parts(path: &Path) -> Option<(SchemaVersion, String)> {
     if number.is_empty() || number.len() > 12 || !number.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
     }
-    let version = number.parse().ok().and_then(SchemaVersion::new).filter(|version| *version != SchemaVersion::NONE)?;
+    let version =
+        number.parse().ok().and_then(SchemaVersion::new).filter(|version| *version != SchemaVersion::NONE)?;
     ((1..=100).contains(&name.len()) && plain).then(|| (version, name.to_owned()))
 }
 
@@ -152,7 +153,11 @@ mod tests {
 
     #[test]
     fn a_release_has_its_files_in_the_order_of_their_numbers() {
-        let folder = release(&[("backfill/10_b.sql", "select 2"), ("expand/0009_a-c.sql", "select 1"), ("contract/11_z.sql", "select 3")]);
+        let folder = release(&[
+            ("backfill/10_b.sql", "select 2"),
+            ("expand/0009_a-c.sql", "select 1"),
+            ("contract/11_z.sql", "select 3"),
+        ]);
         let scripts = Scripts::read(Kind::Postgres, folder.path()).unwrap();
         let names: Vec<String> = scripts.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["expand/0009_a-c.sql", "backfill/0010_b.sql", "contract/0011_z.sql"]);
@@ -161,10 +166,24 @@ mod tests {
 
     #[test]
     fn what_is_no_migration_is_refused_and_named() {
-        for name in ["a.sql", "1.sql", "_a.sql", "0_a.sql", "2147483649_a.sql", "1_a b.sql", "1_a.txt", "-1_a.sql", "1_.sql", "99999999999999_a.sql"] {
+        for name in [
+            "a.sql",
+            "1.sql",
+            "_a.sql",
+            "0_a.sql",
+            "2147483649_a.sql",
+            "1_a b.sql",
+            "1_a.txt",
+            "-1_a.sql",
+            "1_.sql",
+            "99999999999999_a.sql",
+        ] {
             assert!(error(&[(&format!("expand/{name}"), "select 1")]).contains("NUMBER_NAME.sql"), "{name}");
         }
-        assert!(error(&[("expand/1_a.sql", "select 1"), ("contract/01_b.sql", "select 1")]).contains("contract/0001_b.sql and expand/0001_a.sql"));
+        assert!(
+            error(&[("expand/1_a.sql", "select 1"), ("contract/01_b.sql", "select 1")])
+                .contains("contract/0001_b.sql and expand/0001_a.sql")
+        );
         assert!(error(&[("expand/1_a.sql", "\n\nselect '")]).contains("expand/1_a.sql: line 3"));
         let large = "-".repeat(1024 * 1024 + 1);
         assert!(error(&[("expand/1_a.sql", &large)]).contains("cannot read"));

@@ -56,7 +56,9 @@ impl Header {
                     ));
                 }
             };
-            *place.0 = Some(duration(place.1).ok_or_else(|| format!("{:?} is no time: write 500ms, 5s, 10min or 2h, up to 24h", place.1))?);
+            *place.0 = Some(duration(place.1).ok_or_else(|| {
+                format!("{:?} is no time: write 500ms, 5s, 10min or 2h, up to 24h", place.1)
+            })?);
         }
         if remark.is_empty() {
             return Err("nothing follows \"handover:\"".to_owned());
@@ -71,9 +73,12 @@ fn batch(pairs: &str) -> Result<BatchHeader, String> {
         match pair.split_once('=') {
             Some(("table", value)) => {
                 let parts: Vec<String> = value.split('.').map(ToOwned::to_owned).collect();
-                table = Some(parts).filter(|parts| parts.len() <= 2 && parts.iter().all(|part| is_name(part)));
+                table =
+                    Some(parts).filter(|parts| parts.len() <= 2 && parts.iter().all(|part| is_name(part)));
                 if table.is_none() {
-                    return Err(format!("{value:?} is no name of a table: letters, digits and _, with or without its schema"));
+                    return Err(format!(
+                        "{value:?} is no name of a table: letters, digits and _, with or without its schema"
+                    ));
                 }
             }
             Some(("key", value)) if is_name(value) => key = Some(value.to_owned()),
@@ -90,7 +95,9 @@ fn batch(pairs: &str) -> Result<BatchHeader, String> {
     match (table, key) {
         (Some(table), Some(key)) => Ok(BatchHeader { table, key, size }),
         (None, _) => Err("a batch needs its table: batch table=T key=K".to_owned()),
-        (_, None) => Err("a batch needs the column by which the table is walked over: batch table=T key=K".to_owned()),
+        (_, None) => {
+            Err("a batch needs the column by which the table is walked over: batch table=T key=K".to_owned())
+        }
     }
 }
 

@@ -110,7 +110,13 @@ impl From<SplitError> for ScriptError {
 
 impl Script {
     /// Reads a file's content.
-    pub fn read(kind: Kind, phase: Phase, version: SchemaVersion, name: &str, content: &[u8]) -> Result<Self, ScriptError> {
+    pub fn read(
+        kind: Kind,
+        phase: Phase,
+        version: SchemaVersion,
+        name: &str,
+        content: &[u8],
+    ) -> Result<Self, ScriptError> {
         let wrong = |line: usize, what: &str| ScriptError { line, what: what.to_owned() };
         let text = std::str::from_utf8(content).map_err(|error| {
             let line = content.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
@@ -118,7 +124,10 @@ impl Script {
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let found = split::split(kind, text)?;
-        let first = found.statements.first().ok_or_else(|| wrong(1, "no statement in the file: delete it, or write one"))?;
+        let first = found
+            .statements
+            .first()
+            .ok_or_else(|| wrong(1, "no statement in the file: delete it, or write one"))?;
         let mut header = Header::default();
         for (line, remark) in &found.remarks {
             if *line >= first.line {
@@ -128,7 +137,15 @@ impl Script {
         }
         let (lock_timeout, statement_timeout) = (header.lock_timeout, header.statement_timeout);
         let work = work(kind, phase, header, found.statements)?;
-        Ok(Self { version, phase, name: name.to_owned(), checksum: Checksum::of(content), work, lock_timeout, statement_timeout })
+        Ok(Self {
+            version,
+            phase,
+            name: name.to_owned(),
+            checksum: Checksum::of(content),
+            work,
+            lock_timeout,
+            statement_timeout,
+        })
     }
 }
 
@@ -145,7 +162,10 @@ fn work(kind: Kind, phase: Phase, header: Header, statements: Vec<Statement>) ->
             })
         })?;
         if !statement.holes.is_empty() && header.batch.is_none() {
-            return Err(wrong(":first and :last are for batches: write \"-- handover: batch table=T key=K\" at the top".to_owned()));
+            return Err(wrong(
+                ":first and :last are for batches: write \"-- handover: batch table=T key=K\" at the top"
+                    .to_owned(),
+            ));
         }
         if let Some(known) = known {
             if many {
@@ -161,23 +181,34 @@ fn work(kind: Kind, phase: Phase, header: Header, statements: Vec<Statement>) ->
         Some(batch) => {
             only("a file with batches has one statement")?;
             if header.alone || by_itself.is_some() {
-                return Err(ScriptError { line: first_line, what: "batches run in transactions, which this statement cannot be in".to_owned() });
+                return Err(ScriptError {
+                    line: first_line,
+                    what: "batches run in transactions, which this statement cannot be in".to_owned(),
+                });
             }
             if phase != Phase::Backfill {
-                return Err(ScriptError { line: first_line, what: format!("batches take long: move the file from {phase}/ to backfill/") });
+                return Err(ScriptError {
+                    line: first_line,
+                    what: format!("batches take long: move the file from {phase}/ to backfill/"),
+                });
             }
             let statement = one(statements)?;
             let has = |last: bool| statement.holes.iter().any(|hole| hole.last == last);
             if !has(false) || !has(true) {
                 return Err(ScriptError {
                     line: first_line,
-                    what: format!("the statement does not say where a batch goes: write WHERE {} BETWEEN :first AND :last", batch.key),
+                    what: format!(
+                        "the statement does not say where a batch goes: write WHERE {} BETWEEN :first AND :last",
+                        batch.key
+                    ),
                 });
             }
             Ok(Work::Batches(statement, batch))
         }
         None if header.alone || by_itself.is_some() => {
-            only("\"no transaction\" is for a file with one statement: each further one needs a file of its own")?;
+            only(
+                "\"no transaction\" is for a file with one statement: each further one needs a file of its own",
+            )?;
             Ok(Work::Alone(one(statements)?, by_itself.unwrap_or(Alone::Unknown)))
         }
         None => Ok(Work::Together(statements)),
@@ -185,7 +216,10 @@ fn work(kind: Kind, phase: Phase, header: Header, statements: Vec<Statement>) ->
 }
 
 fn one(statements: Vec<Statement>) -> Result<Statement, ScriptError> {
-    statements.into_iter().next().ok_or_else(|| ScriptError { line: 1, what: "no statement in the file".to_owned() })
+    statements
+        .into_iter()
+        .next()
+        .ok_or_else(|| ScriptError { line: 1, what: "no statement in the file".to_owned() })
 }
 
 #[cfg(test)]
@@ -201,11 +235,23 @@ mod tests {
 
     #[test]
     fn a_file_is_one_transaction_a_statement_alone_or_batches() {
-        assert!(matches!(read(Phase::Expand, "create table a(); create table b();"), Ok(Work::Together(two)) if two.len() == 2));
-        assert!(matches!(read(Phase::Expand, "create index concurrently i on a (b)"), Ok(Work::Alone(_, Alone::CreateIndex { .. }))));
-        assert!(matches!(read(Phase::Expand, "-- handover: no transaction\ncall p()"), Ok(Work::Alone(_, Alone::Unknown))));
-        let batches = "-- handover: batch table=a key=id\nupdate a set b = 1 where id between :first and :last";
-        assert!(matches!(read(Phase::Backfill, batches), Ok(Work::Batches(_, BatchHeader { size: 1000, .. }))));
+        assert!(
+            matches!(read(Phase::Expand, "create table a(); create table b();"), Ok(Work::Together(two)) if two.len() == 2)
+        );
+        assert!(matches!(
+            read(Phase::Expand, "create index concurrently i on a (b)"),
+            Ok(Work::Alone(_, Alone::CreateIndex { .. }))
+        ));
+        assert!(matches!(
+            read(Phase::Expand, "-- handover: no transaction\ncall p()"),
+            Ok(Work::Alone(_, Alone::Unknown))
+        ));
+        let batches =
+            "-- handover: batch table=a key=id\nupdate a set b = 1 where id between :first and :last";
+        assert!(matches!(
+            read(Phase::Backfill, batches),
+            Ok(Work::Batches(_, BatchHeader { size: 1000, .. }))
+        ));
     }
 
     #[test]
@@ -219,15 +265,26 @@ mod tests {
             (Phase::Expand, "-- handover: notransaction\nselect 1", 1, "not known"),
             (Phase::Expand, "select 1;\ncommit", 2, "runner's"),
             (Phase::Expand, "update a set b = 1 where id between :first and :last", 1, "for batches"),
-            (Phase::Expand, &format!("{batch}update a set b = 1 where id between :first and :last"), 2, "backfill/"),
-            (Phase::Backfill, &format!("{batch}update a set b = 1 where id > :first"), 2, "BETWEEN :first AND :last"),
+            (
+                Phase::Expand,
+                &format!("{batch}update a set b = 1 where id between :first and :last"),
+                2,
+                "backfill/",
+            ),
+            (
+                Phase::Backfill,
+                &format!("{batch}update a set b = 1 where id > :first"),
+                2,
+                "BETWEEN :first AND :last",
+            ),
             (Phase::Backfill, &format!("{batch}select 1;\nselect 2"), 3, "one statement"),
             (Phase::Expand, "create index concurrently on a (b)", 1, "no name"),
         ] {
             let (found, what) = read(phase, text).unwrap_err();
             assert!(found == line && what.contains(words), "{text:?}: {found}: {what}");
         }
-        let error = Script::read(Kind::Postgres, Phase::Expand, SchemaVersion::NONE, "x", b"select\n'\xff'").unwrap_err();
+        let error = Script::read(Kind::Postgres, Phase::Expand, SchemaVersion::NONE, "x", b"select\n'\xff'")
+            .unwrap_err();
         assert_eq!(error.line, 2);
     }
 

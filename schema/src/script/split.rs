@@ -82,7 +82,10 @@ pub(crate) fn split(kind: Kind, text: &str) -> Result<Found, SplitError> {
         Kind::Sqlite => &SQLiteDialect {},
     };
     if let Some(at) = text.find('\0') {
-        return Err(wrong(text[..at].matches('\n').count() + 1, "a NUL byte stands there: no database takes it"));
+        return Err(wrong(
+            text[..at].matches('\n').count() + 1,
+            "a NUL byte stands there: no database takes it",
+        ));
     }
     let tokens = Tokenizer::new(dialect, text)
         .with_unescape(false)
@@ -95,7 +98,10 @@ pub(crate) fn split(kind: Kind, text: &str) -> Result<Found, SplitError> {
         let (from, to) = (places.offset(token.span.start), places.offset(token.span.end));
         let (Some(from), Some(to)) = (from, to) else {
             // Spans run backwards only inside of a comment that MySQL executes.
-            return Err(wrong(line_of(token.span.start), "a comment that the database executes (/*! ... */): write what it says as a statement"));
+            return Err(wrong(
+                line_of(token.span.start),
+                "a comment that the database executes (/*! ... */): write what it says as a statement",
+            ));
         };
         let piece = piece_of(&token.token);
         match &token.token {
@@ -106,18 +112,27 @@ pub(crate) fn split(kind: Kind, text: &str) -> Result<Found, SplitError> {
             }
             Token::Whitespace(_) | Token::EOF => {}
             Token::CopyData { .. } => {
-                return Err(wrong(line_of(token.span.start), "COPY FROM STDIN with its data in the file is psql's: write INSERT"));
+                return Err(wrong(
+                    line_of(token.span.start),
+                    "COPY FROM STDIN with its data in the file is psql's: write INSERT",
+                ));
             }
             Token::Backslash if open.pieces.is_empty() => {
                 return Err(wrong(line_of(token.span.start), "a command of psql: only SQL is applied here"));
             }
             Token::SemiColon if text.get(from..to) != Some(";") => {
-                return Err(wrong(line_of(token.span.start), "a semicolon in a comment that the database executes (/*! ... */): write a statement of its own"));
+                return Err(wrong(
+                    line_of(token.span.start),
+                    "a semicolon in a comment that the database executes (/*! ... */): write a statement of its own",
+                ));
             }
             Token::SemiColon if !open.inside(kind) => {
                 statements.extend(std::mem::take(&mut open).close(text));
                 if statements.len() > MOST_STATEMENTS {
-                    return Err(wrong(line_of(token.span.start), format!("more than {MOST_STATEMENTS} statements: make several files")));
+                    return Err(wrong(
+                        line_of(token.span.start),
+                        format!("more than {MOST_STATEMENTS} statements: make several files"),
+                    ));
                 }
             }
             _ => open.take(piece, &token.token, from, to, line_of(token.span.start)),
@@ -238,7 +253,11 @@ impl Open {
 
     fn close(self, text: &str) -> Option<Statement> {
         let from = self.from;
-        let holes = self.holes.into_iter().map(|(start, end, last)| Hole { from: start - from, to: end - from, last });
+        let holes = self.holes.into_iter().map(|(start, end, last)| Hole {
+            from: start - from,
+            to: end - from,
+            last,
+        });
         (!self.pieces.is_empty()).then(|| Statement {
             text: text.get(from..self.to).unwrap_or_default().to_owned(),
             line: self.line,
@@ -269,7 +288,9 @@ mod tests {
 
     #[test]
     fn a_statement_knows_its_line_and_begins_with_its_first_word() {
-        let found = split(Kind::Postgres, "-- head\n\n  select 1;\r\n/* é */ select\n 2 ;\nselect 3").unwrap().statements;
+        let found = split(Kind::Postgres, "-- head\n\n  select 1;\r\n/* é */ select\n 2 ;\nselect 3")
+            .unwrap()
+            .statements;
         let lines: Vec<(usize, &str)> = found.iter().map(|one| (one.line, one.text.as_str())).collect();
         assert_eq!(lines, [(3, "select 1"), (4, "select\n 2"), (6, "select 3")]);
     }
@@ -303,10 +324,16 @@ mod tests {
     fn the_places_of_a_batch_are_found_and_casts_are_none() {
         let text = "update t set a = 'x :first' where id between :first and :LAST and b::first = 1 -- :last";
         let found = split(Kind::Postgres, text).unwrap().statements.remove(0);
-        let holes: Vec<(&str, bool)> = found.holes.iter().map(|hole| (&found.text[hole.from..hole.to], hole.last)).collect();
+        let holes: Vec<(&str, bool)> =
+            found.holes.iter().map(|hole| (&found.text[hole.from..hole.to], hole.last)).collect();
         assert_eq!(holes, [(":first", false), (":LAST", true)]);
         for kind in [Kind::MySql, Kind::Sqlite] {
-            assert_eq!(split(kind, "update t set a = 1 where id >= :first and id<=:last").unwrap().statements[0].holes.len(), 2);
+            assert_eq!(
+                split(kind, "update t set a = 1 where id >= :first and id<=:last").unwrap().statements[0]
+                    .holes
+                    .len(),
+                2
+            );
         }
     }
 

@@ -19,7 +19,11 @@ pub use postgres::{Postgres, Setup};
 ///
 /// # Panics
 /// When it does not within the time.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(deadline: Duration, what: &str, mut condition: impl FnMut() -> F) -> T {
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    deadline: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> F,
+) -> T {
     let until = Instant::now() + deadline;
     loop {
         if let Some(found) = condition().await {

@@ -39,7 +39,12 @@ impl MariaDb {
             give(&path, USER);
         }
         let made = as_user(USER, Path::new("/usr/bin/mariadb-install-db"))
-            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
+            .args([
+                "--no-defaults",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                "--skip-name-resolve",
+            ])
             .arg(format!("--datadir={}", folder.path().join("data").display()))
             .output()
             .expect("mariadb-install-db runs");
@@ -53,7 +58,11 @@ impl MariaDb {
     fn wait(&mut self) {
         let (socket, log) = (self.socket(), self.folder.path().join("log"));
         wait_for("MariaDB", &log, || {
-            assert!(self.server.is_running(), "MariaDB ended: {}", fs::read_to_string(&log).unwrap_or_default());
+            assert!(
+                self.server.is_running(),
+                "MariaDB ended: {}",
+                fs::read_to_string(&log).unwrap_or_default()
+            );
             UnixStream::connect(&socket).is_ok()
         });
     }
@@ -69,8 +78,12 @@ impl MariaDb {
 
     /// A connection as root.
     pub async fn connect(&self) -> MySqlConnection {
-        let options = MySqlConnectOptions::new().socket(self.socket()).username("root").ssl_mode(MySqlSslMode::Disabled);
-        let mut connection = options.disable_statement_logging().connect().await.expect("MariaDB lets root in");
+        let options = MySqlConnectOptions::new()
+            .socket(self.socket())
+            .username("root")
+            .ssl_mode(MySqlSslMode::Disabled);
+        let mut connection =
+            options.disable_statement_logging().connect().await.expect("MariaDB lets root in");
         connection.execute("CREATE DATABASE IF NOT EXISTS shop").await.expect("a database is made");
         connection.execute("USE shop").await.expect("it can be used");
         connection
@@ -88,7 +101,10 @@ impl MariaDb {
     /// One number, asked for as root.
     pub async fn number(&self, sql: &str) -> i64 {
         let mut connection = self.connect().await;
-        let number = sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let number = sqlx::query_scalar::<_, i64>(sql)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
         connection.close().await.expect("the connection ends");
         number
     }

@@ -1,10 +1,12 @@
 //! PostgreSQL from Debian's package.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use handover_skips::Lack;
 use nix::sys::signal::Signal;
@@ -57,7 +59,14 @@ impl Postgres {
         fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).expect("the folder is ours");
         give(&data, USER);
         let made = as_user(USER, &programs.join("initdb"))
-            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "-D"])
+            .args([
+                "--no-sync",
+                "--auth=trust",
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "-D",
+            ])
             .arg(&data)
             .output()
             .expect("initdb runs");
@@ -97,7 +106,11 @@ impl Postgres {
         let (sockets, port, log) = (self.sockets(), self.port.to_string(), self.folder.path().join("log"));
         let program = self.programs.join("pg_isready");
         wait_for("PostgreSQL", &log, || {
-            assert!(self.server.is_running(), "PostgreSQL ended: {}", fs::read_to_string(&log).unwrap_or_default());
+            assert!(
+                self.server.is_running(),
+                "PostgreSQL ended: {}",
+                fs::read_to_string(&log).unwrap_or_default()
+            );
             let mut ask = Command::new(&program);
             ask.args(["-q", "-U", "postgres", "-p", &port, "-h"]).arg(&sockets);
             ask.status().is_ok_and(|status| status.success())
@@ -126,8 +139,17 @@ impl Postgres {
 
     /// A connection as its superuser.
     pub async fn connect(&self) -> PgConnection {
-        let options = PgConnectOptions::new_without_pgpass().socket(self.sockets()).port(self.port).username("postgres").database("postgres");
-        options.application_name("test").disable_statement_logging().connect().await.expect("PostgreSQL lets its superuser in")
+        let options = PgConnectOptions::new_without_pgpass()
+            .socket(self.sockets())
+            .port(self.port)
+            .username("postgres")
+            .database("postgres");
+        options
+            .application_name("test")
+            .disable_statement_logging()
+            .connect()
+            .await
+            .expect("PostgreSQL lets its superuser in")
     }
 
     /// Runs statements as its superuser.
@@ -142,7 +164,10 @@ impl Postgres {
     /// One number, asked for as its superuser.
     pub async fn number(&self, sql: &str) -> i64 {
         let mut connection = self.connect().await;
-        let number = sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let number = sqlx::query_scalar::<_, i64>(sql)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
         connection.close().await.expect("the connection ends");
         number
     }
@@ -150,9 +175,53 @@ impl Postgres {
     /// One text, asked for as its superuser.
     pub async fn text(&self, sql: &str) -> String {
         let mut connection = self.connect().await;
-        let text = sqlx::query_scalar::<_, String>(sql).fetch_one(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let text = sqlx::query_scalar::<_, String>(sql)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
         connection.close().await.expect("the connection ends");
         text
+    }
+
+    /// A replica of it that applies what it gets only after `delay`.
+    pub fn replica(&self, delay: Duration) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("the folder is ours");
+        give(folder.path(), USER);
+        let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+        let copied = as_user(USER, &self.programs.join("pg_basebackup"))
+            .args([
+                "-U",
+                "postgres",
+                "--no-sync",
+                "--write-recovery-conf",
+                "--checkpoint=fast",
+                "-p",
+                &self.port.to_string(),
+                "-h",
+            ])
+            .arg(self.sockets())
+            .arg("-D")
+            .arg(&data)
+            .output()
+            .expect("pg_basebackup runs");
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        let sockets = folder.path().join("s");
+        fs::create_dir(&sockets).expect("a folder for the socket");
+        give(&sockets, USER);
+        let port = self.port;
+        let settings = format!(
+            "\nunix_socket_directories = '{}'\nrecovery_min_apply_delay = {}\n",
+            sockets.display(),
+            delay.as_millis()
+        );
+        let mut file =
+            fs::OpenOptions::new().append(true).open(data.join("postgresql.conf")).expect("it was copied");
+        file.write_all(settings.as_bytes()).expect("the file can be written");
+        let server = Server::start(command(&self.programs, &data), &log);
+        let mut replica = Self { folder, programs: self.programs.clone(), server, port };
+        replica.wait();
+        replica
     }
 
     /// kill -9 of all its processes, as a power cut would.
@@ -163,7 +232,10 @@ impl Postgres {
     /// Starts it again on the same files.
     pub fn restart(&mut self) {
         self.server.kill();
-        self.server = Server::start(command(&self.programs, &self.folder.path().join("data")), &self.folder.path().join("log"));
+        self.server = Server::start(
+            command(&self.programs, &self.folder.path().join("data")),
+            &self.folder.path().join("log"),
+        );
         self.wait();
     }
 }
@@ -184,7 +256,9 @@ fn command(programs: &Path, data: &Path) -> Command {
 /// The newest version that is installed.
 fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
-    let number = |path: &Path| path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok());
+    let number = |path: &Path| {
+        path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<u32>().ok())
+    };
     let newest = versions.filter_map(|entry| Some(entry.ok()?.path())).max_by_key(|path| number(path))?;
     Some(newest.join("bin")).filter(|folder| folder.join("initdb").exists())
 }

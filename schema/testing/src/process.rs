@@ -14,9 +14,17 @@ pub(crate) fn as_user(user: &str, program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]);
     if let Some(user) = other_user(user) {
-        command.arg(format!("--reuid={}", user.uid)).arg(format!("--regid={}", user.gid)).arg("--clear-groups");
+        command
+            .arg(format!("--reuid={}", user.uid))
+            .arg(format!("--regid={}", user.gid))
+            .arg("--clear-groups");
     }
-    command.arg(program).env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("LC_ALL", "C.UTF-8").stdin(Stdio::null());
+    command
+        .arg(program)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null());
     // Signals of a terminal are for the test, which then ends it.
     command.process_group(0);
     command
@@ -26,7 +34,11 @@ fn other_user(name: &str) -> Option<User> {
     if !nix::unistd::geteuid().is_root() {
         return None;
     }
-    Some(User::from_name(name).expect("users can be read").unwrap_or_else(|| panic!("there is no user {name}: its package makes it")))
+    Some(
+        User::from_name(name)
+            .expect("users can be read")
+            .unwrap_or_else(|| panic!("there is no user {name}: its package makes it")),
+    )
 }
 
 /// Gives a file or folder to the user that the server runs as.

@@ -23,9 +23,16 @@ fn main() -> ExitCode {
 
 fn migrate() -> Result<(), String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, folder, phase, rest @ ..] = arguments.as_slice() else { return Err("ADDRESS FOLDER PHASE".to_owned()) };
+    let [address, folder, phase, rest @ ..] = arguments.as_slice() else {
+        return Err("ADDRESS FOLDER PHASE".to_owned());
+    };
     let options: BTreeMap<&str, &str> = rest.iter().filter_map(|pair| pair.split_once('=')).collect();
-    let number = |key: &str| options.get(key).map(|value| value.parse::<u64>().map_err(|error| format!("{key}: {error}"))).transpose();
+    let number = |key: &str| {
+        options
+            .get(key)
+            .map(|value| value.parse::<u64>().map_err(|error| format!("{key}: {error}")))
+            .transpose()
+    };
     let address: Address = address.parse().map_err(|error| format!("{error}"))?;
     let scripts = Scripts::read(address.kind(), folder.as_ref()).map_err(|error| error.to_string())?;
     let phase = Phase::named(phase).ok_or("no phase")?;
@@ -43,10 +50,20 @@ fn migrate() -> Result<(), String> {
     if let Some(share) = number("share")? {
         limits.throttle.share = u8::try_from(share).map_err(|error| error.to_string())?;
     }
-    let password = options.get("password-file").map_or(PasswordSource::None, |path| PasswordSource::File(path.into()));
+    let password =
+        options.get("password-file").map_or(PasswordSource::None, |path| PasswordSource::File(path.into()));
     let target = Target { address, password, credentials: None, schema: None };
     let by = options.get("by").copied().unwrap_or("test");
-    let job = Job { target: &target, service: "shop", by, deployment: "7", phase, scripts: &scripts, readers: &[], limits: &limits };
+    let job = Job {
+        target: &target,
+        service: "shop",
+        by,
+        deployment: "7",
+        phase,
+        scripts: &scripts,
+        readers: &[],
+        limits: &limits,
+    };
     let kill_at = number("kill-at")?;
     let mut told = 0;
     let mut listener = |progress: handover_schema::Progress| {
@@ -57,8 +74,12 @@ fn migrate() -> Result<(), String> {
             let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
-    let outcome = runtime.block_on(run(&job, &Control::new(), &mut listener)).map_err(|error| error.chain())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let outcome =
+        runtime.block_on(run(&job, &Control::new(), &mut listener)).map_err(|error| error.chain())?;
     println!("done: version {}", outcome.to);
     Ok(())
 }

@@ -33,7 +33,12 @@ impl Told {
 }
 
 /// Runs a phase of a release.
-pub(crate) async fn apply(target: &Target, release: &Release, phase: Phase, limits: &Limits) -> (Result<Outcome, Error>, Told) {
+pub(crate) async fn apply(
+    target: &Target,
+    release: &Release,
+    phase: Phase,
+    limits: &Limits,
+) -> (Result<Outcome, Error>, Told) {
     apply_with(target, release, phase, limits, &Control::new(), Told::default()).await
 }
 
@@ -52,7 +57,8 @@ pub(crate) async fn apply_with(
     let scripts = release.scripts(target.address.kind());
     let job = job(target, &scripts, phase, limits);
     let heard = told.clone();
-    let mut listener = move |progress: handover_schema::Progress| heard.0.lock().unwrap().push(progress.to_string());
+    let mut listener =
+        move |progress: handover_schema::Progress| heard.0.lock().unwrap().push(progress.to_string());
     let done = run(&job, control, &mut listener).await;
     (done, told)
 }

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use handover_schema::{Kind, Limits, PasswordSource, Phase, Resolution, SchemaVersion, Target, resolve, status};
+use handover_schema::{
+    Kind, Limits, PasswordSource, Phase, Resolution, SchemaVersion, Target, resolve, status,
+};
 use handover_schema_testing::{MariaDb, Release, eventually};
 use sqlx::Executor;
 
@@ -10,14 +12,28 @@ use crate::fixture::{Told, apply, apply_with, job, limits, said};
 use crate::runner::Runner;
 
 fn target(mariadb: &MariaDb) -> Target {
-    Target { address: mariadb.address().parse().unwrap(), password: PasswordSource::None, credentials: None, schema: None }
+    Target {
+        address: mariadb.address().parse().unwrap(),
+        password: PasswordSource::None,
+        credentials: None,
+        schema: None,
+    }
 }
 
 fn release() -> Release {
     Release::new(&[
-        ("expand/1_table.sql", "CREATE TABLE orders (id INT PRIMARY KEY, n INT NOT NULL);\nINSERT INTO orders VALUES (1, 0), (2, 0), (5, 0);\nUPDATE orders SET n = n + 1;"),
-        ("expand/2_total.sql", "ALTER TABLE orders ADD total INT;\nCREATE TRIGGER t BEFORE INSERT ON orders FOR EACH ROW BEGIN SET NEW.total = 1; END;"),
-        ("backfill/3_add.sql", "-- handover: batch table=orders key=id size=1\nUPDATE orders SET n = n + 1 WHERE id BETWEEN :first AND :last;"),
+        (
+            "expand/1_table.sql",
+            "CREATE TABLE orders (id INT PRIMARY KEY, n INT NOT NULL);\nINSERT INTO orders VALUES (1, 0), (2, 0), (5, 0);\nUPDATE orders SET n = n + 1;",
+        ),
+        (
+            "expand/2_total.sql",
+            "ALTER TABLE orders ADD total INT;\nCREATE TRIGGER t BEFORE INSERT ON orders FOR EACH ROW BEGIN SET NEW.total = 1; END;",
+        ),
+        (
+            "backfill/3_add.sql",
+            "-- handover: batch table=orders key=id size=1\nUPDATE orders SET n = n + 1 WHERE id BETWEEN :first AND :last;",
+        ),
     ])
 }
 
@@ -44,11 +60,17 @@ async fn phases_are_applied_once_and_a_changed_file_is_refused() {
 async fn a_statement_that_fails_leaves_what_stands_before_it_and_says_so() {
     let Some(mariadb) = MariaDb::start("MariaDB, a failing statement") else { return };
     mariadb.run("CREATE TABLE other (n INT UNIQUE)").await;
-    let release = Release::new(&[("expand/1_a.sql", "CREATE TABLE a (n INT);\nINSERT INTO other SELECT 1;\nCREATE TABLE b (n INT);")]);
+    let release = Release::new(&[(
+        "expand/1_a.sql",
+        "CREATE TABLE a (n INT);\nINSERT INTO other SELECT 1;\nCREATE TABLE b (n INT);",
+    )]);
     mariadb.run("INSERT INTO other VALUES (1)").await;
     let (target, limits) = (target(&mariadb), limits());
     let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
-    assert!(error.starts_with("expand/0001_a.sql, line 2: Duplicate entry '1' for key 'n' (1062)"), "{error}");
+    assert!(
+        error.starts_with("expand/0001_a.sql, line 2: Duplicate entry '1' for key 'n' (1062)"),
+        "{error}"
+    );
     assert!(error.contains("statement 1 stands"), "{error}");
     mariadb.run("DELETE FROM other").await;
     let (done, told) = apply(&target, &release, Phase::Expand, &limits).await;
@@ -67,7 +89,8 @@ async fn a_runner_that_is_killed_anywhere_goes_on_or_says_what_stands() {
         mariadb.run("DROP DATABASE shop").await;
         mariadb.run("SELECT 1").await;
         let kill_at = format!("kill-at={at}");
-        let told = Runner::start(&mariadb.address(), &release, "expand", &["wait-ms=5000", &kill_at]).to_the_end();
+        let told =
+            Runner::start(&mariadb.address(), &release, "expand", &["wait-ms=5000", &kill_at]).to_the_end();
         if told.last().is_some_and(|line| line.starts_with("done")) {
             break;
         }
@@ -75,22 +98,45 @@ async fn a_runner_that_is_killed_anywhere_goes_on_or_says_what_stands() {
         let (mut done, _) = apply(&target, &release, Phase::Expand, &limits).await;
         while let Err(error) = done {
             let error = error.chain();
-            assert!(error.contains("stands half") && error.contains("whether it took effect"), "{what}: {error}");
+            assert!(
+                error.contains("stands half") && error.contains("whether it took effect"),
+                "{what}: {error}"
+            );
             asked += 1;
             // What the person sees who looks.
             let (version, seen) = if error.contains("0001_table") {
-                (1, mariadb.number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'orders'").await)
+                (
+                    1,
+                    mariadb
+                        .number("SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'orders'")
+                        .await,
+                )
             } else if error.contains("CREATE TRIGGER") {
-                (2, mariadb.number("SELECT COUNT(*) FROM information_schema.triggers WHERE trigger_name = 't'").await)
+                (
+                    2,
+                    mariadb
+                        .number("SELECT COUNT(*) FROM information_schema.triggers WHERE trigger_name = 't'")
+                        .await,
+                )
             } else {
                 (2, mariadb.number("SELECT COUNT(*) FROM information_schema.columns WHERE table_name = 'orders' AND column_name = 'total'").await)
             };
             let found = if seen == 1 { Resolution::TookEffect } else { Resolution::DidNot };
-            resolve(&job(&target, &scripts, Phase::Expand, &limits), SchemaVersion::new(version).unwrap(), found).await.unwrap();
+            resolve(
+                &job(&target, &scripts, Phase::Expand, &limits),
+                SchemaVersion::new(version).unwrap(),
+                found,
+            )
+            .await
+            .unwrap();
             done = apply(&target, &release, Phase::Expand, &limits).await.0;
         }
         let rows = "SELECT COUNT(*) * 100 + SUM(n = 1) * 10 + (SELECT COUNT(*) FROM handover_migrations WHERE state = 'applied') FROM orders";
-        assert_eq!(mariadb.number(&rows.replace("SUM(n = 1)", "CAST(SUM(n = 1) AS SIGNED)")).await, 332, "{what}");
+        assert_eq!(
+            mariadb.number(&rows.replace("SUM(n = 1)", "CAST(SUM(n = 1) AS SIGNED)")).await,
+            332,
+            "{what}"
+        );
         at += 1;
     }
     println!("{at} points, a person was asked {asked} times");
@@ -101,7 +147,9 @@ async fn a_runner_that_is_killed_anywhere_goes_on_or_says_what_stands() {
 #[tokio::test]
 async fn a_backfill_is_killed_with_the_server_and_does_every_row_once() {
     let Some(mut mariadb) = MariaDb::start("MariaDB, killing a backfill") else { return };
-    mariadb.run("CREATE TABLE orders (id VARCHAR(40) COLLATE utf8mb4_unicode_ci PRIMARY KEY, n INT NOT NULL)").await;
+    mariadb
+        .run("CREATE TABLE orders (id VARCHAR(40) COLLATE utf8mb4_unicode_ci PRIMARY KEY, n INT NOT NULL)")
+        .await;
     mariadb.run("INSERT INTO orders SELECT CONCAT('o''\\\\', seq * 7), 0 FROM seq_1_to_3000").await;
     let release = Release::new(&[(
         "backfill/1_add.sql",
@@ -111,12 +159,23 @@ async fn a_backfill_is_killed_with_the_server_and_does_every_row_once() {
     let done = "SELECT COUNT(*) FROM orders WHERE n = 1";
     for round in 0..3 {
         let before = mariadb.number(done).await;
-        let mut runner = Runner::start(&mariadb.address(), &release, "backfill", &["batch-ms=1", "share=20", "wait-ms=10000", "reconnect-ms=20000"]);
-        eventually(Duration::from_secs(30), "some batches", || async { (mariadb.number(done).await > before + 60).then_some(()) }).await;
+        let mut runner = Runner::start(
+            &mariadb.address(),
+            &release,
+            "backfill",
+            &["batch-ms=1", "share=20", "wait-ms=10000", "reconnect-ms=20000"],
+        );
+        eventually(Duration::from_secs(30), "some batches", || async {
+            (mariadb.number(done).await > before + 60).then_some(())
+        })
+        .await;
         if round == 1 {
             mariadb.crash();
             let after = mariadb.number(done).await;
-            eventually(Duration::from_secs(30), "it goes on by itself", || async { (mariadb.number(done).await > after).then_some(()) }).await;
+            eventually(Duration::from_secs(30), "it goes on by itself", || async {
+                (mariadb.number(done).await > after).then_some(())
+            })
+            .await;
         }
         runner.kill();
     }
@@ -137,7 +196,8 @@ async fn a_lock_is_waited_for_no_longer_than_its_timeout_and_two_at_once_cannot_
     let control = handover_schema::Control::new();
     let migration = apply_with(&target, &release, Phase::Expand, &limits, &control, told.clone());
     let (done, refused) = tokio::join!(migration, async {
-        eventually(Duration::from_secs(20), "a try", || async { told.has("try 2 of 100").then_some(()) }).await;
+        eventually(Duration::from_secs(20), "a try", || async { told.has("try 2 of 100").then_some(()) })
+            .await;
         let refused = said(apply(&target, &release, Phase::Expand, &limits).await.0);
         let began = Instant::now();
         long.execute("SELECT * FROM orders").await.unwrap();

@@ -24,13 +24,21 @@ async fn run(file: &Path, sql: &str) {
 
 async fn number(file: &Path, sql: &str) -> i64 {
     let mut connection = connect(file).await;
-    let number = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let number = sqlx::query_scalar(sql)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
     connection.close().await.unwrap();
     number
 }
 
 fn target(file: &Path) -> Target {
-    Target { address: address(file).parse().unwrap(), password: PasswordSource::None, credentials: None, schema: None }
+    Target {
+        address: address(file).parse().unwrap(),
+        password: PasswordSource::None,
+        credentials: None,
+        schema: None,
+    }
 }
 
 fn address(file: &Path) -> String {
@@ -39,10 +47,16 @@ fn address(file: &Path) -> String {
 
 fn release() -> Release {
     Release::new(&[
-        ("expand/1_table.sql", "CREATE TABLE orders (id INTEGER PRIMARY KEY, n INTEGER NOT NULL);\nINSERT INTO orders VALUES (1, 0), (2, 0), (5, 0);\nCREATE TRIGGER t AFTER DELETE ON orders BEGIN SELECT 1; SELECT 2; END;"),
+        (
+            "expand/1_table.sql",
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY, n INTEGER NOT NULL);\nINSERT INTO orders VALUES (1, 0), (2, 0), (5, 0);\nCREATE TRIGGER t AFTER DELETE ON orders BEGIN SELECT 1; SELECT 2; END;",
+        ),
         ("expand/2_vacuum.sql", "VACUUM;"),
         ("expand/3_add.sql", "UPDATE orders SET n = n + 1;"),
-        ("backfill/4_add.sql", "-- handover: batch table=orders key=id size=1\nUPDATE orders SET n = n + 1 WHERE id BETWEEN :first AND :last;"),
+        (
+            "backfill/4_add.sql",
+            "-- handover: batch table=orders key=id size=1\nUPDATE orders SET n = n + 1 WHERE id BETWEEN :first AND :last;",
+        ),
     ])
 }
 
@@ -52,7 +66,10 @@ async fn phases_are_applied_once_and_a_failing_file_leaves_nothing() {
     let file = folder.path().join("db");
     let (release, target, limits) = (release(), target(&file), limits());
     let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
-    assert!(error.starts_with("cannot reach ") && !file.exists(), "a file that is not there is not made: {error}");
+    assert!(
+        error.starts_with("cannot reach ") && !file.exists(),
+        "a file that is not there is not made: {error}"
+    );
     run(&file, "SELECT 1").await;
     for phase in [Phase::Expand, Phase::Backfill, Phase::Expand] {
         let (done, told) = apply(&target, &release, phase, &limits).await;
@@ -79,7 +96,8 @@ async fn a_runner_that_is_killed_anywhere_leaves_what_another_finishes_once_its_
         run(&file, "SELECT 1").await;
         let options = ["lease-ms=300", "wait-ms=3000"];
         let kill_at = format!("kill-at={at}");
-        let told = Runner::start(&address(&file), &release, "expand", &[&options[..], &[&kill_at]].concat()).to_the_end();
+        let told = Runner::start(&address(&file), &release, "expand", &[&options[..], &[&kill_at]].concat())
+            .to_the_end();
         if told.last().is_some_and(|line| line.starts_with("done")) {
             break;
         }
@@ -102,9 +120,13 @@ async fn a_runner_that_stands_still_loses_the_lock_after_its_lease_and_does_noth
         "backfill/1_add.sql",
         "-- handover: batch table=orders key=id size=5\nUPDATE orders SET n = n + 1 WHERE id BETWEEN :first AND :last;",
     )]);
-    let runner = Runner::start(&address(&file), &release, "backfill", &["lease-ms=1500", "batch-ms=1", "share=5"]);
+    let runner =
+        Runner::start(&address(&file), &release, "backfill", &["lease-ms=1500", "batch-ms=1", "share=5"]);
     let done = "SELECT count(*) FROM orders WHERE n = 1";
-    eventually(Duration::from_secs(20), "some batches", || async { (number(&file, done).await > 20).then_some(()) }).await;
+    eventually(Duration::from_secs(20), "some batches", || async {
+        (number(&file, done).await > 20).then_some(())
+    })
+    .await;
     let limits = Limits { lease: Duration::from_millis(1500), ..limits() };
     let error = said(apply(&target(&file), &release, Phase::Backfill, &limits).await.0);
     assert!(error.starts_with("handover migrate shop by test (process "), "{error}");
@@ -124,17 +146,22 @@ async fn a_statement_without_end_is_ended_by_its_time_or_by_somebody() {
     let file = folder.path().join("db");
     run(&file, "SELECT 1").await;
     let forever = "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s) SELECT count(*) FROM s;";
-    let release = Release::new(&[("expand/1_a.sql", &format!("-- handover: statement_timeout=200ms\n{forever}"))]);
+    let release =
+        Release::new(&[("expand/1_a.sql", &format!("-- handover: statement_timeout=200ms\n{forever}"))]);
     let began = Instant::now();
     let error = said(apply(&target(&file), &release, Phase::Expand, &limits()).await.0);
     assert!(error.contains("interrupted (9)") && began.elapsed() < Duration::from_secs(20), "{error}");
     let release = Release::new(&[("expand/1_a.sql", forever)]);
     let (control, told) = (Control::new(), Told::default());
     let (target, limits) = (target(&file), limits());
-    let (done, ()) = tokio::join!(apply_with(&target, &release, Phase::Expand, &limits, &control, told.clone()), async {
-        eventually(Duration::from_secs(10), "it runs", || async { told.has("statement 1 of 1").then_some(()) }).await;
-        control.cancel();
-    });
+    let (done, ()) =
+        tokio::join!(apply_with(&target, &release, Phase::Expand, &limits, &control, told.clone()), async {
+            eventually(Duration::from_secs(10), "it runs", || async {
+                told.has("statement 1 of 1").then_some(())
+            })
+            .await;
+            control.cancel();
+        });
     assert!(matches!(done.0, Err(Error::Cancelled { .. })), "{:?}", done.0);
     assert_eq!(number(&file, "SELECT count(*) FROM handover_migrations").await, 0);
 }

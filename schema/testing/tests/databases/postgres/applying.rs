@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
-use handover_schema::{Limits, Phase, status};
+use handover_schema::{Limits, Phase, Target, status};
 use handover_schema_testing::{Postgres, Release, eventually};
 
-use crate::fixture::{apply, limits, said};
 use super::target;
+use crate::fixture::{apply, limits, said};
 
 #[tokio::test]
 async fn a_phase_is_applied_once_and_the_table_says_what_when_by_whom_and_how_long() {
     let Some(postgres) = Postgres::start("applied once") else { return };
     let release = Release::new(&[
-        ("expand/1_orders.sql", "CREATE TABLE orders (id bigint PRIMARY KEY);\nINSERT INTO orders VALUES (1);"),
+        (
+            "expand/1_orders.sql",
+            "CREATE TABLE orders (id bigint PRIMARY KEY);\nINSERT INTO orders VALUES (1);",
+        ),
         ("expand/2_total.sql", "ALTER TABLE orders ADD total int;"),
         ("contract/3_drop.sql", "ALTER TABLE orders DROP total;"),
     ]);
@@ -29,10 +32,16 @@ async fn a_phase_is_applied_once_and_the_table_says_what_when_by_whom_and_how_lo
     assert_eq!((status.version.number(), status.records.len(), status.holder), (2, 2, None));
     let record = &status.records[0];
     let script = release.scripts(handover_schema::Kind::Postgres).get(record.version).unwrap().clone();
-    assert_eq!((record.checksum, record.name.as_str(), record.phase), (script.checksum, "orders", Phase::Expand));
+    assert_eq!(
+        (record.checksum, record.name.as_str(), record.phase),
+        (script.checksum, "orders", Phase::Expand)
+    );
     assert_eq!((record.by.as_str(), record.deployment.as_str()), ("agent-1", "7"));
     let now = postgres.number("SELECT (extract(epoch FROM now()) * 1000)::bigint").await;
-    assert!(record.started_ms <= record.applied_ms.unwrap() && (now - record.started_ms) < 60_000, "{record:?}");
+    assert!(
+        record.started_ms <= record.applied_ms.unwrap() && (now - record.started_ms) < 60_000,
+        "{record:?}"
+    );
 
     let (done, _) = apply(&target, &release, Phase::Contract, &limits).await;
     assert_eq!(done.unwrap().to.number(), 3);
@@ -47,14 +56,20 @@ async fn a_file_that_fails_leaves_nothing_and_says_the_line() {
     ]);
     let (target, limits) = (target(&postgres), limits());
     let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
-    assert!(error.starts_with("expand/0002_b.sql, line 3: column \"nothing\" does not exist (42703)"), "{error}");
+    assert!(
+        error.starts_with("expand/0002_b.sql, line 3: column \"nothing\" does not exist (42703)"),
+        "{error}"
+    );
     assert!(error.contains("The schema is at version 1"), "{error}");
     assert_eq!(postgres.number("SELECT count(*) FROM pg_class WHERE relname = 'b'").await, 0);
     assert_eq!(postgres.number("SELECT count(*) FROM handover_migrations").await, 1);
     release.write("expand/2_b.sql", "CREATE TABLE b (n int);");
     assert_eq!(apply(&target, &release, Phase::Expand, &limits).await.0.unwrap().to.number(), 2);
     // A deferred constraint speaks only at the commit.
-    release.write("expand/3_c.sql", "CREATE TABLE c (n int UNIQUE DEFERRABLE INITIALLY DEFERRED);\nINSERT INTO c VALUES (1), (1);");
+    release.write(
+        "expand/3_c.sql",
+        "CREATE TABLE c (n int UNIQUE DEFERRABLE INITIALLY DEFERRED);\nINSERT INTO c VALUES (1), (1);",
+    );
     let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
     assert!(error.contains("23505") && error.contains("expand/0003_c.sql"), "{error}");
     assert_eq!(postgres.number("SELECT count(*) FROM handover_migrations").await, 2);
@@ -63,13 +78,19 @@ async fn a_file_that_fails_leaves_nothing_and_says_the_line() {
 #[tokio::test]
 async fn a_changed_file_is_refused() {
     let Some(postgres) = Postgres::start("a changed file") else { return };
-    let release = Release::new(&[("expand/1_a.sql", "CREATE TABLE a (n int);"), ("expand/2_b.sql", "CREATE TABLE b (n int);")]);
+    let release = Release::new(&[
+        ("expand/1_a.sql", "CREATE TABLE a (n int);"),
+        ("expand/2_b.sql", "CREATE TABLE b (n int);"),
+    ]);
     let (target, limits) = (target(&postgres), limits());
     apply(&target, &release, Phase::Expand, &limits).await.0.unwrap();
     release.write("expand/1_a.sql", "CREATE TABLE a (n bigint);");
     release.write("expand/3_c.sql", "CREATE TABLE c (n int);");
     let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
-    assert!(error.contains("expand/0001_a.sql was applied as") && error.contains("migration of its own"), "{error}");
+    assert!(
+        error.contains("expand/0001_a.sql was applied as") && error.contains("migration of its own"),
+        "{error}"
+    );
     assert_eq!(postgres.number("SELECT count(*) FROM pg_class WHERE relname = 'c'").await, 0);
 }
 
@@ -78,15 +99,24 @@ async fn a_transaction_that_a_file_ends_is_not_recorded_as_if_it_were_whole() {
     let Some(postgres) = Postgres::start("a file that ends its transaction") else { return };
     let (target, limits) = (target(&postgres), limits());
     // Gives up the lock inside of a function, which no reading of the file finds.
-    let release = Release::new(&[("expand/1_a.sql", "CREATE TABLE a (n int);\nDO $$ BEGIN PERFORM pg_advisory_unlock_all(); END $$;")]);
+    let release = Release::new(&[(
+        "expand/1_a.sql",
+        "CREATE TABLE a (n int);\nDO $$ BEGIN PERFORM pg_advisory_unlock_all(); END $$;",
+    )]);
     let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
     assert!(error.contains("does not have the lock any more"), "{error}");
     assert_eq!(postgres.number("SELECT count(*) FROM pg_class WHERE relname = 'a'").await, 0);
     assert_eq!(postgres.number("SELECT count(*) FROM handover_migrations").await, 0);
     // What a file sets is gone for the next.
     let release = Release::new(&[
-        ("expand/1_a.sql", "CREATE SCHEMA other; SET search_path = other; SET lock_timeout = 0; CREATE ROLE app; GRANT ALL ON SCHEMA other TO app; SET ROLE app; CREATE TABLE a (n int);"),
-        ("expand/2_b.sql", "CREATE TABLE b AS SELECT current_setting('lock_timeout') AS lock, current_user::text AS who;"),
+        (
+            "expand/1_a.sql",
+            "CREATE SCHEMA other; SET search_path = other; SET lock_timeout = 0; CREATE ROLE app; GRANT ALL ON SCHEMA other TO app; SET ROLE app; CREATE TABLE a (n int);",
+        ),
+        (
+            "expand/2_b.sql",
+            "CREATE TABLE b AS SELECT current_setting('lock_timeout') AS lock, current_user::text AS who;",
+        ),
     ]);
     apply(&target, &release, Phase::Expand, &limits).await.0.unwrap();
     assert_eq!(postgres.text("SELECT lock || ' ' || who FROM public.b").await, "1s postgres");
@@ -116,7 +146,42 @@ async fn two_at_once_cannot_happen_and_the_second_is_told_who_is_first() {
     // With patience, the second finds that there is nothing left to do.
     let patient = Limits { wait_for_lock: Duration::from_secs(20), ..limits.clone() };
     release.write("expand/2_b.sql", "SELECT pg_sleep(0.5);");
-    let (one, two) = tokio::join!(apply(&target, &release, Phase::Expand, &patient), apply(&target, &release, Phase::Expand, &patient));
+    let (one, two) = tokio::join!(
+        apply(&target, &release, Phase::Expand, &patient),
+        apply(&target, &release, Phase::Expand, &patient)
+    );
     let applied = [one.0.unwrap().applied.len(), two.0.unwrap().applied.len()];
     assert_eq!(applied.iter().sum::<usize>(), 1, "{applied:?}");
+}
+
+#[tokio::test]
+async fn two_services_in_one_database_have_a_history_each() {
+    let Some(postgres) = Postgres::start("two histories") else { return };
+    let limits = limits();
+    let one = target(&postgres);
+    let two = Target { schema: Some("Se\"cond".to_owned()), ..one.clone() };
+    let slow = Release::new(&[("expand/1_a.sql", "CREATE TABLE a (n int);\nSELECT pg_sleep(1);")]);
+    let quick = Release::new(&[("expand/1_b.sql", "CREATE TABLE b (n int);")]);
+    let (first, second) =
+        tokio::join!(apply(&one, &slow, Phase::Expand, &limits), apply(&two, &quick, Phase::Expand, &limits));
+    assert_eq!((first.0.unwrap().to.number(), second.0.unwrap().to.number()), (1, 1));
+    assert_eq!(postgres.text("SELECT name FROM \"Se\"\"cond\".handover_migrations").await, "b");
+    assert_eq!(postgres.text("SELECT name FROM handover_migrations").await, "a");
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_make_the_tables_is_told_so_and_one_that_finds_them_may_go_on() {
+    let Some(postgres) = Postgres::start("a role with few rights") else { return };
+    postgres.run("CREATE ROLE app LOGIN; CREATE SCHEMA app AUTHORIZATION app").await;
+    let target = Target { address: postgres.address("app").parse().unwrap(), ..target(&postgres) };
+    let release = Release::new(&[("expand/1_a.sql", "CREATE TABLE app.a (n int);")]);
+    let error = said(apply(&target, &release, Phase::Expand, &limits()).await.0);
+    assert!(
+        error.starts_with(
+            "the table of what was applied cannot be written: permission denied for schema public (42501)"
+        ),
+        "{error}"
+    );
+    let target = Target { schema: Some("app".to_owned()), ..target };
+    assert_eq!(apply(&target, &release, Phase::Expand, &limits()).await.0.unwrap().to.number(), 1);
 }

@@ -10,12 +10,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sqlx::Executor;
 
-use crate::fixture::{Told, apply, apply_with, limits, said};
 use super::target;
+use crate::fixture::{Told, apply, apply_with, limits, said};
 use crate::runner::Runner;
 
 fn adding(table: &str, key: &str, size: u32) -> Release {
-    let text = format!("-- handover: batch table={table} key={key} size={size}\nUPDATE {table} SET n = n + 1 WHERE {key} BETWEEN :first AND :last;");
+    let text = format!(
+        "-- handover: batch table={table} key={key} size={size}\nUPDATE {table} SET n = n + 1 WHERE {key} BETWEEN :first AND :last;"
+    );
     Release::new(&[("backfill/1_add.sql", &text)])
 }
 
@@ -49,7 +51,13 @@ async fn a_backfill_that_is_killed_ten_times_does_every_row_once() {
     let done = "SELECT count(*) FROM orders WHERE n = 1";
     println!("{kills} kills, {} of {rows} rows by then", postgres.number(done).await);
     assert_eq!(kills, 10, "it was through too early: {last:#?}");
-    let (finished, told) = apply(&target(&postgres), &release, Phase::Backfill, &Limits { wait_for_lock: Duration::from_secs(6), ..fast() }).await;
+    let (finished, told) = apply(
+        &target(&postgres),
+        &release,
+        Phase::Backfill,
+        &Limits { wait_for_lock: Duration::from_secs(6), ..fast() },
+    )
+    .await;
     finished.unwrap_or_else(|error| panic!("{}: {:#?}", error.chain(), told.all()));
     assert_eq!(postgres.number(done).await, rows);
     let status = status(&target(&postgres), "shop", &limits()).await.unwrap();
@@ -74,11 +82,17 @@ async fn keys_are_integers_uuids_or_texts_whatever_stands_in_them() {
         .await;
     let target = target(&postgres);
     for table in ["a", "b", "c", "d", "e"] {
-        let text = format!("-- handover: batch table=public.{table} key=k size=7\nUPDATE {table} SET n = n + 1 WHERE k >= :first AND k <= :last AND :first IS NOT NULL;");
+        let text = format!(
+            "-- handover: batch table=public.{table} key=k size=7\nUPDATE {table} SET n = n + 1 WHERE k >= :first AND k <= :last AND :first IS NOT NULL;"
+        );
         let release = Release::new(&[("backfill/1_add.sql", &text)]);
         let (done, told) = apply(&target, &release, Phase::Backfill, &fast()).await;
         done.unwrap_or_else(|error| panic!("{table}: {}: {:#?}", error.chain(), told.all()));
-        assert_eq!(postgres.number(&format!("SELECT count(*) FROM {table} WHERE n <> 1")).await, 0, "{table}");
+        assert_eq!(
+            postgres.number(&format!("SELECT count(*) FROM {table} WHERE n <> 1")).await,
+            0,
+            "{table}"
+        );
         postgres.run("DROP TABLE handover_migrations, handover_backfills").await;
     }
 }
@@ -96,7 +110,8 @@ async fn a_table_that_cannot_be_walked_over_is_refused_with_the_reason() {
         ("a", "x", "no table \"a\" with a column x"),
         ("x", "k", "no table \"x\" with a column k"),
     ] {
-        let error = said(apply(&target(&postgres), &adding(table, key, 10), Phase::Backfill, &limits()).await.0);
+        let error =
+            said(apply(&target(&postgres), &adding(table, key, 10), Phase::Backfill, &limits()).await.0);
         assert!(error.contains(words) && error.contains("nothing was done"), "{table}.{key}: {error}");
     }
     assert_eq!(postgres.number("SELECT count(*) FROM handover_migrations").await, 0);
@@ -115,11 +130,20 @@ async fn a_backfill_is_paused_resumed_held_up_and_cancelled() {
     });
     // The lease is shorter than any of the waits below: waiting is no standing still.
     let lease = Duration::from_millis(900);
-    let throttle = Throttle { batch: Duration::from_millis(1), share: 20, look: Duration::from_millis(50), brake: Some(brake), ..Throttle::default() };
+    let throttle = Throttle {
+        batch: Duration::from_millis(1),
+        share: 20,
+        look: Duration::from_millis(50),
+        brake: Some(brake),
+        ..Throttle::default()
+    };
     let limits = Limits { lease, throttle, ..limits() };
     let (control, told) = (Control::new(), Told::default());
     let (target, heard, wish) = (target(&postgres), told.clone(), control.clone());
-    let task = tokio::spawn(async move { apply_with(&target, &release, Phase::Backfill, &limits, &wish, heard).await.0 });
+    let task =
+        tokio::spawn(
+            async move { apply_with(&target, &release, Phase::Backfill, &limits, &wish, heard).await.0 },
+        );
     let deadline = Duration::from_secs(20);
     let done = "SELECT count(*) FROM orders WHERE n = 1";
     eventually(deadline, "some batches", || async { (postgres.number(done).await > 50).then_some(()) }).await;
@@ -132,15 +156,20 @@ async fn a_backfill_is_paused_resumed_held_up_and_cancelled() {
     assert_eq!(postgres.number(done).await, before);
     assert!(!told.has("the database is gone"), "{:#?}", told.all());
     control.resume();
-    eventually(deadline, "it goes on", || async { (postgres.number(done).await > before).then_some(()) }).await;
+    eventually(deadline, "it goes on", || async { (postgres.number(done).await > before).then_some(()) })
+        .await;
 
     held.store(true, Ordering::SeqCst);
     eventually(deadline, "held up", || async { told.has("waits: the pager is ringing").then_some(()) }).await;
     let (before, times) = (postgres.number(done).await, asked.load(Ordering::SeqCst));
-    eventually(deadline, "it looks again and again", || async { (asked.load(Ordering::SeqCst) > times + 20).then_some(()) }).await;
+    eventually(deadline, "it looks again and again", || async {
+        (asked.load(Ordering::SeqCst) > times + 20).then_some(())
+    })
+    .await;
     assert_eq!(postgres.number(done).await, before);
     held.store(false, Ordering::SeqCst);
-    eventually(deadline, "it goes on", || async { (postgres.number(done).await > before).then_some(()) }).await;
+    eventually(deadline, "it goes on", || async { (postgres.number(done).await > before).then_some(()) })
+        .await;
 
     control.cancel();
     let error = task.await.unwrap().unwrap_err();
@@ -160,9 +189,53 @@ async fn a_batch_that_meets_a_lock_is_taken_back_and_done_again_smaller() {
     let told = Told::default();
     let (target, heard) = (target(&postgres), told.clone());
     let release = adding("orders", "id", 100);
-    let task = tokio::spawn(async move { apply_with(&target, &release, Phase::Backfill, &limits, &Control::new(), heard).await.0 });
-    eventually(Duration::from_secs(20), "three tries", || async { told.has("try 4 of 100").then_some(()) }).await;
+    let task = tokio::spawn(async move {
+        apply_with(&target, &release, Phase::Backfill, &limits, &Control::new(), heard).await.0
+    });
+    eventually(Duration::from_secs(20), "three tries", || async { told.has("try 4 of 100").then_some(()) })
+        .await;
     other.execute("COMMIT").await.unwrap();
     task.await.unwrap().unwrap();
     assert_eq!(postgres.number("SELECT count(*) FROM orders WHERE n = 1").await, 300);
+}
+
+#[tokio::test]
+async fn a_backfill_waits_for_a_replica_that_is_behind() {
+    let Some(postgres) = Postgres::start("a replica that is behind") else { return };
+    postgres.run("CREATE TABLE orders (id int PRIMARY KEY, n int NOT NULL); INSERT INTO orders SELECT i, 0 FROM generate_series(1, 400) i").await;
+    let _replica = postgres.replica(Duration::from_secs(2));
+    let attached = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'";
+    eventually(Duration::from_secs(20), "the replica is attached", || async {
+        (postgres.number(attached).await == 1).then_some(())
+    })
+    .await;
+    let throttle = Throttle {
+        most_lag: Duration::from_millis(500),
+        look: Duration::from_millis(100),
+        batch: Duration::from_millis(20),
+        ..Throttle::default()
+    };
+    let limits = Limits { throttle, ..limits() };
+    let release = adding("orders", "id", 2);
+    let (target, told, control) = (target(&postgres), Told::default(), Control::new());
+    let (done, ()) = tokio::join!(
+        apply_with(&target, &release, Phase::Backfill, &limits, &control, told.clone()),
+        async {
+            eventually(Duration::from_secs(30), "it waits", || async {
+                told.has("waits: a replica is ").then_some(())
+            })
+            .await;
+            let held = postgres.number("SELECT count(*) FROM orders WHERE n = 1").await;
+            assert!(held < 400, "{held}");
+            // It goes on when the replica has caught up: two more rows at least.
+            eventually(Duration::from_secs(30), "it goes on", || async {
+                (postgres.number("SELECT count(*) FROM orders WHERE n = 1").await > held).then_some(())
+            })
+            .await;
+            control.cancel();
+        }
+    );
+    assert!(matches!(done.0, Err(Error::Cancelled { .. })), "{:?}", done.0);
+    let line = told.all().into_iter().find(|line| line.contains("waits: a replica")).unwrap();
+    assert!(line.ends_with("s behind, 0.5 s is the most"), "{line}");
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use handover_schema::{Error, Kind, Phase, Resolution, SchemaVersion, resolve, status};
+use handover_schema::{Control, Error, Kind, Phase, Resolution, SchemaVersion, resolve, status};
 use handover_schema_testing::{Postgres, Release, eventually};
 use sqlx::Executor;
 
-use crate::fixture::{apply, job, limits, said};
 use super::target;
+use crate::fixture::{Told, apply, apply_with, job, limits, said};
 use crate::runner::Runner;
 
 const VALID: &str = "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relname = 'orders_n' AND i.indisvalid";
@@ -46,10 +46,16 @@ async fn an_index_whose_runner_was_killed_is_found_invalid_named_and_made_anew()
     long.execute("BEGIN").await.unwrap();
     long.execute("UPDATE orders SET n = 0 - n WHERE id = 1").await.unwrap();
     let mut runner = Runner::start(&postgres.address("postgres"), &release, "expand", &["lease-ms=3000"]);
-    eventually(Duration::from_secs(20), "the index is being made", || async { (postgres.number(THERE).await == 1).then_some(()) }).await;
+    eventually(Duration::from_secs(20), "the index is being made", || async {
+        (postgres.number(THERE).await == 1).then_some(())
+    })
+    .await;
     runner.kill();
     let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'handover migrate%'";
-    eventually(Duration::from_secs(6), "the server has noticed", || async { (postgres.number(ours).await == 0).then_some(()) }).await;
+    eventually(Duration::from_secs(6), "the server has noticed", || async {
+        (postgres.number(ours).await == 0).then_some(())
+    })
+    .await;
     assert_eq!(postgres.number(VALID).await, 0);
     let (target, limits) = (target(&postgres), limits());
     let found = status(&target, "shop", &limits).await.unwrap();
@@ -57,7 +63,11 @@ async fn an_index_whose_runner_was_killed_is_found_invalid_named_and_made_anew()
     long.execute("ROLLBACK").await.unwrap();
     let (done, told) = apply(&target, &release, Phase::Expand, &limits).await;
     assert_eq!(done.unwrap().to.number(), 1);
-    assert!(told.has("index orders_n is invalid") && told.has("expand/0001_index.sql: goes on"), "{:#?}", told.all());
+    assert!(
+        told.has("index orders_n is invalid") && told.has("expand/0001_index.sql: goes on"),
+        "{:#?}",
+        told.all()
+    );
     assert_eq!(postgres.number(VALID).await, 1);
 }
 
@@ -65,7 +75,12 @@ async fn an_index_whose_runner_was_killed_is_found_invalid_named_and_made_anew()
 async fn an_index_of_somebody_else_is_left_alone_and_named() {
     let Some(postgres) = with_orders("an index of somebody else").await else { return };
     postgres.run("UPDATE orders SET n = 7 WHERE id = 8").await;
-    postgres.connect().await.execute("CREATE UNIQUE INDEX CONCURRENTLY orders_n ON orders (n)").await.unwrap_err();
+    postgres
+        .connect()
+        .await
+        .execute("CREATE UNIQUE INDEX CONCURRENTLY orders_n ON orders (n)")
+        .await
+        .unwrap_err();
     let (target, limits) = (target(&postgres), limits());
     let release = Release::new(&[("expand/1_index.sql", INDEX)]);
     let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
@@ -104,7 +119,8 @@ async fn what_cannot_be_told_is_said_and_waits_for_a_person() {
     postgres.run("DROP DATABASE other").await;
     postgres.run("DROP TABLE handover_migrations, a").await;
     Runner::start(&address, &release, "expand", &[&format!("kill-at={at}")]).to_the_end();
-    let (target, limits) = (target(&postgres), handover_schema::Limits { wait_for_lock: Duration::from_secs(10), ..limits() });
+    let (target, limits) =
+        (target(&postgres), handover_schema::Limits { wait_for_lock: Duration::from_secs(10), ..limits() });
     let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
     assert!(error.starts_with("expand/0001_database.sql stands half: its statement was begun"), "{error}");
     assert_eq!(postgres.number("SELECT count(*) FROM pg_class WHERE relname = 'a'").await, 0);
@@ -114,4 +130,46 @@ async fn what_cannot_be_told_is_said_and_waits_for_a_person() {
     resolve(&job, one, Resolution::TookEffect).await.unwrap();
     assert!(matches!(resolve(&job, one, Resolution::TookEffect).await, Err(Error::Nonsense { .. })));
     assert_eq!(apply(&target, &release, Phase::Expand, &limits).await.0.unwrap().to.number(), 2);
+}
+
+#[tokio::test]
+async fn an_index_that_is_there_is_passed_over_where_the_file_says_so_but_not_an_invalid_one() {
+    let Some(postgres) = with_orders("IF NOT EXISTS").await else { return };
+    let (target, limits) = (target(&postgres), limits());
+    let lenient = Release::new(&[(
+        "expand/1_index.sql",
+        "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS orders_n ON orders (n);",
+    )]);
+    postgres.run("UPDATE orders SET n = 7 WHERE id = 8").await;
+    postgres.connect().await.execute(INDEX).await.unwrap_err();
+    let error = said(apply(&target, &lenient, Phase::Expand, &limits).await.0);
+    assert!(error.contains("and it is invalid"), "{error}");
+    postgres.run("UPDATE orders SET n = 8 WHERE id = 8").await;
+    postgres.connect().await.execute("REINDEX INDEX CONCURRENTLY orders_n").await.unwrap();
+    assert_eq!(apply(&target, &lenient, Phase::Expand, &limits).await.0.unwrap().to.number(), 1);
+}
+
+#[tokio::test]
+async fn an_index_whose_making_is_cancelled_is_named_and_made_by_the_next_run() {
+    let Some(postgres) = with_orders("cancelling an index").await else { return };
+    let mut long = postgres.connect().await;
+    long.execute("BEGIN").await.unwrap();
+    long.execute("UPDATE orders SET n = 0 - n WHERE id = 1").await.unwrap();
+    let (target, limits, control) = (target(&postgres), limits(), Control::new());
+    let release = Release::new(&[("expand/1_index.sql", INDEX)]);
+    let (done, ()) = tokio::join!(
+        apply_with(&target, &release, Phase::Expand, &limits, &control, Told::default()),
+        async {
+            eventually(Duration::from_secs(20), "the index is being made", || async {
+                (postgres.number(THERE).await == 1).then_some(())
+            })
+            .await;
+            control.cancel();
+        }
+    );
+    let error = said(done.0);
+    assert_eq!(error, "cancelled. index orders_n is invalid; the next run drops it and begins anew");
+    long.execute("ROLLBACK").await.unwrap();
+    assert_eq!(apply(&target, &release, Phase::Expand, &limits).await.0.unwrap().to.number(), 1);
+    assert_eq!(postgres.number(VALID).await, 1);
 }

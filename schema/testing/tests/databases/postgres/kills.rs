@@ -8,17 +8,23 @@ use handover_schema::{Control, Limits, Phase, Progress, run, status};
 use handover_schema_testing::{Postgres, Release, eventually};
 use nix::sys::signal::Signal;
 
-use crate::fixture::{job, limits};
 use super::target;
+use crate::fixture::{job, limits};
 use crate::runner::Runner;
 
 /// Something of each kind. What is done twice can be seen of each.
 fn release() -> Release {
     Release::new(&[
-        ("expand/1_table.sql", "CREATE TABLE orders (id int PRIMARY KEY, n int NOT NULL);\nINSERT INTO orders SELECT i, 0 FROM generate_series(1, 40) i;"),
+        (
+            "expand/1_table.sql",
+            "CREATE TABLE orders (id int PRIMARY KEY, n int NOT NULL);\nINSERT INTO orders SELECT i, 0 FROM generate_series(1, 40) i;",
+        ),
         ("expand/2_index.sql", "CREATE INDEX CONCURRENTLY orders_n ON orders (n);"),
         ("expand/3_add.sql", "UPDATE orders SET n = n + 1;\nINSERT INTO orders VALUES (1000, 1);"),
-        ("backfill/4_add.sql", "-- handover: batch table=orders key=id size=15\nUPDATE orders SET n = n + 1 WHERE id BETWEEN :first AND :last;"),
+        (
+            "backfill/4_add.sql",
+            "-- handover: batch table=orders key=id size=15\nUPDATE orders SET n = n + 1 WHERE id BETWEEN :first AND :last;",
+        ),
     ])
 }
 
@@ -49,16 +55,24 @@ async fn a_runner_that_is_killed_anywhere_leaves_what_another_finishes() {
         loop {
             postgres.run(EMPTY).await;
             if phase == "backfill" {
-                assert!(Runner::start(&address, &release, "expand", &options).to_the_end().last().unwrap().starts_with("done"));
+                assert!(
+                    Runner::start(&address, &release, "expand", &options)
+                        .to_the_end()
+                        .last()
+                        .unwrap()
+                        .starts_with("done")
+                );
             }
             let kill_at = format!("kill-at={at}");
-            let told = Runner::start(&address, &release, phase, &[&options[..], &[&kill_at]].concat()).to_the_end();
+            let told =
+                Runner::start(&address, &release, phase, &[&options[..], &[&kill_at]].concat()).to_the_end();
             if told.last().is_some_and(|line| line.starts_with("done")) {
                 break;
             }
             let (what, began) = (format!("{phase} killed at {:?}", told.last()), Instant::now());
             // A release's phases come in their order; what is whole is nothing to do.
-            for phase in if phase == "expand" { &["expand", "backfill"][..] } else { &["backfill", "expand"] } {
+            for phase in if phase == "expand" { &["expand", "backfill"][..] } else { &["backfill", "expand"] }
+            {
                 let again = Runner::start(&address, &release, phase, &options).to_the_end();
                 longest = longest.max(began.elapsed());
                 assert!(again.last().unwrap().starts_with("done"), "{what}: {again:#?}");
@@ -104,7 +118,18 @@ async fn a_session_that_is_ended_anywhere_is_opened_anew_and_nothing_is_done_twi
 
 fn psql(postgres: &Postgres, sql: &str) {
     let mut command = Command::new("psql");
-    command.args(["-qAtX", "-U", "postgres", "-d", "postgres", "-c", sql, "-p", &postgres.port().to_string(), "-h"]);
+    command.args([
+        "-qAtX",
+        "-U",
+        "postgres",
+        "-d",
+        "postgres",
+        "-c",
+        sql,
+        "-p",
+        &postgres.port().to_string(),
+        "-h",
+    ]);
     let done = command.arg(postgres.sockets()).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
@@ -151,12 +176,19 @@ async fn the_lock_of_a_runner_that_is_killed_while_its_statement_runs_is_free_wi
     let Some(postgres) = Postgres::start("the lock of a killed runner") else { return };
     let release = Release::new(&[("expand/1_sleep.sql", "CREATE TABLE a (n int);\nSELECT pg_sleep(600);")]);
     let mut runner = Runner::start(&postgres.address("postgres"), &release, "expand", &["lease-ms=3000"]);
-    let asleep = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(600)%' AND state = 'active'";
-    eventually(Duration::from_secs(20), "the statement runs", || async { (postgres.number(asleep).await == 1).then_some(()) }).await;
+    let asleep =
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(600)%' AND state = 'active'";
+    eventually(Duration::from_secs(20), "the statement runs", || async {
+        (postgres.number(asleep).await == 1).then_some(())
+    })
+    .await;
     runner.kill();
     let killed = Instant::now();
     let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
-    eventually(Duration::from_secs(10), "the lock is free", || async { (postgres.number(locks).await == 0).then_some(()) }).await;
+    eventually(Duration::from_secs(10), "the lock is free", || async {
+        (postgres.number(locks).await == 0).then_some(())
+    })
+    .await;
     println!("free after {:?}", killed.elapsed());
     assert!(killed.elapsed() < Duration::from_secs(4), "{:?}", killed.elapsed());
     let status = status(&target(&postgres), "shop", &limits()).await.unwrap();
@@ -170,9 +202,17 @@ async fn a_runner_that_stands_still_loses_the_lock_after_the_lease_and_commits_n
     let batch = "-- handover: batch table=orders key=id size=10\nUPDATE orders SET n = n + 1 WHERE id BETWEEN :first AND :last;";
     let release = Release::new(&[("backfill/1_add.sql", batch)]);
     let (target, limits) = (target(&postgres), Limits { wait_for_lock: Duration::from_secs(10), ..limits() });
-    let mut runner = Runner::start(&postgres.address("postgres"), &release, "backfill", &["lease-ms=3000", "batch-ms=1", "share=20"]);
+    let mut runner = Runner::start(
+        &postgres.address("postgres"),
+        &release,
+        "backfill",
+        &["lease-ms=3000", "batch-ms=1", "share=20"],
+    );
     let begun = "SELECT count(*) FROM pg_tables WHERE tablename = 'orders' AND (SELECT count(*) FROM orders WHERE n = 1) > 20";
-    eventually(Duration::from_secs(20), "some batches", || async { (postgres.number(begun).await == 1).then_some(()) }).await;
+    eventually(Duration::from_secs(20), "some batches", || async {
+        (postgres.number(begun).await == 1).then_some(())
+    })
+    .await;
     runner.signal(Signal::SIGSTOP);
     let stopped = Instant::now();
     let scripts = release.scripts(handover_schema::Kind::Postgres);
@@ -193,6 +233,10 @@ async fn a_runner_that_stands_still_loses_the_lock_after_the_lease_and_commits_n
     })
     .await;
     let told = runner.to_the_end();
-    assert!(told.iter().any(|line| line.contains("the database is gone")) && told.last().unwrap().starts_with("done"), "{told:#?}");
+    assert!(
+        told.iter().any(|line| line.contains("the database is gone"))
+            && told.last().unwrap().starts_with("done"),
+        "{told:#?}"
+    );
     assert_eq!(postgres.number("SELECT count(*) FROM orders WHERE n = 1").await, 2000);
 }

@@ -8,15 +8,17 @@ use handover_schema::{Control, Error, Limits, Phase};
 use handover_schema_testing::{Postgres, Release, eventually};
 use sqlx::Executor;
 
-use crate::fixture::{Told, apply, apply_with, limits, said};
 use super::target;
+use crate::fixture::{Told, apply, apply_with, limits, said};
 
 const ACTIVE: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'handover migrate%' AND state = 'active'";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_migration_behind_a_long_transaction_keeps_others_waiting_no_longer_than_its_lock_timeout() {
     let Some(postgres) = Postgres::start("waiting for a lock") else { return };
-    postgres.run("CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders SELECT generate_series(1, 100)").await;
+    postgres
+        .run("CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders SELECT generate_series(1, 100)")
+        .await;
     let lock_timeout = Duration::from_millis(400);
     let limits = Limits { lock_timeout, attempts: 100, ..limits() };
     let mut long = postgres.connect().await;
@@ -42,9 +44,12 @@ async fn a_migration_behind_a_long_transaction_keeps_others_waiting_no_longer_th
     let release = Release::new(&[("expand/1_total.sql", "ALTER TABLE orders ADD total int;")]);
     let told = Told::default();
     let (heard, target) = (told.clone(), target(&postgres));
-    let migration = tokio::spawn(async move { apply_with(&target, &release, Phase::Expand, &limits, &Control::new(), heard).await.0 });
+    let migration = tokio::spawn(async move {
+        apply_with(&target, &release, Phase::Expand, &limits, &Control::new(), heard).await.0
+    });
     // Long enough for several tries: each of them queues everybody up behind it.
-    eventually(Duration::from_secs(30), "three tries", || async { told.has("try 4 of 100").then_some(()) }).await;
+    eventually(Duration::from_secs(30), "three tries", || async { told.has("try 4 of 100").then_some(()) })
+        .await;
     assert!(!migration.is_finished());
     long.execute("COMMIT").await.unwrap();
     let done = migration.await.unwrap().unwrap();
@@ -75,15 +80,24 @@ async fn a_lock_that_never_comes_free_ends_in_an_error_and_nothing_stands() {
     let release = Release::new(&[("expand/1_b.sql", "CREATE TABLE b (n int);\nALTER TABLE a ADD m int;")]);
     let (done, told) = apply(&target(&postgres), &release, Phase::Expand, &limits).await;
     let error = said(done);
-    assert!(error.starts_with("expand/0001_b.sql, line 2: canceling statement due to lock timeout (55P03)"), "{error}");
-    assert_eq!(told.all().iter().filter(|line| line.contains("taken back, try")).count(), 2, "{:#?}", told.all());
+    assert!(
+        error.starts_with("expand/0001_b.sql, line 2: canceling statement due to lock timeout (55P03)"),
+        "{error}"
+    );
+    assert_eq!(
+        told.all().iter().filter(|line| line.contains("taken back, try")).count(),
+        2,
+        "{:#?}",
+        told.all()
+    );
     assert_eq!(postgres.number("SELECT count(*) FROM pg_class WHERE relname = 'b'").await, 0);
 }
 
 #[tokio::test]
 async fn a_statement_that_takes_too_long_is_ended_by_the_server() {
     let Some(postgres) = Postgres::start("too long") else { return };
-    let release = Release::new(&[("expand/1_b.sql", "-- handover: statement_timeout=200ms\nSELECT pg_sleep(60);")]);
+    let release =
+        Release::new(&[("expand/1_b.sql", "-- handover: statement_timeout=200ms\nSELECT pg_sleep(60);")]);
     let began = Instant::now();
     let error = said(apply(&target(&postgres), &release, Phase::Expand, &limits()).await.0);
     assert!(error.contains("statement timeout (57014)"), "{error}");
@@ -96,13 +110,16 @@ async fn a_run_that_is_cancelled_ends_its_statement_at_the_server() {
     for text in ["SELECT pg_sleep(60);", "-- handover: no transaction\nSELECT pg_sleep(60);"] {
         let release = Release::new(&[("expand/1_sleep.sql", text)]);
         let (target, limits, control) = (target(&postgres), limits(), Control::new());
-        let (done, ()) = tokio::join!(apply_with(&target, &release, Phase::Expand, &limits, &control, Told::default()), async {
-            eventually(Duration::from_secs(10), "the statement runs", || async {
+        let (done, ()) = tokio::join!(
+            apply_with(&target, &release, Phase::Expand, &limits, &control, Told::default()),
+            async {
+                eventually(Duration::from_secs(10), "the statement runs", || async {
                 (postgres.number("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = 'active' AND pid <> pg_backend_pid()").await == 1).then_some(())
             })
             .await;
-            control.cancel();
-        });
+                control.cancel();
+            }
+        );
         assert!(matches!(done.0, Err(Error::Cancelled { .. })), "{:?}", done.0);
         assert_eq!(postgres.number(ACTIVE).await, 0);
         assert_eq!(postgres.number("SELECT count(*) FROM handover_migrations").await, 0);

@@ -26,12 +26,20 @@ async fn a_password_comes_from_its_file_only_and_is_in_nothing_that_is_printed()
     let access = "local all postgres trust\nlocal all all scram-sha-256\n";
     let setup = Setup { access: Some(access.to_owned()), ..Setup::default() };
     let Some(postgres) = Postgres::start_with("passwords", &setup) else { return };
-    postgres.run(&format!("CREATE ROLE app LOGIN PASSWORD '{SECRET}'; GRANT ALL ON SCHEMA public TO app")).await;
+    postgres
+        .run(&format!("CREATE ROLE app LOGIN PASSWORD '{SECRET}'; GRANT ALL ON SCHEMA public TO app"))
+        .await;
     let folder = tempfile::tempdir().unwrap();
     let path = password_file(folder.path(), SECRET);
-    let release = Release::new(&[("expand/1_a.sql", "CREATE TABLE a (n int);"), ("expand/2_b.sql", "SELECT nothing;")]);
+    let release =
+        Release::new(&[("expand/1_a.sql", "CREATE TABLE a (n int);"), ("expand/2_b.sql", "SELECT nothing;")]);
     let address = postgres.address("app");
-    let target = Target { address: address.parse().unwrap(), password: PasswordSource::File(path.clone()), credentials: None, schema: None };
+    let target = Target {
+        address: address.parse().unwrap(),
+        password: PasswordSource::File(path.clone()),
+        credentials: None,
+        schema: None,
+    };
     let mut printed = format!("{target:?}");
     let (done, told) = apply(&target, &release, Phase::Expand, &limits()).await;
     let error = done.unwrap_err();
@@ -42,7 +50,13 @@ async fn a_password_comes_from_its_file_only_and_is_in_nothing_that_is_printed()
     // The whole process, with a logger that prints whatever anybody logs; and a password in the environment, which is not taken.
     let run = |options: &[String]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_migrate-once"));
-        command.arg(&address).arg(release.path()).arg("expand").args(options).env("PGPASSWORD", SECRET).env("RUST_LOG", "trace");
+        command
+            .arg(&address)
+            .arg(release.path())
+            .arg("expand")
+            .args(options)
+            .env("PGPASSWORD", SECRET)
+            .env("RUST_LOG", "trace");
         let done = command.output().unwrap();
         format!("{} {}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
     };
@@ -69,7 +83,8 @@ fn certificate(name: &str) -> (String, String, String) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let certificate =
+        CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
     (authority.pem(), certificate.pem(), key.serialize_pem())
 }
 
@@ -96,7 +111,12 @@ async fn over_tcp_the_server_has_to_be_the_one_that_was_asked_for() {
         let Some(postgres) = Postgres::start_with("TLS", &setup) else { return };
         let apply = async |options: String| {
             let address = format!("postgres://postgres@127.0.0.1:{}/postgres?{options}", postgres.port());
-            let target = Target { address: address.parse().unwrap(), password: PasswordSource::None, credentials: None, schema: None };
+            let target = Target {
+                address: address.parse().unwrap(),
+                password: PasswordSource::None,
+                credentials: None,
+                schema: None,
+            };
             apply(&target, &release, Phase::Expand, &limits()).await.0
         };
         let by_default = apply(format!("sslrootcert={}", authority.display())).await;
@@ -106,10 +126,16 @@ async fn over_tcp_the_server_has_to_be_the_one_that_was_asked_for() {
             assert_eq!(postgres.number(encrypted).await, 0, "sessions end");
         } else {
             let error = said(by_default);
-            assert!(error.starts_with("cannot reach") && error.contains("certificate not valid for name"), "{error}");
+            assert!(
+                error.starts_with("cannot reach") && error.contains("certificate not valid for name"),
+                "{error}"
+            );
         }
         let wrong = said(apply(format!("sslrootcert={}", other.display())).await);
-        assert!(wrong.starts_with("cannot reach") && wrong.contains("TLS: invalid peer certificate"), "{wrong}");
+        assert!(
+            wrong.starts_with("cannot reach") && wrong.contains("TLS: invalid peer certificate"),
+            "{wrong}"
+        );
         let unencrypted = said(apply("sslmode=disable".to_owned()).await);
         assert!(unencrypted.contains("no encryption (28000)"), "{unencrypted}");
     }

@@ -291,7 +291,7 @@ mod tests {
         let host =
             HostValues { name: "a".parse().unwrap(), address: "127.0.0.1".into(), labels: BTreeMap::new() };
         let services = BTreeMap::from([(web(), ServiceTarget { instances: instances.collect() })]);
-        Target { revision: 1, host, services, keep: BTreeSet::new() }
+        Target { revision: 1, host, services, keep: BTreeSet::new(), migrations: BTreeMap::new() }
     }
 
     fn observed(instances: &[(&str, u32, ObservedState)]) -> Observed {

@@ -58,6 +58,7 @@ impl Host {
             state: path("state"),
             runtime: path("run"),
             logs: path("log"),
+            databases: path("databases"),
         };
         driver.enrol(&name, &config.identity());
         config.write(&path("agent.toml")).unwrap();

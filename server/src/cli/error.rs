@@ -79,6 +79,7 @@ impl CliError {
                 | Reason::Locked
                 | Reason::Frozen
                 | Reason::RehearsalRequired
+                | Reason::SchemaRefused
                 | Reason::DeploymentInProgress => exit::REFUSED,
                 _ => exit::FAILED,
             },

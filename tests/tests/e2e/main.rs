@@ -27,6 +27,7 @@ mod preview;
 mod refusals;
 mod rehearsals;
 mod roles;
+mod schema;
 mod stories;
 mod verify;
 mod vitals;

@@ -1,0 +1,4 @@
+//! Schemas: migrations in deployments, on a real PostgreSQL.
+
+mod deploying;
+mod shop;

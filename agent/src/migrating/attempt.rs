@@ -121,12 +121,16 @@ fn scripts(
 }
 
 fn limits(config: &SchemaConfig, phase: SchemaPhase) -> Limits {
+    let usual = Limits::default();
     Limits {
+        // Of an attempt that was cut off: the database needs the lease to notice where nothing tells it. That nobody else
+        // migrates this database meanwhile is the server's care.
+        wait_for_lock: usual.lease * 2,
         lock_timeout: config.lock_timeout,
         statement_timeout: config.statement_timeout,
         whole: config.time_for(phase),
         throttle: Throttle { most_lag: config.max_lag, ..Throttle::default() },
-        ..Limits::default()
+        ..usual
     }
 }
 
@@ -145,4 +149,18 @@ fn reader(reader: &SchemaReader) -> Option<Reader> {
     };
     let reads = VersionRange::new(version(reader.reads.first()), version(reader.reads.last()))?;
     Some(Reader { who: reader.who.clone(), reads })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_waits_for_the_lock_of_one_that_was_cut_off() {
+        let manifest = "service = \"web\"\ncommand = [\"web\"]\n[schema]\ndatabase = \"shop\"\nreads = \"1..=2\"\nexpand = \"expand\"\n";
+        let config = Manifest::parse(manifest).unwrap().schema.unwrap();
+        let limits = limits(&config, SchemaPhase::Expand);
+        assert!(limits.wait_for_lock > limits.lease, "{limits:?}");
+        assert!(limits.wait_for_lock < limits.whole, "{limits:?}");
+    }
 }

@@ -34,9 +34,7 @@ pub struct Drain {
 
 /// Held by everything that has to end before the program does.
 #[derive(Debug)]
-pub struct Guard(
-    #[expect(dead_code, reason = "it is there to be dropped")] Option<mpsc::Sender<Infallible>>,
-);
+pub struct Guard(#[expect(dead_code, reason = "it is there to be dropped")] Option<mpsc::Sender<Infallible>>);
 
 /// Tells when all guards are gone.
 #[derive(Debug)]

@@ -69,7 +69,8 @@ impl Shop {
             },
             Method::PUT => {
                 let body = Limited::new(request.into_body(), MAX_ADDRESS).collect().await;
-                let Some(address) = body.ok().and_then(|body| String::from_utf8(body.to_bytes().to_vec()).ok())
+                let Some(address) =
+                    body.ok().and_then(|body| String::from_utf8(body.to_bytes().to_vec()).ok())
                 else {
                     return (StatusCode::BAD_REQUEST, "no address\n".to_owned());
                 };

@@ -62,8 +62,10 @@ impl Customers {
             .username("postgres")
             .database("postgres")
             .application_name("shop");
-        let pool =
-            PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(WAIT).connect_lazy_with(options);
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(WAIT)
+            .connect_lazy_with(options);
         Self { pool, columns }
     }
 

@@ -30,6 +30,8 @@ pub struct AgentConfig {
     pub runtime: PathBuf,
     /// Log files of services that do not write to journald.
     pub logs: PathBuf,
+    /// A file for each database that this host may migrate.
+    pub databases: PathBuf,
     /// Address of `/metrics` and `/healthz`; without it they are not told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
@@ -41,6 +43,8 @@ pub const STATE: &str = "/var/lib/handover";
 pub const RUNTIME: &str = "/run/handover";
 /// Where it keeps log files, if nobody says.
 pub const LOGS: &str = "/var/log/handover";
+/// Where databases are described, if nobody says.
+pub const DATABASES: &str = "/etc/handover/databases";
 
 /// Reads the address of a host's services, which goes into commands and environments of programs.
 ///
@@ -103,6 +107,7 @@ impl AgentConfig {
             let state = file.text(&keys::STATE, settings::absolute);
             let runtime = file.text(&keys::RUNTIME, settings::absolute);
             let logs = file.text(&keys::LOGS, settings::absolute);
+            let databases = file.text(&keys::DATABASES, settings::absolute);
             let metrics = file.text(&keys::METRICS, settings::socket_address);
             Some(Self {
                 server: server?.value,
@@ -111,6 +116,7 @@ impl AgentConfig {
                 state: state.map_or_else(|| STATE.into(), |state| state.value),
                 runtime: runtime.map_or_else(|| RUNTIME.into(), |runtime| runtime.value),
                 logs: logs.map_or_else(|| LOGS.into(), |logs| logs.value),
+                databases: databases.map_or_else(|| DATABASES.into(), |databases| databases.value),
                 metrics: metrics.map(|metrics| metrics.value),
             })
         })
@@ -203,6 +209,6 @@ mod tests {
             let about = wrong.all().iter().find(|mistake| mistake.key == entry.name).unwrap();
             assert_eq!(about.message, "expected a string, found a float");
         }
-        assert_eq!(defaults, 3);
+        assert_eq!(defaults, 4);
     }
 }

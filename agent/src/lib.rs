@@ -20,6 +20,7 @@ pub mod journal;
 pub mod logs;
 pub mod measuring;
 pub mod metrics;
+mod migrating;
 pub mod reconcile;
 pub mod renewal;
 pub mod session;

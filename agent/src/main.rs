@@ -107,6 +107,9 @@ struct JoinArgs {
     /// Log files.
     #[arg(long, default_value = config::LOGS)]
     logs: PathBuf,
+    /// A file for each database that this host may migrate.
+    #[arg(long, default_value = config::DATABASES)]
+    databases: PathBuf,
     /// Address of /metrics and /healthz, as 127.0.0.1:7445; without it the agent tells neither.
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
@@ -206,6 +209,7 @@ async fn join(args: JoinArgs) -> Done {
         state: absolute(&args.state)?,
         runtime: absolute(&args.runtime)?,
         logs: absolute(&args.logs)?,
+        databases: absolute(&args.databases)?,
         metrics: args.metrics,
     };
     let labels = args.labels.into_iter().map(|label| (label.key, label.value)).collect();

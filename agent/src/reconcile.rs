@@ -325,7 +325,7 @@ mod tests {
             HostValues { name: "a".parse().unwrap(), address: "127.0.0.1".into(), labels: BTreeMap::new() };
         let services =
             BTreeMap::from([(web(), ServiceTarget { instances: instances.collect(), confirm: None })]);
-        Target { revision: 1, host, services, keep: BTreeSet::new() }
+        Target { revision: 1, host, services, keep: BTreeSet::new(), migrations: BTreeMap::new() }
     }
 
     fn observed(instances: &[(&str, u32, ObservedState)]) -> Observed {

@@ -15,6 +15,7 @@ mod beneath;
 mod digesting;
 mod entry;
 mod error;
+mod files;
 mod limits;
 mod pack;
 mod path;
@@ -28,6 +29,7 @@ mod walk;
 pub mod testing;
 
 pub use error::{BundleError, PackError, Refusal};
+pub use files::{FilesLimits, Found, read_files};
 pub use handover_model::BundleDescriptor;
 pub use limits::Limits;
 pub use pack::{Size, measure, pack, pack_within, verify_tree};

@@ -11,11 +11,13 @@ mod flip;
 pub mod language;
 mod manifest;
 mod measurement;
+mod migration;
 mod name;
 mod nearest;
 mod pin;
 mod release;
 mod report;
+mod schema;
 mod selector;
 pub mod settings;
 mod share;
@@ -28,6 +30,10 @@ pub use disk::{Disk, Room, Unwritten, in_bytes};
 pub use facts::HostFacts;
 pub use flip::{Confirm, Confirmation, ConfirmationState, FlipReport, Readings};
 pub use measurement::{Latency, LatencyError, MAX_LATENCY_EDGES, Measurement, Sample, Traffic, Usage};
+pub use migration::{
+    MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MAX_READERS, MigrationId, MigrationName, MigrationNameError,
+    MigrationState, MigrationTarget, SchemaReader,
+};
 pub use name::{
     DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version,
     VersionError,
@@ -36,6 +42,7 @@ pub use nearest::nearest;
 pub use pin::{PinSource, address_variable, reached_at};
 pub use release::{BundleDescriptor, Release, ReleaseRef};
 pub use report::{DrainLedger, HostReport, InstancePhase, InstanceReport};
+pub use schema::{SchemaPhase, SchemaRange, SchemaRangeError, SchemaVersion};
 pub use selector::{MAX_MATCHERS, MAX_SELECTOR_BYTES, Matcher, Selector, SelectorMistake};
 pub use share::{Share, ShareError};
 pub use target::{HostValues, InstanceTarget, ServiceTarget, Target, TargetError};

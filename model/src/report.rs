@@ -1,8 +1,8 @@
 //! Reports: what a host says that it runs.
 
 use crate::{
-    FlipReport, InstanceId, PinSource, Readings, ReleaseRef, ServiceName, Share, Timestamp,
-    config::ListenerName,
+    FlipReport, InstanceId, MigrationId, MigrationState, PinSource, Readings, ReleaseRef, ServiceName, Share,
+    Timestamp, config::ListenerName,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,6 +20,9 @@ pub struct HostReport {
     /// What the host's clock said when the report was sent; `None` while it was not.
     #[serde(default)]
     pub readings: Option<Readings>,
+    /// Where each migration is that the target names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub migrations: BTreeMap<MigrationId, MigrationState>,
 }
 
 /// Where an instance is in its life.

@@ -1,6 +1,6 @@
 //! Targets: what a host should run.
 
-use crate::{Confirm, Digest, HostName, InstanceId, Labels, Release, ServiceName, Share};
+use crate::{Confirm, Digest, HostName, InstanceId, Labels, MigrationTarget, Release, ServiceName, Share};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +17,9 @@ pub struct Target {
     /// may change under one revision.
     #[serde(default)]
     pub keep: BTreeSet<Digest>,
+    /// What the host should apply to the databases of services, whether it runs them or not.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub migrations: BTreeMap<ServiceName, MigrationTarget>,
 }
 
 /// The values that `{host.name}`, `{host.address}` and `{label.KEY}` stand for in a manifest.
@@ -75,6 +78,14 @@ pub enum TargetError {
         /// The service that the release belongs to.
         other: ServiceName,
     },
+    /// Migrations of another service's release.
+    #[error("service {service} is to be migrated by a release of service {other}")]
+    ForeignMigration {
+        /// Whose database.
+        service: ServiceName,
+        /// The service that the release belongs to.
+        other: ServiceName,
+    },
 }
 
 impl Target {
@@ -104,6 +115,15 @@ impl Target {
                 return Err(TargetError::Shares { service: service.clone(), sum });
             }
         }
-        Ok(())
+        let foreign = |(service, migration): &(&ServiceName, &MigrationTarget)| {
+            migration.release.name.service != **service
+        };
+        match self.migrations.iter().find(foreign) {
+            Some((service, migration)) => Err(TargetError::ForeignMigration {
+                service: service.clone(),
+                other: migration.release.name.service.clone(),
+            }),
+            None => Ok(()),
+        }
     }
 }

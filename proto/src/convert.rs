@@ -6,6 +6,7 @@
 mod facts;
 mod flip;
 mod measurement;
+mod migration;
 mod release;
 mod report;
 mod target;

@@ -76,6 +76,8 @@ reasons! {
     RehearsalRequired = "REHEARSAL_REQUIRED", FailedPrecondition;
     /// A point of the release's preflight stops its deployment.
     PreflightFailed = "PREFLIGHT_FAILED", FailedPrecondition;
+    /// A database's schema, or somebody who reads it, is in the way.
+    SchemaRefused = "SCHEMA_REFUSED", FailedPrecondition;
     /// There is no freeze of this number.
     UnknownFreeze = "UNKNOWN_FREEZE", NotFound;
     /// Another operator holds a lock.

@@ -3,9 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test says by a panic that it failed")]
 
 use handover_model::{
-    BundleDescriptor, Confirm, Confirmation, ConfirmationState, Digest, DrainLedger, Duration, FlipReport,
-    HostReport, HostValues, InstancePhase, InstanceReport, InstanceTarget, PinSource, Readings, Release,
-    ReleaseRef, ServiceTarget, Share, Target, Timestamp,
+    BundleDescriptor, Confirm, Confirmation, ConfirmationState, DeploymentId, Digest, DrainLedger, Duration,
+    FlipReport, HostReport, HostValues, InstancePhase, InstanceReport, InstanceTarget, MigrationId,
+    MigrationState, MigrationTarget, PinSource, Readings, Release, ReleaseRef, SchemaPhase, SchemaReader,
+    SchemaVersion, ServiceTarget, Share, Target, Timestamp,
 };
 use handover_proto::{
     convert::{ConvertError, MAX_DETAIL_CHARS, MAX_INSTANCES, MAX_SERVICES},
@@ -13,6 +14,7 @@ use handover_proto::{
 };
 use proptest::prelude::*;
 use prost::Message;
+use std::collections::BTreeMap;
 
 const PHASES: [InstancePhase; 9] = [
     InstancePhase::Fetching,
@@ -62,7 +64,32 @@ fn target() -> Target {
         },
         services: ["api", "web"].map(|service| (service.parse().unwrap(), pair(service))).into(),
         keep: [Digest::of(b"a rollback target")].into(),
+        migrations: [("api".parse().unwrap(), migration())].into(),
     }
+}
+
+fn migration() -> MigrationTarget {
+    let reader = |who: &str, reads: &str| SchemaReader { who: who.into(), reads: reads.parse().unwrap() };
+    MigrationTarget {
+        id: MigrationId { deployment: DeploymentId::new(7), stage: 2, attempt: 1 },
+        release: release("api", "3.0"),
+        phase: SchemaPhase::Backfill,
+        readers: vec![reader("api 1.0 (runs on web-1)", "41..=43"), reader("api 2.0", "42")],
+        paused: true,
+    }
+}
+
+fn migrations() -> BTreeMap<MigrationId, MigrationState> {
+    let id = |attempt| MigrationId { deployment: DeploymentId::new(7), stage: 2, attempt };
+    let running = |rows| MigrationState::Running { doing: "0043_fill".into(), rows };
+    [
+        (id(1), MigrationState::Failed { reason: "no room".into() }),
+        (id(2), running(Some((5, None)))),
+        (id(3), running(Some((5, Some(10))))),
+        (id(4), running(None)),
+        (id(5), MigrationState::Done { version: SchemaVersion::new(43) }),
+    ]
+    .into()
 }
 
 fn report() -> InstanceReport {
@@ -98,7 +125,7 @@ fn a_target_survives_the_wire_with_each_release_once() {
     // A restarted instance runs the same release as another one.
     target.services.get_mut("web").unwrap().instances.push(instance("web", 3, "1.0", 0));
     let wire = v1::Target::from(&target);
-    assert_eq!(wire.releases.len(), 4);
+    assert_eq!(wire.releases.len(), 5, "those that run, and the one whose migrations are applied");
     let read = v1::Target::decode(&*wire.encode_to_vec()).unwrap();
     assert_eq!(Target::try_from(read), Ok(target));
 }
@@ -131,7 +158,12 @@ fn each_bad_field_of_a_target_is_named() {
     assert_eq!(refused(|t| t.releases[0].bundle.as_mut().unwrap().size = 0).field, "releases[0].bundle.size");
     assert_eq!(refused(|t| t.releases[0].manifest = "#".repeat(1 << 20)).field, "releases[0].manifest");
     assert_eq!(refused(|t| t.keep[0] = "sha256:".into()).field, "keep");
-    assert_eq!(refused(|t| t.releases.push(t.releases[2].clone())).field, "releases[4].version");
+    assert_eq!(refused(|t| t.migrations[0].id = None).field, "migrations[0].id");
+    assert_eq!(refused(|t| t.migrations[0].phase = 9).field, "migrations[0].phase");
+    assert_eq!(refused(|t| t.migrations[0].version = "9".into()).field, "migrations[0].version");
+    assert_eq!(refused(|t| t.migrations[0].readers[1].reads = "3..2".into()).field, "migrations[0].reads");
+    assert_eq!(refused(|t| t.migrations.push(t.migrations[0].clone())).field, "migrations[1].service");
+    assert_eq!(refused(|t| t.releases.push(t.releases[2].clone())).field, "releases[5].version");
 }
 
 #[test]
@@ -266,7 +298,7 @@ proptest! {
         let instances = reports.into_iter().enumerate().map(|(n, r)| (format!("web-{n}").parse().unwrap(), r)).collect();
         let flips = flips.into_iter().map(|(service, flip)| (service.parse().unwrap(), flip)).collect();
         let readings = readings.map(|(sent_nanos, target_nanos)| Readings { sent_nanos, target_nanos });
-        let report = HostReport { revision, instances, flips, readings };
+        let report = HostReport { revision, instances, flips, readings, migrations: migrations() };
         let wire = v1::HostReport::decode(&*v1::HostReport::from(&report).encode_to_vec()).unwrap();
         prop_assert_eq!(HostReport::try_from(wire), Ok(report));
     }

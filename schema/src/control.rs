@@ -59,7 +59,7 @@ impl Control {
     }
 
     /// Comes back once it was cancelled.
-    pub(crate) async fn cancelled(&self) {
+    pub async fn cancelled(&self) {
         // The sender is this handle's own, so it cannot be gone.
         let _ = self.0.subscribe().wait_for(|wish| *wish == Wish::Cancel).await;
     }

@@ -59,6 +59,18 @@ impl Connection {
         self.stream.write_all(request.as_bytes())
     }
 
+    /// One PUT.
+    ///
+    /// # Errors
+    /// Those of writing, and of [`answer`](Self::answer).
+    pub fn put(&mut self, path: &str, body: &str) -> io::Result<Answer> {
+        let length = body.len();
+        let head =
+            format!("PUT {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: {length}\r\n\r\n", self.address);
+        self.stream.write_all(format!("{head}{body}").as_bytes())?;
+        self.answer()
+    }
+
     /// Reads one answer, whose length must be given by its headers or by the close.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! What Handover's tests and benchmarks stand on: a load generator that counts each failure by its kind, processes
 //! that end with the test that started them, and a fleet made of both.
 //!
-//! The programs `sample-service`, `load` and `crowd` are binaries of this crate; `record` is what writes the recorded
+//! The programs `sample-service`, `shop`, `load` and `crowd` are binaries of this crate; `record` is what writes the recorded
 //! session of the quick start.
 #![allow(
     clippy::unwrap_used,
@@ -25,6 +25,7 @@ pub mod process;
 pub mod reboot;
 pub mod relay;
 pub mod repository;
+pub mod service;
 pub mod session;
 pub mod shell;
 pub mod small_disk;

@@ -280,7 +280,9 @@ impl Supervisor {
             targets.flat_map(|service| &service.instances).map(|wanted| wanted.release.bundle.digest);
         let running = self.instances.values().map(|instance| instance.release.bundle.digest);
         let kept = self.target.iter().flat_map(|target| target.keep.iter().copied());
-        self.bundles.need(wanted.chain(running).chain(kept).collect::<BTreeSet<_>>());
+        let migrated = self.target.iter().flat_map(|target| target.migrations.values());
+        let migrated = migrated.map(|migration| migration.release.bundle.digest);
+        self.bundles.need(wanted.chain(running).chain(kept).chain(migrated).collect::<BTreeSet<_>>());
     }
 
     /// Removes releases that nothing needs.

@@ -9,6 +9,7 @@ use crate::{
     gates::Gates,
     instance::{Containment, Group, Launcher, Process, notify::NotifySocket, process},
     journal::{GateRecord, Journal, Journaled, Unreadable},
+    migrating::Migrating,
     state::{BackingOff, Exited, InstanceRecord, Life, Run, State, Then},
 };
 use handover_model::{DrainLedger, HostReport, InstanceId, Share, Timestamp, config::ReadinessCheck};
@@ -47,8 +48,11 @@ impl Supervisor {
         let (events, happened) = mpsc::channel(EVENTS);
         let mut time_of_day = TimeOfDay::default();
         time_of_day.follow();
+        let (migrating, migrations) = Migrating::new(Arc::clone(&config), bundles.clone());
+        tokio::spawn(migrating.run().in_current_span());
         let boot_id = process::boot_id()?;
         let mut supervisor = Self {
+            migrations,
             flips: super::flips::Flips::adopted(flips, &boot_id),
             gates: Gates::new(journal.clone()),
             containment: Arc::new(containment),
@@ -75,6 +79,7 @@ impl Supervisor {
         };
         supervisor.note_flips();
         supervisor.tell_needed();
+        supervisor.tell_wanted();
         let mut failed = Vec::new();
         for record in instances {
             let span = super::span(&record.instance, &record.release.name.service);

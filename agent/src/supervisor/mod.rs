@@ -32,6 +32,7 @@ use crate::{
     journal::{Journal, NotWritten},
     measuring::Roster,
     metrics::Metrics,
+    migrating,
     reconcile::{Action, Observed, ObservedInstance, next_deadline, reconcile},
     session::{Offer, Word},
 };
@@ -131,6 +132,7 @@ pub struct Supervisor {
     put_off: Option<unwritten::PutOff>,
     flips: flips::Flips,
     time_of_day: TimeOfDay,
+    migrations: migrating::Ends,
     counting: counting::Counting,
     rotating: rotating::Rotating,
     metrics: Arc<Metrics>,
@@ -197,6 +199,8 @@ impl Supervisor {
                     None => return,
                 },
                 Some(question) = questions.recv() => self.lead(question),
+                // Told with the next turn, which comes at once.
+                Ok(()) = self.migrations.told.changed() => {}
                 Some((instance, life, event)) = self.happened.recv() => self.take(&instance, life, event),
                 _ = count.tick() => self.look_after(),
                 () = sleep_until(wake) => self.look_at_queues(),
@@ -322,6 +326,7 @@ impl Supervisor {
         self.put_off = None;
         self.target = Some(target);
         self.tell_needed();
+        self.tell_wanted();
         self.resolve_missing();
         Ok(())
     }
@@ -356,6 +361,18 @@ impl Supervisor {
         }
     }
 
+    /// Tells whoever migrates what the target wants.
+    fn tell_wanted(&self) {
+        let wanted = self.target.as_ref().map(|target| target.migrations.clone()).unwrap_or_default();
+        self.migrations.wanted.send_if_modified(|told| {
+            let changed = *told != wanted;
+            if changed {
+                *told = wanted;
+            }
+            changed
+        });
+    }
+
     /// Tells the session what runs, where that has changed.
     fn publish(&self) {
         self.tell_measured();
@@ -379,7 +396,13 @@ impl Supervisor {
             instances.entry(id).or_insert(report);
         }
         let instances = instances.into_iter().map(|(id, report)| (id, self.time_of_day.of(report))).collect();
-        HostReport { revision, instances, flips: self.flip_reports(), readings: None }
+        HostReport {
+            revision,
+            instances,
+            flips: self.flip_reports(),
+            readings: None,
+            migrations: self.migrations.told.borrow().clone(),
+        }
     }
 
     /// Writes down where an instance is.

@@ -58,6 +58,7 @@ impl Host {
             state: path("state"),
             runtime: path("run"),
             logs: path("log"),
+            databases: path("databases"),
         };
         driver.enrol(&name, &config.identity());
         config.write(&path("agent.toml")).unwrap();
@@ -173,7 +174,13 @@ impl Host {
         }
         let name = self.name.parse().unwrap();
         let host = HostValues { name, address: self.address.to_string(), labels: BTreeMap::new() };
-        Target { revision: self.revision, host, services, keep: std::collections::BTreeSet::new() }
+        Target {
+            revision: self.revision,
+            host,
+            services,
+            keep: std::collections::BTreeSet::new(),
+            migrations: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn order(&mut self, instances: &[(&str, &Release, u32)]) {

@@ -33,13 +33,15 @@ impl Table {
         self.keys.iter().map(|key| key.name()).collect()
     }
 
-    /// Every table that stands in this one, at any depth, itself first.
+    /// Every table that stands in this one, at any depth, itself first. One that may stand under several keys is there once.
     #[must_use]
     pub fn all(&'static self) -> Vec<&'static Self> {
         let mut tables = vec![self];
         for entry in self.entries() {
             entry.shape.tables(&mut tables);
         }
+        let mut names = std::collections::BTreeSet::new();
+        tables.retain(|table| names.insert(table.name));
         tables
     }
 }

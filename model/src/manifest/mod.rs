@@ -17,6 +17,7 @@ mod probe;
 mod process;
 mod read;
 mod rollout;
+mod schema;
 mod template;
 mod verify;
 
@@ -32,6 +33,7 @@ pub use preflight::{MAX_COMPATIBLE, PreflightPolicy, Releases, ReleasesError, St
 pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
 pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};
 pub use rollout::{Approve, Batch, Offline, OnFailure, Rehearsal, RolloutConfig, Strategy};
+pub use schema::{Migrations, SchemaConfig};
 pub use template::{Template, TemplateError};
 pub use verify::Verify;
 
@@ -98,6 +100,8 @@ pub struct Manifest {
     pub judge: JudgeConfig,
     /// Which findings of the preflight refuse its deployment.
     pub preflight: PreflightPolicy,
+    /// What it needs of its database's schema, where it has one.
+    pub schema: Option<SchemaConfig>,
 }
 
 impl Manifest {

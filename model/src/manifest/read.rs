@@ -4,6 +4,7 @@ mod canary;
 mod check;
 mod metrics;
 mod preflight;
+mod schema;
 mod sections;
 mod verify;
 
@@ -67,6 +68,7 @@ impl Reader<'_, '_> {
         let rollout = root.section(&keys::ROLLOUT, self.problems);
         let judge = root.section(&keys::JUDGE, self.problems);
         let preflight = root.section(&keys::PREFLIGHT, self.problems);
+        let schema = root.section(&keys::SCHEMA, self.problems);
         root.refuse_unknown(self.problems);
 
         let hosts = self.hosts(&hosts);
@@ -80,6 +82,7 @@ impl Reader<'_, '_> {
         let strategy = rollout.get(&super::keys::rollout::STRATEGY);
         let preflight = self.preflight(&preflight);
         let (rollout, mut judge) = (self.rollout(&rollout, listens), self.judge(&judge));
+        let schema = self.schema(&schema);
         match (&metrics, strategy) {
             (Some(metrics), _) => self.blocks_are_long_enough(&mut judge, metrics, root),
             (None, Some(strategy)) if !is_measured => self.can_be_judged(&rollout, &strategy, root),
@@ -106,6 +109,7 @@ impl Reader<'_, '_> {
             rollout,
             judge,
             preflight,
+            schema,
         })
     }
 

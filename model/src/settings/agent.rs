@@ -59,6 +59,13 @@ pub const LOGS: Key<Text> = key(
     Default("\"/var/log/handover\""),
     "Folder of the log files of services that do not write to journald.",
 );
+/// Where databases are described.
+pub const DATABASES: Key<Text> = key(
+    "databases",
+    ABSOLUTE,
+    Default("\"/etc/handover/databases\""),
+    "Folder with a file `NAME.toml` for each database that this host may migrate; read each time.",
+);
 /// Address of metrics and health.
 pub const METRICS: Key<Text> = key(
     "metrics",
@@ -71,7 +78,7 @@ pub const METRICS: Key<Text> = key(
 pub static KEYS: Table = Table {
     name: "",
     meaning: "Where the agent keeps things and how it is reached.",
-    keys: &[&SERVER, &NAME, &ADDRESS, &STATE, &RUNTIME, &LOGS, &METRICS],
+    keys: &[&SERVER, &NAME, &ADDRESS, &STATE, &RUNTIME, &LOGS, &DATABASES, &METRICS],
     kinds: Vec::new,
 };
 
@@ -92,6 +99,10 @@ pub static VARIABLES: &[Variable] = &[
     Variable {
         name: "HANDOVER_LOG",
         meaning: "Which lines are logged: directives as `info` (the default), `handover_agent=debug` or `warn`.",
+    },
+    Variable {
+        name: "CREDENTIALS_DIRECTORY",
+        meaning: "Set by systemd: where the credentials of the agent's unit are, for passwords of databases.",
     },
     Variable { name: "NO_COLOR", meaning: "Set to anything: the log has no colours on a terminal." },
     Variable {

@@ -1,9 +1,10 @@
-//! What configures the two daemons: every key of `server.toml` and `agent.toml`, and every environment variable.
+//! What configures the two daemons: every key of `server.toml`, `agent.toml` and the files of databases, and every environment variable.
 //!
 //! One table for each file. Its reader, which lies with the daemon, takes names and words from it and refuses what does
 //! not stand in it; `docs/configuration.md` is made from it.
 
 pub mod agent;
+pub mod database;
 mod prometheus;
 pub mod server;
 
@@ -18,6 +19,10 @@ const MOST: usize = 64 * 1024;
 pub static SERVER: FileKind = FileKind { what: "the configuration", most: MOST, keys: &server::KEYS };
 /// The agent's file.
 pub static AGENT: FileKind = FileKind { what: "the configuration", most: MOST, keys: &agent::KEYS };
+
+/// A database's file.
+pub static DATABASE: FileKind =
+    FileKind { what: "the database's configuration", most: MOST, keys: &database::KEYS };
 
 /// An environment variable that a daemon reads.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +93,7 @@ mod tests {
 
     #[test]
     fn names_and_meanings_are_plain_sentences_that_fit_a_tables_cell() {
-        for entry in [&SERVER, &AGENT].into_iter().flat_map(|kind| kind.keys.entries()) {
+        for entry in [&SERVER, &AGENT, &DATABASE].into_iter().flat_map(|kind| kind.keys.entries()) {
             assert!(entry.meaning.ends_with('.') && !entry.meaning.contains('|'), "{}", entry.name);
             assert!(!entry.shape.to_string().contains('|'), "{}", entry.name);
             assert!(matches!(entry.shape, Shape::Text(_) | Shape::Words(_)), "{}", entry.name);

@@ -1,6 +1,6 @@
 //! Reports of hosts and instances.
 
-use super::{ConvertError, MAX_DETAIL_CHARS, MAX_INSTANCES, MAX_SERVICES, bounded, parse, plain};
+use super::{ConvertError, MAX_DETAIL_CHARS, MAX_INSTANCES, MAX_SERVICES, bounded, migration, parse, plain};
 use crate::v1;
 use handover_model::{
     DrainLedger, HostReport, InstanceId, InstancePhase, InstanceReport, PinSource, Readings, ReleaseRef,
@@ -13,7 +13,7 @@ impl TryFrom<v1::HostReport> for HostReport {
     type Error = ConvertError;
 
     fn try_from(wire: v1::HostReport) -> Result<Self, ConvertError> {
-        let v1::HostReport { revision, instances, flips, readings } = wire;
+        let v1::HostReport { revision, instances, flips, readings, migrations } = wire;
         bounded("instances", &instances, MAX_INSTANCES)?;
         let mut by_id: BTreeMap<InstanceId, InstanceReport> = BTreeMap::new();
         for (at, instance) in instances.into_iter().enumerate() {
@@ -30,18 +30,20 @@ impl TryFrom<v1::HostReport> for HostReport {
             return Err(ConvertError::new("instances", reason));
         }
         let flips = super::flip::flips(flips)?;
-        Ok(Self { revision, instances: by_id, flips, readings: readings.map(Readings::from) })
+        let migrations = migration::reports(migrations)?;
+        Ok(Self { revision, instances: by_id, flips, readings: readings.map(Readings::from), migrations })
     }
 }
 
 impl From<&HostReport> for v1::HostReport {
     fn from(report: &HostReport) -> Self {
-        let HostReport { revision, instances, flips, readings } = report;
+        let HostReport { revision, instances, flips, readings, migrations } = report;
         Self {
             revision: *revision,
             instances: instances.iter().map(v1::InstanceReport::from).collect(),
             flips: flips.iter().map(v1::FlipReport::from).collect(),
             readings: readings.map(v1::ClockReadings::from),
+            migrations: migrations.iter().map(v1::MigrationReport::from).collect(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Targets: in the message each release stands once, and instances name it by its version.
 
-use super::{ConvertError, MAX_ADDRESS_BYTES, MAX_INSTANCES, MAX_LABELS, MAX_SERVICES, bounded, parse};
+use super::{
+    ConvertError, MAX_ADDRESS_BYTES, MAX_INSTANCES, MAX_LABELS, MAX_SERVICES, bounded, migration, parse,
+};
 use crate::v1;
 use handover_model::{
     Confirm, Duration, HostValues, InstanceTarget, Label, Labels, Release, ReleaseRef, ServiceName,
@@ -13,7 +15,16 @@ impl TryFrom<v1::Target> for Target {
 
     /// Besides each field, what [`Target::check`] asks for holds of the result.
     fn try_from(wire: v1::Target) -> Result<Self, ConvertError> {
-        let v1::Target { revision, host_name, host_address, host_labels, services, releases, keep } = wire;
+        let v1::Target {
+            revision,
+            host_name,
+            host_address,
+            host_labels,
+            services,
+            releases,
+            keep,
+            migrations,
+        } = wire;
         bounded("services", &services, MAX_SERVICES)?;
         bounded("releases", &releases, MAX_INSTANCES)?;
         let instances: usize = services.iter().map(|service| service.instances.len()).sum();
@@ -38,7 +49,8 @@ impl TryFrom<v1::Target> for Target {
         }
         bounded("keep", &keep, MAX_INSTANCES)?;
         let keep = keep.iter().map(|digest| parse("keep", digest)).collect::<Result<_, _>>()?;
-        let target = Self { revision, host, services: by_name, keep };
+        let migrations = migration::targets(migrations, &releases)?;
+        let target = Self { revision, host, services: by_name, keep, migrations };
         target.check().map_err(|error| ConvertError::new("services", error))?;
         Ok(target)
     }
@@ -114,10 +126,13 @@ fn instance_target(
 
 impl From<&Target> for v1::Target {
     fn from(target: &Target) -> Self {
-        let Target { revision, host: HostValues { name, address, labels }, services, keep } = target;
-        let instances = || services.values().flat_map(|service| &service.instances);
+        let Target { revision, host: HostValues { name, address, labels }, services, keep, migrations } =
+            target;
+        let instances = services.values().flat_map(|service| &service.instances);
+        let run = instances.map(|instance| &instance.release);
+        let named = run.chain(migrations.values().map(|migration| &migration.release));
         let releases: BTreeMap<&ReleaseRef, &Release> =
-            instances().map(|instance| (&instance.release.name, &instance.release)).collect();
+            named.map(|release| (&release.name, release)).collect();
         Self {
             revision: *revision,
             host_name: name.to_string(),
@@ -133,6 +148,7 @@ impl From<&Target> for v1::Target {
                 .collect(),
             releases: releases.into_values().map(v1::Release::from).collect(),
             keep: keep.iter().map(ToString::to_string).collect(),
+            migrations: migrations.iter().map(v1::MigrationTarget::from).collect(),
         }
     }
 }

@@ -45,6 +45,7 @@ impl Deployment {
             last_failure: String::new(),
             lifts: 0,
             skews: BTreeMap::new(),
+            migration_attempt: 0,
         };
         Ok(Self { facts, index: Index::default(), observed: Observed::default() })
     }
@@ -80,6 +81,8 @@ impl Deployment {
                 self.facts.state = DeploymentState::Running { phase, since: *at };
             }
             Record::Promoted { at, .. } => self.go_on_to(Next::Closing, *at),
+            Record::MigrationStarted { at, until } => self.begin_migration(*at, *until),
+            Record::Migrated { at, .. } => self.go_on_to(Next::Closing, *at),
             Record::HostMoved { host, to, at: _ } => self.move_host(host, to)?,
             Record::HostFailed { host, reason, at: _ } => self.fail_host(host, reason)?,
             Record::Paused { reason, at } => self.pause(reason.clone(), PauseCause::Failures, *at),
@@ -129,6 +132,10 @@ impl Deployment {
             Record::FlipsMeasured { stage, .. } => {
                 in_phase(|phase| matches!(phase, StagePhase::Moving)) && *stage == self.facts.stage
             }
+            Record::MigrationStarted { .. } => {
+                in_phase(|phase| matches!(phase, StagePhase::Moving)) && self.migration().is_some()
+            }
+            Record::Migrated { .. } => in_phase(|phase| matches!(phase, StagePhase::Migrating { .. })),
             Record::BakePassed { .. } => {
                 in_phase(|phase| matches!(phase, StagePhase::Moving | StagePhase::Baking { .. }))
             }
@@ -201,6 +208,8 @@ impl Deployment {
         self.observed.unconfirmed.clear();
         self.observed.verdict = None;
         self.observed.moments.clear();
+        self.observed.migration = None;
+        self.facts.migration_attempt = 0;
         let hosts: Vec<_> = self
             .facts
             .plan
@@ -268,12 +277,19 @@ impl Deployment {
             DeploymentState::Running { phase: StagePhase::Baking { deadline, .. }, .. } => {
                 *deadline = to.max(*deadline);
             }
-            DeploymentState::Running { phase: StagePhase::Judging { until }, .. } => *until = to.max(*until),
+            DeploymentState::Running {
+                phase: StagePhase::Judging { until } | StagePhase::Migrating { until },
+                ..
+            } => *until = to.max(*until),
             // It stands still: what counts is how much is left when it goes on.
             DeploymentState::Paused { phase: StagePhase::Baking { deadline, .. }, since, .. } => {
                 *deadline = (*since + to.since(at)).max(*deadline);
             }
-            DeploymentState::Paused { phase: StagePhase::Judging { until }, since, .. } => {
+            DeploymentState::Paused {
+                phase: StagePhase::Judging { until } | StagePhase::Migrating { until },
+                since,
+                ..
+            } => {
                 *until = (*since + to.since(at)).max(*until);
             }
             DeploymentState::Planning

@@ -130,6 +130,9 @@ impl Deployment {
                 StagePhase::Baking { until: until + stood, deadline: deadline + stood }
             }
             StagePhase::Judging { until } => StagePhase::Judging { until: until + stood },
+            // What failed is begun again.
+            StagePhase::Migrating { .. } if cause == PauseCause::Failures => StagePhase::Moving,
+            StagePhase::Migrating { until } => StagePhase::Migrating { until: until + stood },
             StagePhase::Moving | StagePhase::Approving { .. } | StagePhase::Closing => phase,
         };
         self.facts.state = DeploymentState::Running { phase, since: at };

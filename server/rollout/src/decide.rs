@@ -4,9 +4,9 @@
 //! [`Deployment::advance`] does whatever the state allows, until nothing more follows.
 
 use crate::{
-    Assignment, Command, Deployment, DeploymentState, Event, HostState, Inconclusive, OfflinePolicy,
-    OnFailure, Outcome, Record, StagePhase, Step, Verdict, host::Kind, index::wanted_share, record::clip,
-    rules::Decision,
+    Assignment, Command, Deployment, DeploymentState, Event, HostState, Inconclusive, MigrationOrder,
+    OfflinePolicy, OnFailure, Outcome, Record, StagePhase, Step, Verdict, host::Kind, index::wanted_share,
+    record::clip, rules::Decision,
 };
 use handover_model::{Duration, HostName, Timestamp};
 use std::collections::BTreeMap;
@@ -22,12 +22,14 @@ pub(crate) struct Draft {
     records: Vec<Record>,
     /// What was ordered before, for every host that moved.
     before: BTreeMap<HostName, Option<Assignment>>,
+    /// What was ordered to migrate before.
+    migration: Option<MigrationOrder>,
 }
 
 impl Draft {
     /// A step that begins with records that are applied already.
     pub(crate) fn of(records: Vec<Record>) -> Self {
-        Self { records, before: BTreeMap::new() }
+        Self { records, ..Self::default() }
     }
 }
 
@@ -44,10 +46,14 @@ impl Deployment {
             | DeploymentState::Paused { .. }
             | DeploymentState::RollingBack { .. } => {}
         }
+        draft.migration = self.migration_order();
         self.lift_after_restart(draft, now);
         self.finish_what_was_cut(draft, now);
         match event {
             Event::HostReported { host, current, instances, flip } => {
+                if self.migrates_on(&host) {
+                    self.observed.session(&host, true, now);
+                }
                 if let Some(relevant) = self.relevant(&host, instances) {
                     self.observed.report(&host, current, relevant, flip.confirmation);
                     self.note_moment(&host, flip.moment);
@@ -67,6 +73,10 @@ impl Deployment {
             Event::Resume { by } => self.heed_resume(draft, &by, now),
             Event::Retry { by, hosts } => self.heed_retry(draft, &by, &hosts, now),
             Event::Judged { stage, verdict } => self.hear_judge(stage, verdict),
+            Event::MigrationReported { host, migration, state } => {
+                self.observe_session(&host, true);
+                self.hear_migration(migration, state);
+            }
             Event::Promote { by } => self.heed_promote(draft, &by, now),
             Event::Abort { by, reason } => {
                 if !matches!(self.facts.state, DeploymentState::RollingBack { .. }) {
@@ -92,11 +102,12 @@ impl Deployment {
             let assignment = now.filter(|now| Some(now) != before.as_ref())?;
             Some(Command::Assign { host, assignment })
         });
-        Step { commands: changed.collect(), records: draft.records }
+        let migrate = self.migration_command(draft.migration);
+        Step { commands: changed.chain(migrate).collect(), records: draft.records }
     }
 
     pub(crate) fn observe_session(&mut self, host: &HostName, online: bool, now: Timestamp) {
-        if self.facts.tracks.contains_key(host) {
+        if self.facts.tracks.contains_key(host) || self.migrates_on(host) {
             self.observed.session(host, online, now);
             self.confirm(host);
         }
@@ -163,6 +174,7 @@ impl Deployment {
             self.move_to(draft, host, removed, now);
         }
         self.observed.forget(host);
+        self.lose_migration(host);
     }
 
     fn heed_report(&mut self, draft: &mut Draft, host: &HostName, now: Timestamp) {
@@ -218,6 +230,7 @@ impl Deployment {
                     StagePhase::Moving => self.move_stage(draft, now),
                     StagePhase::Baking { until, deadline } => self.bake_stage(draft, until, deadline, now),
                     StagePhase::Judging { until } => self.judge_stage(draft, until, now),
+                    StagePhase::Migrating { until } => self.migrate_stage(draft, until, now),
                     StagePhase::Approving { .. } => self.without_hosts(draft, now),
                     StagePhase::Closing => self.close_stage(draft, now),
                 }
@@ -242,6 +255,9 @@ impl Deployment {
     }
 
     fn move_stage(&mut self, draft: &mut Draft, now: Timestamp) -> bool {
+        if let Some(within) = self.migration().map(|migration| migration.within) {
+            return self.push(draft, Record::MigrationStarted { at: now, until: now + within });
+        }
         let in_flight = self.index.all.of(Kind::Starting) + self.index.all.of(Kind::Shifting);
         if let Some(position) = self.index.queue.first().copied() {
             let at_once = self.current_stage().is_some_and(|stage| stage.at_once);
@@ -343,7 +359,7 @@ impl Deployment {
                 | StagePhase::Baking { .. }
                 | StagePhase::Judging { .. }
                 | StagePhase::Approving { .. } => true,
-                StagePhase::Closing => false,
+                StagePhase::Migrating { .. } | StagePhase::Closing => false,
             }
     }
 
@@ -434,6 +450,9 @@ impl Deployment {
     fn outcome_of_running(&self) -> Outcome {
         if let Some(outcome) = self.needs_person() {
             return outcome;
+        }
+        if self.facts.plan.only_migrates() {
+            return Outcome::Succeeded { hosts: 0, failed: 0 };
         }
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
         let returns = self.facts.plan.returns();

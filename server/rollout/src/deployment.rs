@@ -47,6 +47,8 @@ pub(crate) struct Facts {
     pub(crate) lifts: u32,
     /// Of each stage in which all hosts flipped in one step, how far apart they did, where it was measured.
     pub(crate) skews: BTreeMap<u32, Skew>,
+    /// How often the current stage's migrations were begun.
+    pub(crate) migration_attempt: u32,
 }
 
 /// The names of the instances that an attempt makes, the same on every host.
@@ -145,6 +147,11 @@ pub enum StagePhase {
         /// Until when.
         until: Timestamp,
     },
+    /// Its migrations are being applied.
+    Migrating {
+        /// They have failed where they did not end by then.
+        until: Timestamp,
+    },
     /// A person has to promote it.
     Approving {
         /// Why.
@@ -167,7 +174,8 @@ pub enum ApprovalCause {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The hosts of the plan run the new release, but for the failures that were allowed and hosts left out.
+    /// The hosts of the plan run the new release, but for the failures that were allowed and hosts left out. Where the plan
+    /// only migrates: its migrations are applied.
     Succeeded {
         /// Hosts that run it now.
         hosts: u32,
@@ -328,7 +336,10 @@ impl Deployment {
             DeploymentState::Running { phase: StagePhase::Baking { until, deadline }, .. } => {
                 Some(if self.observed.unconfirmed.is_empty() { *until } else { *deadline })
             }
-            DeploymentState::Running { phase: StagePhase::Judging { until }, .. } => Some(*until),
+            DeploymentState::Running {
+                phase: StagePhase::Judging { until } | StagePhase::Migrating { until },
+                ..
+            } => Some(*until),
             DeploymentState::Planning
             | DeploymentState::Running {
                 phase: StagePhase::Moving | StagePhase::Approving { .. } | StagePhase::Closing,

@@ -1,7 +1,7 @@
 //! What goes into the engine and what comes out of it.
 
-use crate::{Assignment, FlipSeen, Record};
-use handover_model::{HostName, InstanceId, InstanceReport};
+use crate::{Assignment, FlipSeen, MigrationOrder, Record};
+use handover_model::{HostName, InstanceId, InstanceReport, MigrationId, MigrationState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What happened. Events about hosts that are not in the plan are ignored.
@@ -62,6 +62,15 @@ pub enum Event {
         /// What it says.
         verdict: Verdict,
     },
+    /// A host told where a migration is. Another one than the current stage's present attempt is ignored.
+    MigrationReported {
+        /// Which host.
+        host: HostName,
+        /// Which migration.
+        migration: MigrationId,
+        /// Where it is.
+        state: MigrationState,
+    },
     /// An operator lets the new release go on without a verdict, or approves it: see
     /// [`crate::Deployment::takes_promotion`]. Changes nothing else.
     Promote {
@@ -85,7 +94,8 @@ impl Event {
             Self::HostReported { host, .. }
             | Self::HostConnected { host }
             | Self::HostDisconnected { host }
-            | Self::HostRemoved { host } => Some(host),
+            | Self::HostRemoved { host }
+            | Self::MigrationReported { host, .. } => Some(host),
             Self::Tick
             | Self::Pause { .. }
             | Self::Resume { .. }
@@ -118,6 +128,13 @@ pub enum Command {
         /// What should run there.
         assignment: Assignment,
     },
+    /// Make this the host's migration of the deployment's service.
+    Migrate {
+        /// Where.
+        host: HostName,
+        /// What should run there; `None`: nothing more, and what runs is ended.
+        order: Option<MigrationOrder>,
+    },
 }
 
 /// What follows from an event: first the records are made durable, then the commands are run.
@@ -126,6 +143,6 @@ pub enum Command {
 pub struct Step {
     /// In order; already applied to the deployment that returned them.
     pub records: Vec<Record>,
-    /// At most one for each host.
+    /// At most one of each kind for each host.
     pub commands: Vec<Command>,
 }

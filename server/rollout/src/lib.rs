@@ -42,6 +42,8 @@ mod flip;
 mod flip_back;
 mod host;
 mod index;
+mod migrating;
+mod migration;
 mod observed;
 mod orders;
 mod plan;
@@ -65,7 +67,11 @@ pub use event::{Command, Event, Step, Verdict};
 pub use flip::{FlipSeen, Moment, Skew};
 pub use flip_back::flip_back;
 pub use host::{Former, HostState};
-pub use plan::{Inconclusive, Judged, OfflinePolicy, OnFailure, Plan, PlanError, PlannedHost, Policy, Stage};
+pub use migrating::migrating;
+pub use migration::MigrationOrder;
+pub use plan::{
+    Inconclusive, Judged, Migration, OfflinePolicy, OnFailure, Plan, PlanError, PlannedHost, Policy, Stage,
+};
 pub use record::Record;
 pub use rehearsal::rehearsal;
 pub use request::{BatchSize, FleetHost, PlanRequest};

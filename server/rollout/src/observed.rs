@@ -1,7 +1,7 @@
 //! What the hosts said last: hints, never part of what is durable.
 
 use crate::{Moment, Verdict};
-use handover_model::{ConfirmationState, HostName, InstanceId, InstanceReport, Timestamp};
+use handover_model::{ConfirmationState, HostName, InstanceId, InstanceReport, MigrationState, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The last reports and sessions, by host.
@@ -14,6 +14,8 @@ pub(crate) struct Observed {
     pub(crate) moments: BTreeMap<HostName, (Timestamp, Moment)>,
     /// What the judge said last of the current stage.
     pub(crate) verdict: Option<Verdict>,
+    /// What was said last of the current stage's present attempt to migrate.
+    pub(crate) migration: Option<MigrationState>,
     /// Whether the records were replayed and no event came since.
     pub(crate) after_restart: bool,
 }

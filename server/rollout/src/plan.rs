@@ -2,7 +2,7 @@
 //! behind the last one.
 
 use crate::Placement;
-use handover_model::{Duration, HostName, InstanceId, Labels, ReleaseRef, ServiceName, Share};
+use handover_model::{Duration, HostName, InstanceId, Labels, ReleaseRef, SchemaPhase, ServiceName, Share};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -22,10 +22,11 @@ pub struct Plan {
     pub skipped: Vec<(HostName, String)>,
 }
 
-/// A set of hosts, the share that the new release gets there, and what must hold before the next stage.
+/// A set of hosts, the share that the new release gets there, and what must hold before the next stage; or a phase of
+/// the release's migrations, which changes no host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
-    /// In the order in which they are changed.
+    /// In the order in which they are changed; none where the stage migrates.
     pub hosts: Vec<PlannedHost>,
     /// The new release's share. A host that had nothing before gives it all as soon as this is above 0.
     pub share: Share,
@@ -46,13 +47,32 @@ pub struct Stage {
     /// Whether a person has to promote the new release then.
     #[serde(default, skip_serializing_if = "is_false")]
     pub approval: bool,
+    /// What is done to the schema instead of changing hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub migration: Option<Migration>,
 }
 
 impl Stage {
     /// A stage that only has to stay healthy: no judge, no approval, hosts as the policy allows.
     #[must_use]
     pub fn plain(hosts: Vec<PlannedHost>, share: Share, bake: Duration, retire: bool) -> Self {
-        Self { hosts, share, bake, retire, returns: false, at_once: false, judged: None, approval: false }
+        Self {
+            hosts,
+            share,
+            bake,
+            retire,
+            returns: false,
+            at_once: false,
+            judged: None,
+            approval: false,
+            migration: None,
+        }
+    }
+
+    /// A stage that migrates and changes no host.
+    #[must_use]
+    pub fn migrating(migration: Migration) -> Self {
+        Self { migration: Some(migration), ..Self::plain(Vec::new(), Share::HIDDEN, Duration::ZERO, false) }
     }
 
     /// Whether it is the last stage of its hosts.
@@ -62,13 +82,26 @@ impl Stage {
 
     /// The same without hosts.
     pub(crate) fn shape(&self) -> Self {
-        Self { hosts: Vec::new(), ..*self }
+        Self { hosts: Vec::new(), migration: self.migration.clone(), ..*self }
     }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+/// A phase of the release's migrations: what a stage does to the schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Migration {
+    /// Whose agent runs them.
+    pub host: HostName,
+    /// Which of them.
+    pub phase: SchemaPhase,
+    /// How long they may take.
+    pub within: Duration,
+    /// What happens if they fail.
+    pub on_failure: OnFailure,
 }
 
 /// What a stage asks of a judge.
@@ -210,9 +243,15 @@ pub enum PlanError {
         /// The release.
         release: ReleaseRef,
     },
-    /// There is no stage, or one without hosts.
-    #[error("the plan has no stages, or stage {stage} has no hosts")]
+    /// There is no stage, or one with neither hosts nor a migration.
+    #[error("the plan has no stages, or stage {stage} has neither hosts nor a migration")]
     Empty {
+        /// Which stage, from 0.
+        stage: usize,
+    },
+    /// A stage that migrates names hosts, a share or a bake as well.
+    #[error("stage {stage} migrates and changes hosts as well: each needs a stage of its own")]
+    Mixed {
         /// Which stage, from 0.
         stage: usize,
     },
@@ -252,6 +291,25 @@ pub enum PlanError {
 }
 
 impl Plan {
+    /// The plan with migrations before and after what it does to hosts. Where it is empty so far: migrations alone.
+    #[must_use]
+    pub fn with_migrations(mut self, before: Option<Migration>, after: Option<Migration>) -> Self {
+        self.stages.splice(0..0, before.map(Stage::migrating));
+        self.stages.extend(after.map(Stage::migrating));
+        self
+    }
+
+    /// What its stages migrate, in order.
+    pub fn migrations(&self) -> impl Iterator<Item = &Migration> {
+        self.stages.iter().filter_map(|stage| stage.migration.as_ref())
+    }
+
+    /// Whether it changes no host: its migrations are all that there is.
+    #[must_use]
+    pub fn only_migrates(&self) -> bool {
+        self.stages.iter().all(|stage| stage.migration.is_some())
+    }
+
     /// Whether every host goes back at the end.
     #[must_use]
     pub fn returns(&self) -> bool {
@@ -277,8 +335,13 @@ impl Plan {
         }
         let mut seen: BTreeMap<&HostName, (usize, &PlannedHost)> = BTreeMap::new();
         for (number, stage) in self.stages.iter().enumerate() {
-            if stage.hosts.is_empty() {
+            if stage.hosts.is_empty() && stage.migration.is_none() {
                 return Err(PlanError::Empty { stage: number });
+            }
+            if let Some(migration) = &stage.migration
+                && *stage != Stage::migrating(migration.clone())
+            {
+                return Err(PlanError::Mixed { stage: number });
             }
             if stage.retire && self.returns() {
                 return Err(PlanError::ReturnsInPart { stage: number });

@@ -1,7 +1,9 @@
 //! Records: the durable facts of a deployment, in the order in which they became true.
 
 use crate::{HostState, Outcome, Plan, PlannedHost, Policy, Skew, Stage};
-use handover_model::{DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp};
+use handover_model::{
+    DeploymentId, HostName, ReleaseRef, SchemaPhase, SchemaVersion, ServiceName, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// One fact. At most 6 KiB as JSON.
@@ -82,6 +84,22 @@ pub enum Record {
     JudgementHeld {
         /// What it said last, at most 500 characters; may be empty.
         verdict: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The stage's migrations are ordered.
+    MigrationStarted {
+        /// When.
+        at: Timestamp,
+        /// They have failed where they did not end by then.
+        until: Timestamp,
+    },
+    /// The stage's migrations are applied.
+    Migrated {
+        /// Which of the release's.
+        phase: SchemaPhase,
+        /// What the schema is now.
+        version: SchemaVersion,
         /// When.
         at: Timestamp,
     },
@@ -206,6 +224,8 @@ impl Record {
             Self::BakePassed { .. } => "bake_passed",
             Self::JudgementPassed { .. } => "judgement_passed",
             Self::JudgementHeld { .. } => "judgement_held",
+            Self::MigrationStarted { .. } => "migration_started",
+            Self::Migrated { .. } => "migrated",
             Self::Promoted { .. } => "promoted",
             Self::HostMoved { .. } => "host_moved",
             Self::HostFailed { .. } => "host_failed",
@@ -235,6 +255,7 @@ pub(crate) fn records_of(id: DeploymentId, plan: &Plan, by: &str, at: Timestamp)
             stage: number,
             part: Stage { hosts: hosts.to_vec(), ..stage.shape() },
         };
+        records.extend(stage.migration.is_some().then(|| planned(&[])));
         records.extend(chunks(&stage.hosts, planned_bytes).map(planned));
     }
     let skipped: Vec<_> = plan.skipped.iter().map(|(host, reason)| (host.clone(), clip(reason))).collect();

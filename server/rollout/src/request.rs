@@ -140,21 +140,25 @@ impl PlanRequest {
             service: self.service.clone(),
             release: self.release.clone(),
             stages,
-            policy: Policy {
-                max_in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
-                failures_allowed: self.failures_allowed,
-                on_failure: self.on_failure,
-                offline: self.offline,
-                ready_deadline: self.ready_deadline,
-                flip_deadline: self.flip_deadline,
-                retire_deadline: self.retire_deadline,
-                keep_warm: self.keep_warm,
-                confirm: self.confirm,
-            },
+            policy: self.policy(in_flight),
             skipped: chosen.skipped,
         };
         plan.check()?;
         Ok(plan)
+    }
+
+    pub(crate) fn policy(&self, in_flight: usize) -> Policy {
+        Policy {
+            max_in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
+            failures_allowed: self.failures_allowed,
+            on_failure: self.on_failure,
+            offline: self.offline,
+            ready_deadline: self.ready_deadline,
+            flip_deadline: self.flip_deadline,
+            retire_deadline: self.retire_deadline,
+            keep_warm: self.keep_warm,
+            confirm: self.confirm,
+        }
     }
 
     /// The hosts that the labels choose, and of those the ones that were asked for.

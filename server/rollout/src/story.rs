@@ -1,7 +1,8 @@
 //! A deployment's records as a story: for each record one sentence that an operator can read.
 
 use crate::{
-    Former, HostState, Inconclusive, OfflinePolicy, OnFailure, Outcome, Policy, Record, Stage, rules::seconds,
+    Former, HostState, Inconclusive, Migration, OfflinePolicy, OnFailure, Outcome, Policy, Record, Stage,
+    rules::seconds,
 };
 use handover_model::{DrainLedger, HostName, Share, Timestamp};
 
@@ -42,6 +43,8 @@ impl Story {
             | Record::BakePassed { .. }
             | Record::JudgementPassed { .. }
             | Record::JudgementHeld { .. }
+            | Record::MigrationStarted { .. }
+            | Record::Migrated { .. }
             | Record::Promoted { .. }
             | Record::HostMoved { .. }
             | Record::HostFailed { .. }
@@ -71,6 +74,8 @@ impl Record {
             | Self::BakePassed { at }
             | Self::JudgementPassed { at, .. }
             | Self::JudgementHeld { at, .. }
+            | Self::MigrationStarted { at, .. }
+            | Self::Migrated { at, .. }
             | Self::Promoted { at, .. }
             | Self::HostMoved { at, .. }
             | Self::HostFailed { at, .. }
@@ -101,6 +106,8 @@ impl Record {
             | Self::BakePassed { .. }
             | Self::JudgementPassed { .. }
             | Self::JudgementHeld { .. }
+            | Self::MigrationStarted { .. }
+            | Self::Migrated { .. }
             | Self::Promoted { .. }
             | Self::Paused { .. }
             | Self::PausedBy { .. }
@@ -118,6 +125,15 @@ pub fn sentence(record: &Record) -> String {
     match record {
         Record::Created { id, release, by, policy, .. } => {
             format!("{by} began {id}, to carry {release}: {}", allowed(policy))
+        }
+        Record::Planned { stage, part: Stage { migration: Some(migration), .. } } => {
+            let Migration { host, phase, within, on_failure } = migration;
+            let stage = stage.saturating_add(1);
+            let within = seconds(*within);
+            let failed = if_failed(*on_failure);
+            format!(
+                "planned for stage {stage}: the {phase} migrations, run by {host} within {within}; if they fail, {failed}"
+            )
         }
         Record::Planned { stage, part } => {
             format!(
@@ -145,6 +161,12 @@ pub fn sentence(record: &Record) -> String {
         Record::JudgementPassed { verdict, .. } => format!("the judge lets it go on{}", because(verdict)),
         Record::JudgementHeld { verdict, .. } => {
             format!("the judge came to no verdict in time; a person decides{}", because(verdict))
+        }
+        Record::MigrationStarted { at, until } => {
+            format!("the migrations of the stage begin; they may take {}", seconds(until.since(*at)))
+        }
+        Record::Migrated { phase, version, .. } => {
+            format!("the {phase} migrations are applied; the schema is at {version}")
         }
         Record::Promoted { by, .. } => format!("promoted by {by}"),
         Record::HostMoved { to, at, .. } => moved(to, *at),
@@ -191,10 +213,7 @@ fn what_follows(stage: &Stage) -> String {
 }
 
 fn allowed(policy: &Policy) -> String {
-    let failed = match policy.on_failure {
-        OnFailure::RollBack => "everything goes back",
-        OnFailure::Pause => "it pauses",
-    };
+    let failed = if_failed(policy.on_failure);
     let offline = match policy.offline {
         OfflinePolicy::Wait { deadline } => {
             format!("hosts that are offline are waited for {}", seconds(deadline))
@@ -216,6 +235,13 @@ fn allowed(policy: &Policy) -> String {
         "at most {} in flight, {} may fail, after that {failed}; {offline}{warm}{confirm}",
         policy.max_in_flight, policy.failures_allowed
     )
+}
+
+fn if_failed(on_failure: OnFailure) -> &'static str {
+    match on_failure {
+        OnFailure::RollBack => "everything goes back",
+        OnFailure::Pause => "it pauses",
+    }
 }
 
 fn moved(to: &HostState, at: Timestamp) -> String {
@@ -289,6 +315,7 @@ fn moved(to: &HostState, at: Timestamp) -> String {
 
 fn ended(outcome: &Outcome) -> String {
     match outcome {
+        Outcome::Succeeded { hosts: 0, failed: 0 } => "succeeded: the migrations are applied".to_owned(),
         Outcome::Succeeded { hosts, failed: 0 } => format!("succeeded: {} the release", run(*hosts)),
         Outcome::Succeeded { hosts, failed } => {
             format!("succeeded: {} the release, {failed} failed and do not", run(*hosts))

@@ -53,6 +53,9 @@ impl Deployment {
             DeploymentState::Running { phase: StagePhase::Judging { .. }, since } => {
                 (format!("{batch}: {}", self.judging()), *since, until, self.without_verdict())
             }
+            DeploymentState::Running { phase: StagePhase::Migrating { .. }, since } => {
+                (format!("{batch}: {}", self.migrating()), *since, until, self.without_migration())
+            }
             DeploymentState::Running { phase: StagePhase::Approving { cause }, since } => {
                 (format!("a person: {}", self.approving(*cause)), *since, None, self.commands())
             }
@@ -207,6 +210,7 @@ impl Deployment {
     fn after_a_pause(&self, cause: PauseCause) -> String {
         let service = &self.facts.plan.service;
         let goes_on = match (cause, self.facts.plan.policy.on_failure) {
+            (PauseCause::Failures, _) if self.migration().is_some() => "runs the migrations again".to_owned(),
             (PauseCause::Operator, on_failure) if self.facts.failures > self.failures_borne() => {
                 let failed = hosts(usize::try_from(self.facts.failures).unwrap_or(usize::MAX));
                 match on_failure {

@@ -32,9 +32,10 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
     let request = request::deployment(request, permit.asker().limited)?;
     let access = permit.service(&request.service)?;
     let by = access.by();
-    let DeploymentRequest { take_over, override_freeze, override_rehearsal, override_preflight, .. } =
-        &request;
-    let why = [take_over, override_freeze, override_rehearsal, override_preflight];
+    let DeploymentRequest {
+        take_over, override_freeze, override_rehearsal, override_preflight, force, ..
+    } = &request;
+    let why = [take_over, override_freeze, override_rehearsal, override_preflight, force];
     let why = why.into_iter().find_map(Option::as_ref);
     let taken = why.cloned().unwrap_or_default();
     let subject = Subject::service(&request.service).request(&*request.request).reason(taken);
@@ -48,8 +49,10 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
         let unrehearsed =
             if request.override_rehearsal.is_some() { "; with --override-rehearsal" } else { "" };
         let unchecked = if request.override_preflight.is_some() { "; with --override-preflight" } else { "" };
+        let migrates = request.migrate.map(|phase| format!(", {phase} alone")).unwrap_or_default();
+        let forced = if request.force.is_some() { "; with --force" } else { "" };
         subject.say(format!(
-            "{id} to {version}{rollback}{rehearsal}{taken}{overridden}{unrehearsed}{unchecked}"
+            "{id} to {version}{rollback}{rehearsal}{migrates}{taken}{overridden}{unrehearsed}{unchecked}{forced}"
         ));
         Ok(id)
     });

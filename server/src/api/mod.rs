@@ -29,6 +29,7 @@ mod rehearsals;
 mod releases;
 mod request;
 mod rights;
+mod schemas;
 mod services;
 mod stories;
 mod tokens;

@@ -7,7 +7,8 @@ use super::{
     hosts, logs,
     outlet::Holding,
     permit::{Access, Permit, Subject},
-    preflight, previews, rehearsals, releases, request, rights, services, stories, tokens, uploads, views,
+    preflight, previews, rehearsals, releases, request, rights, schemas, services, stories, tokens, uploads,
+    views,
     watches::{self, Watching},
 };
 use crate::{
@@ -398,6 +399,10 @@ impl OperatorService for Operators {
 
     async fn list_blocks(&self, request: Request<v1::ListBlocksRequest>) -> Answer<v1::ListBlocksResponse> {
         blocks::list(request).await
+    }
+
+    async fn get_schema(&self, request: Request<v1::GetSchemaRequest>) -> Answer<v1::Schema> {
+        schemas::get(request).await
     }
 
     async fn list_rehearsals(

@@ -124,6 +124,7 @@ pub const TABLE: &[Rule] = &[
     operators!("ListFreezes", Viewer, Filtered, Reads),
     operators!("Preview", Viewer, Service, Reads),
     operators!("RunPreview", Deployer, Service, Changes),
+    operators!("GetSchema", Viewer, Service, Reads),
     operators!("ListRehearsals", Viewer, Service, Reads),
     operators!("GetPreflight", Viewer, Service, Reads),
     operators!("ListBlocks", Viewer, Service, Reads),

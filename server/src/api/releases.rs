@@ -2,7 +2,7 @@
 
 use super::{
     permit::{Permit, Subject},
-    request, uploads, views,
+    request, schemas, uploads, views,
 };
 use crate::{blobs::Bundles, fleet::Refusal};
 use handover_model::{Release, ReleaseRef, ServiceName};
@@ -28,13 +28,16 @@ pub(super) async fn create(
     if !received.complete {
         return Err(Refusal::NoBundle(release.name).into());
     }
+    let schema = schemas::declared(bundles, &release).await?;
     let subject = Subject::service(&release.name.service).detail(format!(
         "release {}, bundle {}",
         release.name.version,
         digest.short()
     ));
     let stored = access
-        .change(subject, move |desk, _| desk.state.create_release(release, &by, desk.now, desk.effects))
+        .change(subject, move |desk, _| {
+            desk.state.create_release(release, schema, &by, desk.now, desk.effects)
+        })
         .await?;
     Ok(views::release(&stored, true))
 }

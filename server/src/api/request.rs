@@ -47,6 +47,8 @@ pub(super) fn deployment(
         rehearse_millis,
         override_rehearsal,
         override_preflight,
+        migrate,
+        force,
     } = wire;
     let service: ServiceName = parse("service", &service)?;
     let version: Option<Version> = parse_optional("version", &version)?;
@@ -60,7 +62,13 @@ pub(super) fn deployment(
         override_freeze: override_freeze.then(|| reason.clone()),
         rehearse: rehearse_millis.map(Duration::from_millis),
         override_rehearsal: override_rehearsal.then(|| reason.clone()),
-        override_preflight: override_preflight.then_some(reason),
+        override_preflight: override_preflight.then(|| reason.clone()),
+        migrate: match v1::SchemaPhase::try_from(migrate) {
+            Ok(v1::SchemaPhase::Unspecified) => None,
+            Ok(phase) => Some(phase.try_into()?),
+            Err(_) => return Err(ConvertError::new("migrate", "is no phase that this version knows").into()),
+        },
+        force: force.then_some(reason),
         limited,
     })
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 use handover_identity::OperatorName;
 use handover_model::{
-    DeploymentId, HostName, InstanceId, InstanceReport, ReleaseRef, ServiceName, Timestamp,
+    DeploymentId, HostName, InstanceId, InstanceReport, MigrationState, ReleaseRef, ServiceName, Timestamp,
 };
 use handover_proto::v1;
 use handover_rollout::{
@@ -110,6 +110,7 @@ pub(super) fn services(
         version: record.current.as_ref().map(ToString::to_string).unwrap_or_default(),
         previous_version: record.history.last().map(ToString::to_string).unwrap_or_default(),
         no_rollback: state.no_rollback(name).unwrap_or_default(),
+        no_return: state.no_return(name, now).unwrap_or_default(),
         deployment: state.active_deployment(name).map(DeploymentId::number),
         hosts: state.hosts_of(name).map(|(host_name, host)| service_host(name, host_name, host)).collect(),
         lock: lock_on(LockScope::Service(name.clone())),
@@ -197,6 +198,12 @@ pub(super) fn plan(plan: &Plan) -> v1::Plan {
             }
             .to_owned(),
         }),
+        migration: stage.migration.as_ref().map(|migration| v1::PlanMigration {
+            host: migration.host.to_string(),
+            phase: v1::SchemaPhase::from(migration.phase).into(),
+            within_millis: millis(migration.within),
+            on_failure: on_failure(migration.on_failure).to_owned(),
+        }),
     };
     v1::Plan {
         service: plan.service.to_string(),
@@ -221,11 +228,7 @@ fn policy(policy: &Policy) -> v1::PlanPolicy {
     v1::PlanPolicy {
         max_in_flight: policy.max_in_flight,
         failures_allowed: policy.failures_allowed,
-        on_failure: match policy.on_failure {
-            OnFailure::RollBack => "rollback",
-            OnFailure::Pause => "pause",
-        }
-        .to_owned(),
+        on_failure: on_failure(policy.on_failure).to_owned(),
         offline: offline.to_owned(),
         offline_deadline_millis: millis(deadline),
         ready_deadline_millis: millis(policy.ready_deadline),
@@ -233,6 +236,13 @@ fn policy(policy: &Policy) -> v1::PlanPolicy {
         retire_deadline_millis: millis(policy.retire_deadline),
         keep_warm_millis: millis(policy.keep_warm),
         confirm_millis: millis(policy.confirm),
+    }
+}
+
+const fn on_failure(on_failure: OnFailure) -> &'static str {
+    match on_failure {
+        OnFailure::RollBack => "rollback",
+        OnFailure::Pause => "pause",
     }
 }
 
@@ -264,6 +274,7 @@ pub(super) fn summary(id: DeploymentId, record: &DeploymentRecord, live: Option<
         purpose: purpose(record.purpose).to_owned(),
         rehearsal: None,
         flip_skews: live.into_iter().flat_map(|live| live.engine.skews()).map(flip_skew).collect(),
+        migration: live.and_then(|live| migration(&live.engine)),
     }
 }
 
@@ -286,6 +297,22 @@ pub(super) fn deployment_from_journal(
     deployment(id, record, &Live { engine, sequence: record.records, revision })
 }
 
+/// How far migrations are that go on.
+fn migration(engine: &Deployment) -> Option<v1::MigrationProgress> {
+    let order = engine.migration_order()?;
+    let (doing, rows) = match engine.migration_state() {
+        Some(MigrationState::Running { doing, rows }) => (doing.clone(), *rows),
+        Some(MigrationState::Done { .. } | MigrationState::Failed { .. }) | None => (String::new(), None),
+    };
+    Some(v1::MigrationProgress {
+        host: order.host.to_string(),
+        phase: v1::SchemaPhase::from(order.phase).into(),
+        doing,
+        rows: rows.map(|(rows, _)| rows),
+        of_rows: rows.and_then(|(_, of)| of),
+    })
+}
+
 const fn purpose(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Release => "release",
@@ -293,6 +320,7 @@ const fn purpose(purpose: Purpose) -> &'static str {
         Purpose::Rollback => "rollback",
         Purpose::CatchUp => "catch-up",
         Purpose::Rehearsal => "rehearsal",
+        Purpose::Migration => "migration",
     }
 }
 

@@ -18,7 +18,7 @@ pub use reading::{MAX_CHUNK_BYTES, Reading};
 pub use upload::Upload;
 
 use files::Files;
-use handover_bundle::Limits;
+use handover_bundle::{FilesLimits, Found, Limits, read_files};
 use handover_model::{BundleDescriptor, Digest};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -135,6 +135,34 @@ impl Bundles {
     /// [`BlobError::Missing`] where it is not there, [`BlobError::WrongOffset`] where `offset` lies behind its end.
     pub async fn read(&self, digest: Digest, offset: u64) -> Result<Reading, BlobError> {
         Reading::begin(Arc::clone(&self.files), digest, offset).await
+    }
+
+    /// The regular files that lie directly in some folders of a complete bundle.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] where it is not there; [`BlobError::Refused`] where it holds more than `most` of them, or is not
+    /// what it was when it came.
+    pub async fn files(
+        &self,
+        bundle: BundleDescriptor,
+        folders: Vec<String>,
+        most: FilesLimits,
+    ) -> Result<Found, BlobError> {
+        let files = Arc::clone(&self.files);
+        blocking(move || {
+            let digest = bundle.digest;
+            let path = files.bundle(&digest);
+            let archive = match std::fs::File::open(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    return Err(BlobError::Missing(digest));
+                }
+                opened => opened.map_err(error::failed("open", &path))?,
+            };
+            let archive = std::io::BufReader::new(archive);
+            read_files(archive, &bundle, &Limits::default(), &folders, most)
+                .map_err(|source| BlobError::Refused { digest, source })
+        })
+        .await
     }
 
     /// Removes every bundle that is not in `keep`, and says which. What arrived or was asked for within

@@ -91,6 +91,7 @@ pub(super) async fn deploy(args: DeployArgs, mut to: Connection, json: bool) -> 
         rehearse_millis: None,
         override_rehearsal: args.override_rehearsal,
         override_preflight: args.override_preflight,
+        ..DeploymentRequest::default()
     };
     begin(request, args.how, to, json).await
 }
@@ -108,6 +109,7 @@ pub(super) async fn rollback(args: RollbackArgs, to: Connection, json: bool) -> 
         rehearse_millis: None,
         override_rehearsal: false,
         override_preflight: false,
+        ..DeploymentRequest::default()
     };
     begin(request, args.how, to, json).await
 }

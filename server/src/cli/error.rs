@@ -80,6 +80,7 @@ impl CliError {
                 | Reason::Frozen
                 | Reason::RehearsalRequired
                 | Reason::PreflightFailed
+                | Reason::SchemaRefused
                 | Reason::DeploymentInProgress => exit::REFUSED,
                 _ => exit::FAILED,
             },

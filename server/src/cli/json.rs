@@ -117,6 +117,10 @@ pub(super) fn plan(plan: &v1::Plan) -> Value {
             "judged": opt(stage.judged.as_ref().map(|judged| {
                 json!({"within_millis": judged.within_millis, "inconclusive": judged.inconclusive})
             })),
+            "migration": opt(stage.migration.as_ref().map(|migration| json!({
+                "host": migration.host, "phase": super::migrate::phase_name(migration.phase()),
+                "within_millis": migration.within_millis, "on_failure": migration.on_failure,
+            }))),
         })
     };
     let policy = plan.policy.clone().unwrap_or_default();
@@ -174,6 +178,34 @@ pub(super) fn deployment(deployment: &v1::Deployment) -> Value {
         "canary": opt(deployment.canary.as_ref().map(canary)), "purpose": deployment.purpose,
         "rehearsal": opt(deployment.rehearsal.as_ref().map(rehearsal)),
         "flips": deployment.flip_skews.iter().map(flip_skew).collect::<Vec<_>>(),
+        "migration": opt(deployment.migration.as_ref().map(|migration| json!({
+            "host": migration.host, "phase": super::migrate::phase_name(migration.phase()), "doing": migration.doing,
+            "rows": opt(migration.rows), "of_rows": opt(migration.of_rows),
+        }))),
+    })
+}
+
+/// How a service stands with its database's schema.
+pub(super) fn schema(schema: &v1::Schema) -> Value {
+    let release = |release: &v1::SchemaRelease| {
+        json!({
+            "version": release.version, "current": release.current, "rollback_target": release.rollback_target,
+            "reads": release.reads, "expand": opt(release.expand), "backfill": opt(release.backfill),
+            "contract": opt(release.contract),
+        })
+    };
+    let reader = |reader: &v1::SchemaReaderInfo| {
+        json!({
+            "service": reader.service, "version": reader.version, "reads": reader.reads, "runs_on": reader.runs_on,
+            "stands_by_on": reader.stands_by_on, "offline_on": reader.offline_on,
+            "rollback_target": reader.rollback_target,
+        })
+    };
+    json!({
+        "service": schema.service, "database": schema.database, "version": opt(schema.version),
+        "since": schema.since_unix_millis, "by": opt((schema.by_deployment > 0).then(|| format!("d{}", schema.by_deployment))),
+        "releases": schema.releases.iter().map(release).collect::<Vec<_>>(),
+        "readers": schema.readers.iter().map(reader).collect::<Vec<_>>(), "no_return": schema.no_return,
     })
 }
 
@@ -292,7 +324,7 @@ pub(super) fn service(
     };
     json!({
         "service": service.name, "version": service.version, "previous_version": service.previous_version,
-        "no_rollback": service.no_rollback, "deployment": opt(service.deployment.map(|id| format!("d{id}"))),
+        "no_rollback": service.no_rollback, "no_return": service.no_return, "deployment": opt(service.deployment.map(|id| format!("d{id}"))),
         "course": opt(course.map(deployment)), "lock": opt(service.lock.as_ref().map(lock)),
         "last_rehearsal": opt(service.last_rehearsal.as_ref().map(rehearsal)),
         "fleet_lock": opt(fleet.lock.as_ref().map(lock)),

@@ -29,6 +29,7 @@ mod lock;
 mod logs;
 mod manifest_file;
 mod manual;
+mod migrate;
 mod operator;
 mod outcome;
 mod pipe;
@@ -137,6 +138,9 @@ enum Command {
     /// Let a paused deployment go on.
     Resume(control::ResumeArgs),
     Rehearse(rehearse::RehearseArgs),
+    /// Schemas of databases: what they are, who reads them, and what of a release's migrations is to be applied.
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     /// Give hosts that failed or were skipped another attempt.
     Retry(control::RetryArgs),
     /// Watch a deployment until it ends or waits for a person.
@@ -254,6 +258,7 @@ async fn speak(command: Command, connection: Connection, json: bool) -> Result<e
         Command::Promote(args) => control::promote(args, connection, json).await,
         Command::Resume(args) => control::resume(args, connection, json).await,
         Command::Rehearse(args) => rehearse::run(args, connection, json).await,
+        Command::Migrate(command) => migrate::run(command, connection, json).await,
         Command::Retry(args) => control::retry(args, connection, json).await,
         Command::Watch(args) => control::watch(args, connection, json).await,
         Command::Canary(args) => canary::run(args, connection, json).await,

@@ -1,6 +1,6 @@
 //! A compiled plan, before anything happens.
 
-use super::{preflight, time::span};
+use super::{migrate, preflight, time::span};
 use handover_model::Share;
 use handover_proto::v1::Plan;
 use std::collections::BTreeSet;
@@ -23,6 +23,10 @@ pub(super) fn lines(plan: &Plan) -> Vec<String> {
         if plan.stages.len() == 1 { "stage" } else { "stages" },
     ));
     for (number, stage) in plan.stages.iter().enumerate() {
+        if let Some(migration) = &stage.migration {
+            lines.push(format!("  stage {}: {}", number + 1, migrate::planned(migration)));
+            continue;
+        }
         let named: Vec<String> = stage
             .hosts
             .iter()

@@ -57,6 +57,7 @@ pub(super) async fn run(
         rehearse_millis: Some(args.lasts.saturating_mul(1000)),
         override_rehearsal: false,
         override_preflight: false,
+        ..DeploymentRequest::default()
     };
     deploy::begin(request, args.how, to, as_json).await
 }

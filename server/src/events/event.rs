@@ -40,6 +40,8 @@ kinds! {
     DeploymentHeld = "deployment_held";
     /// An operator let a release go on that waited to be promoted.
     DeploymentPromoted = "deployment_promoted";
+    /// Migrations of a release were applied.
+    SchemaMigrated = "schema_migrated";
     /// An operator gave a host another attempt.
     HostRetried = "host_retried";
     /// A deployment is taken back.

@@ -407,6 +407,7 @@ impl Actor {
                 | EventKind::DeploymentResumed
                 | EventKind::DeploymentHeld
                 | EventKind::DeploymentPromoted
+                | EventKind::SchemaMigrated
                 | EventKind::HostRetried
                 | EventKind::RollbackStarted
                 | EventKind::HostEnrolled

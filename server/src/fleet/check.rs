@@ -13,6 +13,7 @@ use super::{
         RequestRecord, ServiceRecord, TokenRecord, number_in_key, split_key,
     },
     rehearsals::RehearsalRecord,
+    schemas::{MigrationRecord, SchemaRecord},
 };
 use crate::{
     audit::{Break, ChainCheck},
@@ -178,6 +179,14 @@ impl Checker {
             Keyspace::Lessons => {
                 let number = number_in_key(key, 0).filter(|_| key.len() == 8);
                 drop(self.named::<_, LessonRecord>(&place, number, value));
+            }
+            Keyspace::Schemas => {
+                let database = std::str::from_utf8(key).ok().filter(|name| !name.is_empty());
+                drop(self.named::<_, SchemaRecord>(&place, database, value));
+            }
+            Keyspace::Migrations => {
+                let names = names::<HostName, ServiceName>(key);
+                drop(self.named::<_, MigrationRecord>(&place, names, value));
             }
             Keyspace::Requests => {
                 let sequence = number_in_key(key, 0).filter(|_| key.len() == 8);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{events, store::Keyspace};
 use handover_model::{
-    DeploymentId, Duration, HostName, HostReport, ReleaseRef, ServiceName, Timestamp, Version,
+    DeploymentId, Duration, HostName, HostReport, ReleaseRef, SchemaPhase, ServiceName, Timestamp, Version,
 };
 use handover_rollout::{Command, Deployment, Event, FlipSeen, Outcome, Plan, Step};
 use std::collections::BTreeSet;
@@ -61,6 +61,10 @@ pub struct DeploymentRequest {
     pub override_rehearsal: Option<String>,
     /// Goes although a point of its preflight stops it, for this reason; `None`: is refused then.
     pub override_preflight: Option<String>,
+    /// One phase of the release's migrations by itself, instead of the release; without a version those of the current one.
+    pub migrate: Option<SchemaPhase>,
+    /// Migrates although it takes away what could be gone back to, for this reason; `None`: is refused then.
+    pub force: Option<String>,
     /// Whoever asks may change some services only.
     pub limited: bool,
 }
@@ -72,9 +76,10 @@ impl DeploymentRequest {
         if self.rollback {
             return format!("handover rollback {service}");
         }
-        let (verb, option) = match self.rehearse {
-            Some(_) => ("rehearse", "--release"),
-            None => ("deploy", "--version"),
+        let (verb, option) = match (self.rehearse, self.migrate) {
+            (Some(_), _) => ("rehearse".to_owned(), "--release"),
+            (None, Some(phase)) => (format!("migrate {phase}"), "--release"),
+            (None, None) => ("deploy".to_owned(), "--version"),
         };
         let which = version.map(|version| format!(" {option} {version}")).unwrap_or_default();
         format!("handover {verb} {service}{which}")
@@ -147,6 +152,7 @@ impl State {
         let id = DeploymentId::new(self.last_deployment + 1);
         let away = |name: &HostName| self.hosts.get(name).is_none_or(|host| !self.reachable(host, now));
         let planned = plan.stages.iter().flat_map(|stage| &stage.hosts).map(|planned| &planned.host);
+        let planned = planned.chain(plan.migrations().map(|migration| &migration.host));
         let offline: BTreeSet<HostName> = planned.filter(|name| away(name)).cloned().collect();
         let (engine, step) =
             Deployment::create(id, plan, by, &offline, now).map_err(|error| Refusal::not_begun(&error))?;
@@ -171,7 +177,7 @@ impl State {
         if purpose == Purpose::Rehearsal {
             self.begin_rehearsal(id, plan, by, now, effects)?;
         }
-        if !matches!(purpose, Purpose::CatchUp | Purpose::Rehearsal) {
+        if !matches!(purpose, Purpose::CatchUp | Purpose::Rehearsal | Purpose::Migration) {
             for host in self.hosts.values_mut() {
                 host.tried.remove(&plan.service);
             }
@@ -279,7 +285,7 @@ impl State {
             };
             self.drive(id, event, now, effects)?;
         }
-        Ok(())
+        self.migrations_reported(name, now, effects)
     }
 
     fn tell(
@@ -296,7 +302,8 @@ impl State {
     }
 
     fn deployments_of(&self, name: &HostName) -> Vec<DeploymentId> {
-        self.live.iter().filter(|(_, live)| live.engine.host(name).is_some()).map(|(id, _)| *id).collect()
+        let concerns = |live: &Live| live.engine.host(name).is_some() || live.engine.migrates_on(name);
+        self.live.iter().filter(|(_, live)| concerns(live)).map(|(id, _)| *id).collect()
     }
 
     /// A deployment that goes on and has the host in its plan.
@@ -340,13 +347,22 @@ impl State {
             effects.put(Keyspace::Journal, journal_key(id, live.sequence), record)?;
             live.sequence += 1;
         }
-        let service = live.engine.service().clone();
+        let release = live.engine.release().clone();
+        let service = release.service.clone();
         let ended = live.engine.outcome().cloned();
         self.note_rehearsal(id, &step.records, effects)?;
         self.note_lesson(id, &step.records, effects)?;
-        for Command::Assign { host, assignment } in step.commands {
-            let confirm = self.live.get(&id).and_then(|live| live.engine.confirmation(&host));
-            self.assign(&host, &service, assignment, confirm, effects)?;
+        self.note_schema(id, &step.records, effects)?;
+        for command in step.commands {
+            match command {
+                Command::Assign { host, assignment } => {
+                    let confirm = self.live.get(&id).and_then(|live| live.engine.confirmation(&host));
+                    self.assign(&host, &service, assignment, confirm, effects)?;
+                }
+                Command::Migrate { host, order } => {
+                    self.order_migration(&host, &release, order, now, effects)?;
+                }
+            }
         }
         match ended {
             Some(outcome) => self.end(id, &outcome, now, effects),
@@ -407,12 +423,27 @@ impl State {
             let Some(live) = self.live.get(&id) else { continue };
             let span = span(id, &live.engine, None);
             let _within = span.enter();
-            let service = live.engine.service().clone();
+            let release = live.engine.release().clone();
             let outcome = live.engine.outcome().cloned();
+            let migration = live.engine.migration_order();
             let confirmed = |(host, assignment)| (live.engine.confirmation(&host), host, assignment);
             let ordered: Vec<_> = live.engine.assignments().into_iter().map(confirmed).collect();
             for (confirm, host, assignment) in ordered {
-                self.assign(&host, &service, assignment, confirm, effects)?;
+                self.assign(&host, &release.service, assignment, confirm, effects)?;
+            }
+            let migrates: Vec<HostName> = self
+                .hosts
+                .iter()
+                .filter(|(_, host)| host.migrations.contains_key(&release.service))
+                .map(|(name, _)| name.clone())
+                .collect();
+            for host in migrates {
+                if migration.as_ref().is_none_or(|order| order.host != host) {
+                    self.order_migration(&host, &release, None, now, effects)?;
+                }
+            }
+            if let Some(order) = migration {
+                self.order_migration(&order.host.clone(), &release, Some(order), now, effects)?;
             }
             tracing::info!("deployment taken up again");
             if let Some(outcome) = outcome {

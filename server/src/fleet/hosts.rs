@@ -218,6 +218,9 @@ impl State {
             for service in host.assignments.keys() {
                 effects.delete(Keyspace::Assignments, assignment_key(name, service));
             }
+            for service in host.migrations.keys() {
+                effects.delete(Keyspace::Migrations, assignment_key(name, service));
+            }
         }
         effects.delete(Keyspace::Hosts, name.as_str().as_bytes().to_vec());
         effects.targets.remove(name);
@@ -287,6 +290,7 @@ impl State {
             host: values(name, host),
             services,
             keep: host.assignments.keys().flat_map(|service| self.rollback_bundles(service)).collect(),
+            migrations: self.migration_targets(host)?,
         })
     }
 
@@ -306,10 +310,11 @@ impl State {
     /// When the host is not enrolled with that certificate, or the bundle is none of its own.
     pub fn may_fetch(&self, name: &HostName, serial: &str, digest: Digest) -> Result<(), Refusal> {
         let host = self.host_in_session(name, serial)?;
-        let named = host.assignments.values().flat_map(|record| &record.assignment.0).any(|placement| {
-            self.releases
-                .get(&placement.release)
-                .is_some_and(|release| release.release.bundle.digest == digest)
+        let run = host.assignments.values().flat_map(|record| &record.assignment.0);
+        let releases = run.map(|placement| &placement.release);
+        let migrated = host.migrations.values().map(|migration| &migration.release);
+        let named = releases.chain(migrated).any(|release| {
+            self.releases.get(release).is_some_and(|release| release.release.bundle.digest == digest)
         });
         if named {
             Ok(())

@@ -25,6 +25,7 @@ mod renewal;
 mod reports;
 mod requests;
 mod role;
+mod schemas;
 mod services;
 mod standby;
 mod state;
@@ -55,6 +56,7 @@ pub use records::{
 pub use refusal::Refusal;
 pub use rehearsals::{FlipRecord, RehearsalRecord};
 pub use role::{Grant, Role, RoleError};
+pub use schemas::{Reader, ReleaseSchema, SchemaRecord, SchemaView};
 pub use services::CATCH_UP;
 pub use state::{Host, State, StoredRelease};
 pub use vitals::Vitals;

@@ -15,6 +15,7 @@ use super::{
     },
     refusal::Refusal,
     rehearsals::RehearsalRecord,
+    schemas::{MigrationRecord, SchemaRecord},
     state::{Host, State, StoredRelease},
 };
 use crate::{
@@ -100,6 +101,13 @@ pub(super) fn load(store: &dyn Store, now: Timestamp) -> Result<(State, Effects)
             host.assignments.insert(service, record);
         }
     }
+    for entry in scan_json::<MigrationRecord>(store, Keyspace::Migrations, &[]) {
+        let (key, record) = entry?;
+        let (host, service) = names(Keyspace::Migrations, &key)?;
+        if let Some(host) = state.hosts.get_mut::<handover_model::HostName>(&host) {
+            host.migrations.insert(service, record);
+        }
+    }
     for entry in scan_json::<ServiceRecord>(store, Keyspace::Services, &[]) {
         let (key, record) = entry?;
         state.services.insert(name(Keyspace::Services, &key)?, record);
@@ -167,6 +175,10 @@ fn load_locks(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
         let (key, record) = entry?;
         let id = number_in_key(&key, 0).map(DeploymentId::new).ok_or_else(|| odd(Keyspace::Lessons, &key))?;
         state.lessons.insert(id, record);
+    }
+    for entry in scan_json::<SchemaRecord>(store, Keyspace::Schemas, &[]) {
+        let (key, record) = entry?;
+        state.schemas.insert(name(Keyspace::Schemas, &key)?, record);
     }
     for entry in scan_json::<RequestRecord>(store, Keyspace::Requests, &[]) {
         let (key, record) = entry?;

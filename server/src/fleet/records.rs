@@ -3,7 +3,7 @@
 //! Values are JSON under 8 KiB (the store adds version and checksum). A manifest may be longer and is cut into chunks;
 //! a deployment is a row of records, each small. Nothing of the wire stands here.
 
-use super::locks::LockScope;
+use super::{locks::LockScope, schemas::ReleaseSchema};
 use handover_model::{
     BundleDescriptor, Confirm, DeploymentId, Digest, HostName, Labels, ReleaseRef, ServiceName, Timestamp,
     Version,
@@ -121,6 +121,9 @@ pub struct ReleaseRecord {
     pub created_by: String,
     /// Whether its bundle was deleted to make room.
     pub pruned: bool,
+    /// What it needs of a schema and makes of it; `None` where its manifest says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<ReleaseSchema>,
 }
 
 /// A join token. The secret itself is never kept.
@@ -164,6 +167,8 @@ pub enum Purpose {
     CatchUp,
     /// There and back on one host: changes nothing of the service.
     Rehearsal,
+    /// One phase of a release's migrations, by itself.
+    Migration,
 }
 
 /// A deployment as a line in the history; its course is in the journal.

@@ -141,6 +141,14 @@ pub enum Refusal {
         /// The command that deploys all the same.
         command: Box<str>,
     },
+    /// A database's schema, or somebody who reads it, is in the way.
+    #[error("{why}")]
+    Schema {
+        /// In words.
+        why: Box<str>,
+        /// What to do.
+        hint: Box<str>,
+    },
     /// No such freeze.
     #[error("there is no freeze f{0}; `handover freeze` lists all")]
     NoFreeze(u64),
@@ -327,6 +335,7 @@ impl Refusal {
             Self::Frozen { .. } => Reason::Frozen,
             Self::RehearsalRequired { .. } => Reason::RehearsalRequired,
             Self::PreflightFailed { .. } => Reason::PreflightFailed,
+            Self::Schema { .. } => Reason::SchemaRefused,
             Self::NoFreeze(_) => Reason::UnknownFreeze,
             Self::NotYourHost { .. } => Reason::NotYourHost,
             Self::Revoked { .. } => Reason::Revoked,
@@ -353,6 +362,7 @@ impl Refusal {
             PlanError::NothingToDo { .. } => Reason::NothingToDo,
             PlanError::ForeignRelease { .. }
             | PlanError::Empty { .. }
+            | PlanError::Mixed { .. }
             | PlanError::NoneInFlight
             | PlanError::Twice { .. }
             | PlanError::RetiresTooEarly { .. }
@@ -399,6 +409,7 @@ impl From<Refusal> for Status {
                     "`handover preflight {service} --release {version}` tells all of it; `{command}` deploys it all the same, and stands in the audit. A rollback always goes"
                 ));
             }
+            Refusal::Schema { hint, .. } => answer = answer.hint(hint.to_string()),
             Refusal::Locked { owner, until, command, .. } => {
                 answer = answer
                     .hint(format!("`{command}` does it all the same and takes the lock; first ask {owner}"))

@@ -4,6 +4,7 @@ use super::{
     effects::Effects,
     records::{CHUNK_BYTES, ReleaseRecord, chunk_key, release_key},
     refusal::Refusal,
+    schemas::ReleaseSchema,
     state::{State, StoredRelease},
 };
 use crate::{
@@ -38,6 +39,7 @@ impl State {
     pub fn create_release(
         &mut self,
         release: Release,
+        schema: Option<ReleaseSchema>,
         by: &str,
         now: Timestamp,
         effects: &mut Effects,
@@ -76,6 +78,7 @@ impl State {
             created: now,
             created_by: by.to_owned(),
             pruned: false,
+            schema,
         };
         effects.put(Keyspace::Releases, release_key(&release.name), &record)?;
         if !self.services.contains_key(&release.name.service) {

@@ -42,7 +42,9 @@ impl State {
     ) -> Result<(Plan, Purpose), Refusal> {
         let service =
             self.services.get(&request.service).ok_or_else(|| Refusal::NoService(request.service.clone()))?;
-        let version = if request.rollback {
+        let version = if request.migrate.is_some() {
+            self.migrated_version(request, service)?
+        } else if request.rollback {
             self.rollback_version(request, service)?
         } else if request.rehearse.is_some() && request.version.is_none() {
             self.rehearsed_version(&request.service, service)?
@@ -59,8 +61,13 @@ impl State {
         }
         let manifest = releases::parse(&stored.release.manifest)?;
         let asked = self.plan_request(&release, &manifest, request.hosts.clone(), now);
+        if let Some(phase) = request.migrate {
+            let plan = self.plan_migration(&asked, phase, request.force.as_deref(), now)?;
+            return Ok((plan, Purpose::Migration));
+        }
         if let Some(time) = request.rehearse {
-            return Ok((Self::plan_rehearsal(asked, service, time)?, Purpose::Rehearsal));
+            let plan = Self::plan_rehearsal(asked, service, time)?;
+            return Ok((self.with_migrations(plan, Purpose::Rehearsal, &manifest, now)?, Purpose::Rehearsal));
         }
         let purpose = if request.rollback {
             Purpose::Rollback
@@ -79,9 +86,11 @@ impl State {
         };
         let plan_of = |asked: &PlanRequest| match purpose {
             Purpose::Rollback => flip_back(&PlanRequest { force: asked.force, ..back.clone() }),
-            Purpose::Release | Purpose::NamedHosts | Purpose::CatchUp | Purpose::Rehearsal => {
-                plan_of(asked, &manifest)
-            }
+            Purpose::Release
+            | Purpose::NamedHosts
+            | Purpose::CatchUp
+            | Purpose::Rehearsal
+            | Purpose::Migration => plan_of(asked, &manifest),
         };
         let plan = match plan_of(&asked) {
             // Every host has it already, but it is not the service's current release (hosts got it by name): made
@@ -91,7 +100,8 @@ impl State {
             }
             plan => plan,
         };
-        Ok((plan.map_err(|error| Refusal::no_plan(&error))?, purpose))
+        let plan = plan.map_err(|error| Refusal::no_plan(&error))?;
+        Ok((self.with_migrations(plan, purpose, &manifest, now)?, purpose))
     }
 
     /// The plan that brings a release to some hosts, as its manifest says.
@@ -107,7 +117,22 @@ impl State {
         }
         let manifest = releases::parse(&stored.release.manifest)?;
         let request = self.plan_request(release, &manifest, hosts.clone(), now);
-        plan_of(&request, &manifest).map_err(|error| Refusal::no_plan(&error))
+        let plan = plan_of(&request, &manifest).map_err(|error| Refusal::no_plan(&error))?;
+        self.with_migrations(plan, Purpose::NamedHosts, &manifest, now)
+    }
+
+    /// Whose migrations are meant where no release is named: the current one's.
+    fn migrated_version(
+        &self,
+        request: &DeploymentRequest,
+        service: &ServiceRecord,
+    ) -> Result<Version, Refusal> {
+        request.version.clone().or_else(|| service.current.clone()).ok_or_else(|| {
+            Refusal::Invalid(format!(
+                "{} has no current release yet: name one with --release",
+                request.service
+            ))
+        })
     }
 
     fn rollback_version(
@@ -146,7 +171,7 @@ impl State {
             Some(release) if release.record.pruned => {
                 Some(format!("the bundle of release {previous} is not on the server any more: push it again"))
             }
-            Some(_) => None,
+            Some(_) => self.does_not_read(&name),
         }
     }
 
@@ -217,7 +242,7 @@ impl State {
         engine: &Deployment,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        if purpose == Purpose::Rehearsal {
+        if matches!(purpose, Purpose::Rehearsal | Purpose::Migration) {
             return Ok(());
         }
         for view in engine.hosts() {
@@ -229,7 +254,11 @@ impl State {
             }
             let held = match purpose {
                 Purpose::NamedHosts => done && ending == Ending::Succeeded,
-                Purpose::Release | Purpose::Rollback | Purpose::CatchUp | Purpose::Rehearsal => false,
+                Purpose::Release
+                | Purpose::Rollback
+                | Purpose::CatchUp
+                | Purpose::Rehearsal
+                | Purpose::Migration => false,
             };
             if let Some(record) = host.assignments.get_mut(&release.service)
                 && record.held != held

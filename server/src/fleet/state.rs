@@ -44,6 +44,8 @@ pub struct State {
     pub(super) rehearsals: BTreeMap<DeploymentId, super::rehearsals::RehearsalRecord>,
     /// What deployments showed that the preflight goes by, some of each service.
     pub(super) lessons: BTreeMap<DeploymentId, super::preflight::LessonRecord>,
+    /// Schemas of databases, by name.
+    pub(super) schemas: BTreeMap<String, super::schemas::SchemaRecord>,
     pub(super) last_deployment: u64,
     pub(super) last_session: u64,
     pub(super) operators: super::operators::Roster,
@@ -71,6 +73,8 @@ pub struct Host {
     pub record: HostRecord,
     /// What it should run, by service.
     pub assignments: BTreeMap<ServiceName, AssignmentRecord>,
+    /// What it should apply to databases, by service.
+    pub(super) migrations: BTreeMap<ServiceName, super::schemas::MigrationRecord>,
     /// Its session, while there is one.
     pub online: Option<Online>,
     /// Whether it had a session since the server's start.
@@ -117,6 +121,7 @@ impl Host {
             last_contact: record.last_contact,
             record,
             assignments,
+            migrations: BTreeMap::new(),
             online: None,
             seen: false,
             report: None,

@@ -30,6 +30,7 @@ pub(super) fn tell(id: DeploymentId, engine: &Deployment, record: &Record) {
         Record::Resumed { by, .. } => tracing::info!(by, "deployment resumed"),
         Record::JudgementHeld { verdict, .. } => tracing::warn!(verdict, "the judge came to no verdict"),
         Record::Promoted { by, .. } => tracing::info!(by, "deployment promoted"),
+        Record::Migrated { phase, version, .. } => tracing::info!(%phase, %version, "migrations applied"),
         Record::HostRetried { host, by, .. } => {
             of_host(host).in_scope(|| tracing::info!(by, "host gets another attempt"));
         }
@@ -42,6 +43,7 @@ pub(super) fn tell(id: DeploymentId, engine: &Deployment, record: &Record) {
         | Record::BakeStarted { .. }
         | Record::BakePassed { .. }
         | Record::JudgementPassed { .. }
+        | Record::MigrationStarted { .. }
         | Record::DeadlinesLifted { .. }
         | Record::Ended { .. } => {}
     }
@@ -64,6 +66,10 @@ pub(super) fn event_of(id: DeploymentId, release: &ReleaseRef, record: &Record) 
         }
         Record::Resumed { by, at } => Some(event(EventKind::DeploymentResumed, at).by(by)),
         Record::JudgementHeld { verdict, at } => Some(event(EventKind::DeploymentHeld, at).text(verdict)),
+        Record::Migrated { phase, version, at } => {
+            let text = format!("{phase}: the schema is at {version}");
+            Some(event(EventKind::SchemaMigrated, at).text(&text))
+        }
         Record::Promoted { by, at } => Some(event(EventKind::DeploymentPromoted, at).by(by)),
         Record::HostRetried { host, by, at } => Some(event(EventKind::HostRetried, at).host(host).by(by)),
         Record::RollbackStarted { reason, at } => Some(event(EventKind::RollbackStarted, at).text(reason)),
@@ -74,6 +80,7 @@ pub(super) fn event_of(id: DeploymentId, release: &ReleaseRef, record: &Record) 
         | Record::FlipsMeasured { .. }
         | Record::BakePassed { .. }
         | Record::JudgementPassed { .. }
+        | Record::MigrationStarted { .. }
         | Record::HostMoved { .. }
         | Record::DeadlinesLifted { .. }
         | Record::Ended { .. } => None,

@@ -96,6 +96,10 @@ keyspaces! {
     Rehearsals = "rehearsals";
     /// What deployments showed, by number.
     Lessons = "lessons";
+    /// Schemas of databases, by name.
+    Schemas = "schemas";
+    /// What a host should apply to the database of a service, by host and service.
+    Migrations = "migrations";
     /// Requests that were answered, by the order in which they were.
     Requests = "requests";
     /// Operators with certificates, by name.

@@ -124,6 +124,10 @@ async fn about(
             let request = v1::ReadLogsRequest { service: service.into(), ..Default::default() };
             vec![client.read_logs(request).await.map(drop)]
         }
+        "GetSchema" => {
+            let request = v1::GetSchemaRequest { service: service.into() };
+            vec![client.get_schema(request).await.map(drop)]
+        }
         "ListRehearsals" => {
             let request = v1::ListRehearsalsRequest { service: service.into() };
             vec![client.list_rehearsals(request).await.map(drop)]

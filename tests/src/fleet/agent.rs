@@ -57,8 +57,16 @@ impl Agent {
             .arg(self.folder.join("run"))
             .arg("--logs")
             .arg(self.folder.join("log"))
+            .arg("--databases")
+            .arg(self.databases())
             .args(["--metrics", "127.0.0.1:0"]);
         command
+    }
+
+    /// The folder in which the host's databases are described.
+    #[must_use]
+    pub fn databases(&self) -> PathBuf {
+        self.folder.join("databases")
     }
 
     /// Another agent, not started, that says it is `host` and has this one's key and certificate.

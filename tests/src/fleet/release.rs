@@ -10,6 +10,8 @@ pub struct Sample {
     pub version: String,
     /// The program, beneath the release's folder or absolute.
     pub command: String,
+    /// The program of this workspace that lies in the release as `bin/web`.
+    pub program: &'static str,
     /// Flags of the program.
     pub flags: Vec<String>,
     /// Keys before the first section.
@@ -35,6 +37,7 @@ impl Sample {
         Self {
             version: version.to_owned(),
             command: "bin/web".to_owned(),
+            program: "sample-service",
             flags: Vec::new(),
             top: String::new(),
             listeners: "http = \"{host.address}:8080\"".to_owned(),
@@ -65,6 +68,13 @@ impl Sample {
     #[must_use]
     pub fn top(mut self, lines: &str) -> Self {
         lines.clone_into(&mut self.top);
+        self
+    }
+
+    /// With another program of this workspace, which takes `--version` as well.
+    #[must_use]
+    pub fn program(mut self, name: &'static str) -> Self {
+        self.program = name;
         self
     }
 
@@ -148,7 +158,7 @@ impl Sample {
     pub fn write(&self, folder: &Path) {
         let program = folder.join("bin/web");
         fs::create_dir_all(folder.join("bin")).unwrap();
-        fs::copy(binary("sample-service"), &program).unwrap();
+        fs::copy(binary(self.program), &program).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         fs::write(folder.join("handover.toml"), self.manifest()).unwrap();
         // No two releases are the same bundle, as no two builds are.

@@ -33,6 +33,7 @@ mod prometheus;
 mod refusals;
 mod rehearsals;
 mod roles;
+mod schema;
 mod stories;
 mod verify;
 mod vitals;

@@ -9,6 +9,7 @@ pub(crate) mod preflight;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod rollout;
+pub(crate) mod schema;
 pub(crate) mod service;
 pub(crate) mod verify;
 

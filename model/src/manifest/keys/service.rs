@@ -3,7 +3,7 @@
 use super::{
     Absent::{Default, Otherwise, Required},
     Either, Integers, Key, Members, Table, Text, Texts, Words, canary, key, metrics, preflight, probe,
-    process, rollout, verify,
+    process, rollout, schema, verify,
 };
 use crate::manifest::{Handoff, MAX_ARGUMENTS, MAX_ENVIRONMENT, MAX_HOST_LABELS, MAX_LISTENERS};
 
@@ -28,12 +28,12 @@ const DIRECTORY: Text = Text {
     pattern: r"^[^\u0000]+$",
     placeholders: false,
 };
-const LABEL_KEY: Text = Text {
+pub(crate) const LABEL_KEY: Text = Text {
     what: "a label's key, 1 to 63 of the characters A-Z, a-z, 0-9, `.`, `_` and `-`",
     pattern: r"^[A-Za-z0-9._-]{1,63}$",
     placeholders: false,
 };
-const LABEL_VALUE: Text = Text {
+pub(crate) const LABEL_VALUE: Text = Text {
     what: "its value, at most 63 of the same characters",
     pattern: r"^[A-Za-z0-9._-]{0,63}$",
     placeholders: false,
@@ -117,6 +117,9 @@ pub(crate) const PREFLIGHT: Key<&Table> = key(
     preflight::PREFLIGHT.meaning,
 );
 
+pub(crate) const SCHEMA: Key<&Table> =
+    key("schema", &schema::SCHEMA, Otherwise("nothing is known of a schema"), schema::SCHEMA.meaning);
+
 pub(crate) const ADDRESS: Key<Text> = key(
     "address",
     SOCKET_ADDRESS,
@@ -172,6 +175,7 @@ pub(crate) const MANIFEST: Table = Table {
         &ROLLOUT,
         &JUDGE,
         &PREFLIGHT,
+        &SCHEMA,
     ],
     kinds: Vec::new,
 };

@@ -97,6 +97,8 @@ fn unknown_keys_are_mistakes_in_every_table() {
         "logs",
         "rollout",
         "preflight",
+        "schema",
+        "schema.contract",
         "handover",
     ] {
         let text = format!("{SMALL}[{table}]\nsurprise = 1\n");
@@ -388,4 +390,32 @@ fn the_deepest_and_widest_texts_are_refused_in_time() {
         assert!(errors.all().len() <= 100);
     }
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_schema_needs_a_database_and_versions_that_fit_to_what_it_makes() {
+    let schema = |rest: &str| only(&format!("[schema]\ndatabase = \"shop\"\n{rest}"));
+    for (rest, message) in [
+        (
+            "reads = \"43..=41\"",
+            "schema.reads: the range 43..=41 is empty: the first version is above the last",
+        ),
+        (
+            "reads = \"41\"\nexpand = \"/srv/expand\"",
+            "schema.expand: \"/srv/expand\" is absolute: migrations lie in the bundle",
+        ),
+        (
+            "reads = \"41\"\nexpand = { command = [\"a\"], to = 42 }",
+            "schema.expand: makes the schema 42, which is not in what the release reads, 41",
+        ),
+        (
+            "reads = \"41\"\ncontract = { command = [\"a\", \"{host.name}\"], to = 42 }",
+            "schema.contract.command: contains a value of the host; migrations are the same wherever they run",
+        ),
+        ("reads = \"41\"\nsoak = \"1s\"", "schema.soak: \"1s\" is outside 1m to 2160h"),
+    ] {
+        assert_eq!(schema(rest), message);
+    }
+    let name = only("[schema]\ndatabase = \"Shop\"\nreads = \"1\"");
+    assert!(name.starts_with("schema.database: \"Shop\" is no database's name"), "{name}");
 }

@@ -49,7 +49,7 @@ fn a_host_that_undid_its_flip_has_failed_and_the_deployment_goes_back_with_its_r
     let outcome = world.run_to_the_end();
     assert_rolled_back(&outcome, "h2: undone: the flip was not confirmed within 30s");
     assert_eq!(world.serving(), ["1", "1"]);
-    assert!(world.commands.iter().all(|(_, state)| state.name() != "retiring"), "something was retired");
+    assert!(world.commands.iter().all(|(_, _, state)| state.name() != "retiring"), "something was retired");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::{
     agent::Agent,
+    migrator::Migrator,
     names::{host, old_placement, release, secs},
     world::World,
 };
@@ -86,13 +87,14 @@ impl Settings {
 pub(crate) struct Fleet {
     settings: Settings,
     pub(crate) agents: BTreeMap<HostName, Agent>,
+    pub(crate) migrator: Migrator,
 }
 
 impl Fleet {
     pub(crate) fn of(settings: Settings) -> Self {
         let agent = |number| (host(number), Agent::running(settings.replaces.then(old_placement)));
         let agents = (1..=settings.hosts).map(agent).collect();
-        Self { settings, agents }
+        Self { settings, agents, migrator: Migrator::default() }
     }
 
     pub(crate) fn agent(&mut self, number: usize) -> &mut Agent {
@@ -117,6 +119,7 @@ impl Fleet {
             records: Vec::new(),
             now,
             agents: self.agents,
+            migrator: self.migrator,
             orders,
             confirms: BTreeMap::new(),
             standing: BTreeSet::new(),

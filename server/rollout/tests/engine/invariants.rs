@@ -6,7 +6,7 @@ use crate::{
     world::World,
 };
 use handover_model::{HostName, InstanceId, Share};
-use handover_rollout::{Command, Deployment, DeploymentState, Event, HostState, Outcome, Record};
+use handover_rollout::{Deployment, DeploymentState, Event, HostState, Outcome, Record};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ proptest! {
     fn never_a_share_for_a_candidate_that_is_not_ready(story in story()) {
         let mut checked = 0;
         let world = story.tell(|world| {
-            for (Command::Assign { host, assignment }, state) in &world.commands[checked..] {
+            for (host, assignment, state) in &world.commands[checked..] {
                 for placed in assignment.0.iter().filter(|placed| !placed.share.is_hidden()) {
                     let told = world.seen_ready.contains(&(host.clone(), placed.instance.clone()));
                     let before = placed.instance.as_str() == "web-d1";

@@ -7,6 +7,8 @@ mod confirming;
 mod control;
 mod fleet;
 mod invariants;
+mod migrations;
+mod migrator;
 mod names;
 mod plans;
 mod records;

@@ -24,7 +24,7 @@ fn planned(plan: &Plan) -> Vec<&str> {
 
 /// The states that a host went through, as far as something was ordered in them.
 fn ordered_in(world: &World) -> Vec<&'static str> {
-    world.commands.iter().map(|(_, state)| state.name()).collect()
+    world.commands.iter().map(|(_, _, state)| state.name()).collect()
 }
 
 #[test]

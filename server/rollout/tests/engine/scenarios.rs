@@ -115,7 +115,7 @@ fn a_candidate_that_is_never_ready_fails_at_its_deadline_and_gets_no_connection(
     assert_eq!(world.serving(), ["1", "1"]);
     assert_eq!(world.state(2), "pending");
     let hidden = |placed: &handover_rollout::Placement| placed.release == crate::names::release("2");
-    for (handover_rollout::Command::Assign { assignment, .. }, _) in &world.commands {
+    for (_, assignment, _) in &world.commands {
         assert!(assignment.0.iter().filter(|placed| hidden(placed)).all(|placed| placed.share.is_hidden()));
     }
 }

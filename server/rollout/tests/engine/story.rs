@@ -6,7 +6,7 @@ use crate::{
     names::{host, secs},
     world::World,
 };
-use handover_model::{DrainLedger, Share, Timestamp};
+use handover_model::{DrainLedger, SchemaPhase, SchemaVersion, Share, Timestamp};
 use handover_rollout::{
     Former, HostState, Moment, OfflinePolicy, OnFailure, Outcome, Record, Skew, Story, sentence,
 };
@@ -110,9 +110,11 @@ fn kind(record: &Record) -> usize {
         Record::JudgementHeld { .. } => 17,
         Record::Promoted { .. } => 18,
         Record::FlipsMeasured { .. } => 19,
+        Record::MigrationStarted { .. } => 20,
+        Record::Migrated { .. } => 21,
     }
 }
-const KINDS: usize = 20;
+const KINDS: usize = 22;
 
 /// A deployment in which everything happens that can: a failure, pauses of both kinds, a retry, a crash, an abort.
 fn eventful() -> World {
@@ -144,6 +146,12 @@ fn every_kind_of_record_is_told() {
     let skew = Skew::of(&moments).unwrap();
     world.records.push(Record::FlipsMeasured { stage: 0, skew, at: world.now });
     world.records.push(Record::Promoted { by: "eve".to_owned(), at: world.now });
+    world.records.push(Record::MigrationStarted { at: AT, until: UNTIL });
+    world.records.push(Record::Migrated {
+        phase: SchemaPhase::Expand,
+        version: SchemaVersion::new(42),
+        at: world.now,
+    });
     let by_kind: BTreeMap<usize, String> =
         world.records.iter().map(|record| (kind(record), sentence(record))).collect();
     assert_eq!(by_kind.len(), KINDS, "{by_kind:#?}");
@@ -168,6 +176,8 @@ fn every_kind_of_record_is_told() {
     );
     assert_eq!(by_kind[&18], "promoted by eve");
     assert_eq!(by_kind[&19], "2 hosts flipped within 4.0 s (±1.0 s)");
+    assert_eq!(by_kind[&20], "the migrations of the stage begin; they may take 60s");
+    assert_eq!(by_kind[&21], "the expand migrations are applied; the schema is at 42");
     assert_eq!(by_kind[&15], "rolled back because aborted by ada: second thoughts");
 }
 

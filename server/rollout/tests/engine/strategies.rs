@@ -58,7 +58,7 @@ fn blue_green_flips_every_host_in_one_step_once_all_are_ready() {
     assert_eq!(world.serving(), ["1", "1", "1"]);
     let before = world.commands.len();
     world.run_until("one flips", |world| world.state(1) == "shifting");
-    let flips = world.commands[before..].iter().filter(|(_, state)| state.name() == "shifting").count();
+    let flips = world.commands[before..].iter().filter(|(_, _, state)| state.name() == "shifting").count();
     assert_eq!(flips, 3, "all in one step");
     assert_eq!(world.run_to_the_end(), Outcome::Succeeded { hosts: 3, failed: 0 });
     assert_eq!(world.serving(), ["2", "2", "2"]);
@@ -71,7 +71,7 @@ fn one_host_that_does_not_get_ready_keeps_all_of_a_blue_green_deployment_from_fl
     let mut world = fleet.run(&green(&settings(), false));
     assert!(matches!(world.run_to_the_end(), Outcome::RolledBack { .. }));
     assert!(
-        world.commands.iter().all(|(_, state)| state.name() != "shifting"),
+        world.commands.iter().all(|(_, _, state)| state.name() != "shifting"),
         "somebody saw the new release"
     );
 }
@@ -291,7 +291,9 @@ fn a_later_failure_takes_hosts_back_to_what_stands_by_without_a_start() {
     fleet.agent(3).new_program = Program::EXITS_AT_ONCE;
     let mut world = fleet.deploy();
     assert!(matches!(world.run_to_the_end(), Outcome::RolledBack { .. }));
-    let again = |(command, _): &(handover_rollout::Command, _)| format!("{command:?}").contains("web-d2-r");
+    let again = |(_, assignment, _): &(_, handover_rollout::Assignment, _)| {
+        format!("{assignment:?}").contains("web-d2-r")
+    };
     assert!(!world.commands.iter().any(again), "the former release was started again");
     assert_eq!(world.serving(), ["1", "1", "1"]);
     assert!(world.deployment.host(&host(1)).unwrap().failure.is_none());

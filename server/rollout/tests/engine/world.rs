@@ -2,6 +2,7 @@
 
 use crate::{
     agent::Agent,
+    migrator::Migrator,
     names::{host, secs},
 };
 use handover_model::{
@@ -35,14 +36,15 @@ pub(crate) struct World {
     pub(crate) records: Vec<Record>,
     pub(crate) now: Timestamp,
     pub(crate) agents: BTreeMap<HostName, Agent>,
+    pub(crate) migrator: Migrator,
     /// The latest order for each host, with its revision.
     pub(crate) orders: BTreeMap<HostName, (Assignment, u64)>,
     /// Of the orders whose flip has to be confirmed: the number of the order, and how soon.
     pub(crate) confirms: BTreeMap<HostName, (u64, Duration)>,
     /// Orders of which the engine was told that the flip to them stands.
     pub(crate) standing: BTreeSet<(HostName, u64)>,
-    /// Every command, with where the host was when it was given.
-    pub(crate) commands: Vec<(Command, HostState)>,
+    /// Every assignment that was ordered, with where the host was then.
+    pub(crate) commands: Vec<(HostName, Assignment, HostState)>,
     /// Instances that the engine was told to be ready.
     pub(crate) seen_ready: BTreeSet<(HostName, InstanceId)>,
 }
@@ -52,10 +54,14 @@ impl World {
     pub(crate) fn take(&mut self, step: Step) {
         self.records.extend(step.records);
         for command in step.commands {
-            let Command::Assign { host, assignment } = &command;
-            self.order(&host.clone(), &assignment.clone());
-            let state = self.deployment.host(host).unwrap().state.clone();
-            self.commands.push((command, state));
+            match command {
+                Command::Assign { host, assignment } => {
+                    self.order(&host, &assignment);
+                    let state = self.deployment.host(&host).unwrap().state.clone();
+                    self.commands.push((host, assignment, state));
+                }
+                Command::Migrate { order, .. } => self.migrator.order = order,
+            }
         }
     }
 
@@ -134,6 +140,7 @@ impl World {
         for (host, assignment) in self.deployment.assignments() {
             self.order(&host, &assignment);
         }
+        self.migrator.order = self.deployment.migration_order();
     }
 
     /// What a connected host would report now, and whether it is about the latest order.
@@ -267,6 +274,9 @@ impl World {
         let hosts: Vec<_> = self.agents.keys().cloned().collect();
         for host in &hosts {
             self.report(host);
+        }
+        if let Some(event) = self.migrator.live(self.now) {
+            self.event(event);
         }
         self.event(Event::Tick);
     }

@@ -4,8 +4,8 @@ use super::{
     Detail, Node, Tone,
     instance::{instance_node, is_gone, share},
 };
-use crate::cli::{canary, exit, outcome, time::span, waits};
-use handover_proto::v1::{Deployment, DeploymentHost};
+use crate::cli::{canary, exit, migrate, outcome, time::span, waits};
+use handover_proto::v1::{Deployment, DeploymentHost, PlanMigration};
 use std::collections::BTreeMap;
 
 pub(super) fn deployment_node(deployment: &Deployment, now: u64, detail: Detail) -> Node {
@@ -39,10 +39,19 @@ fn stage_nodes(deployment: &Deployment, now: u64, detail: Detail) -> Vec<Node> {
         by_stage.entry(host.stage).or_default().push(host);
     }
     let plan = deployment.plan.as_ref();
+    for (number, _) in
+        (0..).zip(plan.iter().flat_map(|plan| &plan.stages)).filter(|(_, s)| s.migration.is_some())
+    {
+        by_stage.entry(number).or_default();
+    }
     let mut nodes = Vec::new();
     let mut left_out = Vec::new();
     for (number, hosts) in by_stage {
         let stage = usize::try_from(number).ok().and_then(|number| plan?.stages.get(number));
+        if let Some(migration) = stage.and_then(|stage| stage.migration.as_ref()) {
+            nodes.push(migration_node(deployment, number, migration));
+            continue;
+        }
         let moves = hosts.iter().any(|host| !is_over(host) && host.state != "pending");
         if !detail.stages && number != deployment.stage && !moves {
             left_out.extend(hosts);
@@ -63,6 +72,30 @@ fn stage_nodes(deployment: &Deployment, now: u64, detail: Detail) -> Vec<Node> {
     }
     nodes.extend(counted(&left_out, "in other stages: "));
     nodes
+}
+
+/// A stage that migrates.
+fn migration_node(deployment: &Deployment, number: u32, planned: &PlanMigration) -> Node {
+    let what = format!(
+        "stage {}: {} on {}",
+        number.saturating_add(1),
+        migrate::phase_name(planned.phase()),
+        planned.host
+    );
+    let succeeded = outcome::exit_of(deployment) == Some(exit::DONE);
+    let (tone, text) = match number.cmp(&deployment.stage) {
+        std::cmp::Ordering::Less => (Tone::Good, format!("{what}, applied")),
+        std::cmp::Ordering::Equal if succeeded => (Tone::Good, format!("{what}, applied")),
+        std::cmp::Ordering::Equal => match &deployment.migration {
+            Some(migration) => (
+                Tone::Moving,
+                format!("stage {}: {}", number.saturating_add(1), migrate::progress(migration)),
+            ),
+            None => (Tone::Waiting, what),
+        },
+        std::cmp::Ordering::Greater => (Tone::Waiting, what),
+    };
+    Node::new(tone, text)
 }
 
 /// The hosts of a stage: one by one as far as the detail goes, the others by state.

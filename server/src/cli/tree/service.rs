@@ -23,7 +23,10 @@ pub(super) fn service_node(
         deployment.iter().flat_map(|deployment| &deployment.hosts).map(|host| host.host.as_str()).collect();
     let others = service.hosts.iter().filter(|host| !in_course.contains(host.host.as_str()));
     let rehearsal = rehearse::last(service, now).map(|line| Node::new(Tone::Plain, line));
-    node.with(held).with(rehearsal).with(course).with(resting(others, &service.version, detail))
+    let no_return = (!service.no_return.is_empty())
+        .then(|| Node::new(Tone::Waiting, format!("point of no return: {}", service.no_return)));
+    let node = node.with(held).with(rehearsal).with(no_return).with(course);
+    node.with(resting(others, &service.version, detail))
 }
 
 /// What a rollback would do, in a few words.

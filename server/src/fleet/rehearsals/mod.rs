@@ -129,7 +129,7 @@ impl State {
     ) -> Result<(), Refusal> {
         match purpose {
             Purpose::Release | Purpose::NamedHosts => {}
-            Purpose::Rollback | Purpose::CatchUp | Purpose::Rehearsal => return Ok(()),
+            Purpose::Rollback | Purpose::CatchUp | Purpose::Rehearsal | Purpose::Migration => return Ok(()),
         }
         let rollout = releases::parse(&self.release(release)?.release.manifest)?.rollout;
         let current = self.services.get(&release.service).and_then(|service| service.current.clone());

@@ -102,12 +102,14 @@ fn a_version_never_changes_its_content() {
     fleet.push("web", "1", "");
     fleet.push("web", "1", "");
     let other = release("web", "1", "user = \"nobody\"");
-    let refused =
-        fleet.act(|state, now, effects| state.create_release(other, "uid:0", now, effects)).unwrap_err();
+    let refused = fleet
+        .act(|state, now, effects| state.create_release(other, None, "uid:0", now, effects))
+        .unwrap_err();
     assert!(matches!(refused, Refusal::ReleaseExists(_)), "{refused}");
     let foreign = handover_model::Release { manifest: super::manifest("api", ""), ..release("web", "2", "") };
-    let refused =
-        fleet.act(|state, now, effects| state.create_release(foreign, "uid:0", now, effects)).unwrap_err();
+    let refused = fleet
+        .act(|state, now, effects| state.create_release(foreign, None, "uid:0", now, effects))
+        .unwrap_err();
     assert!(matches!(refused, Refusal::OtherService { .. }), "{refused}");
 }
 

@@ -15,15 +15,16 @@ mod preflight;
 mod prometheus;
 mod rehearsals;
 mod renewal;
+mod schemas;
 mod standby;
 
-use super::{DeploymentRequest, Effects, Enrolment, Introduction, Refusal, State, persist};
+use super::{DeploymentRequest, Effects, Enrolment, Introduction, Refusal, ReleaseSchema, State, persist};
 use crate::store::{MemoryStore, Store};
 use handover_identity::{JoinToken, TokenClaim};
 use handover_model::{
     BundleDescriptor, DeploymentId, Digest, DrainLedger, Duration, HostName, HostReport, InstanceId,
-    InstancePhase, InstanceReport, Labels, Release, ReleaseRef, ServiceName, Share, Timestamp,
-    config::ListenerName,
+    InstancePhase, InstanceReport, Labels, MigrationState, MigrationTarget, Release, ReleaseRef,
+    SchemaVersion, ServiceName, Share, Timestamp, config::ListenerName,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,6 +47,10 @@ pub(super) struct Fixture {
     pub(super) gone: Option<fn(&InstanceId) -> DrainLedger>,
     /// What each agent said last: it remembers that, whatever becomes of the server.
     said: BTreeMap<HostName, HostReport>,
+    /// What a database's schema is before the fleet has seen it.
+    pub(super) schema_at: SchemaVersion,
+    /// Whether no migration can be applied.
+    pub(super) migrations_fail: bool,
     /// Where every decision is written.
     pub(super) store: Arc<dyn Store>,
 }
@@ -88,6 +93,8 @@ pub(super) fn request(service: &str, version: &str) -> DeploymentRequest {
         rehearse: None,
         override_rehearsal: None,
         override_preflight: None,
+        migrate: None,
+        force: None,
         limited: false,
     }
 }
@@ -110,6 +117,8 @@ impl Fixture {
             ready: |_| (None, None, None),
             gone: None,
             said: BTreeMap::new(),
+            schema_at: SchemaVersion::new(41),
+            migrations_fail: false,
             store: Arc::new(MemoryStore::new()),
         };
         fixture.act(State::tick).unwrap();
@@ -182,8 +191,18 @@ impl Fixture {
     }
 
     pub(super) fn push(&mut self, service: &str, version: &str, extra: &str) {
+        self.push_with(service, version, extra, None);
+    }
+
+    pub(super) fn push_with(
+        &mut self,
+        service: &str,
+        version: &str,
+        extra: &str,
+        schema: Option<ReleaseSchema>,
+    ) {
         let release = release(service, version, extra);
-        self.act(|state, now, effects| state.create_release(release, "uid:0", now, effects)).unwrap();
+        self.act(|state, now, effects| state.create_release(release, schema, "uid:0", now, effects)).unwrap();
     }
 
     pub(super) fn deploy(&mut self, request: &DeploymentRequest) -> Result<DeploymentId, Refusal> {
@@ -248,7 +267,25 @@ impl Fixture {
                 instances.entry(id).or_insert(gone);
             }
         }
-        HostReport { revision: target.revision, instances, ..HostReport::default() }
+        let migrated = target.migrations.into_values().filter(|migration| !migration.paused);
+        let migrations = migrated.map(|migration| (migration.id, self.migrate(&migration)));
+        let migrations = migrations.collect();
+        HostReport { revision: target.revision, instances, migrations, ..HostReport::default() }
+    }
+
+    /// What becomes of migrations: they are applied, unless the fixture says that they fail, or somebody does not read them.
+    fn migrate(&self, migration: &MigrationTarget) -> MigrationState {
+        let schema = self.state.schema_of(&migration.release.name).unwrap();
+        let known = self.state.schema_version(&schema.database).unwrap_or(self.schema_at);
+        let version = schema.after(migration.phase).unwrap_or(known).max(known);
+        let refused = migration.readers.iter().find(|reader| !reader.reads.contains(version));
+        match (self.migrations_fail, refused) {
+            (true, _) => MigrationState::Failed { reason: "42 cannot be applied".to_owned() },
+            (false, Some(reader)) => {
+                MigrationState::Failed { reason: format!("{} does not read it", reader.who) }
+            }
+            (false, None) => MigrationState::Done { version },
+        }
     }
 
     /// The version that a host should run of a service.

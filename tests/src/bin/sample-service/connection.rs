@@ -1,26 +1,10 @@
 //! One connection, from accept to close.
 
-use crate::{
-    body::Body,
-    drain::{Guard, Phase},
-    sample::Sample,
-};
-use hyper::{
-    Request, Response,
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
-};
+use crate::sample::Sample;
+use handover_tests::service::{self, Guard, Phase};
+use hyper::{Request, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::{
-    convert::Infallible,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -65,34 +49,18 @@ async fn begins_as_http2(stream: &TcpStream) -> bool {
 }
 
 async fn serve_http1(stream: impl AsyncRead + AsyncWrite + Unpin, sample: Arc<Sample>) {
-    let asked = AtomicBool::new(false);
-    let service = service_fn(|request: Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
+    let answer = |request: Request<Incoming>| {
         let sample = Arc::clone(&sample);
-        async move { answer(&sample, request).await }
-    });
-    let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = sample.drain().reached(Phase::ClosingIdle) => {}
-    }
-    // One that has not sent its first request yet is new, not idle.
-    if asked.load(Ordering::Relaxed) {
-        connection.as_mut().graceful_shutdown();
-    }
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = sample.drain().reached(Phase::Ending) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
+        async move { sample.answer(request).await }
+    };
+    service::http1(stream, sample.drain(), answer).await;
 }
 
 async fn serve_http2(stream: impl AsyncRead + AsyncWrite + Unpin, sample: Arc<Sample>) {
     let shared = Arc::clone(&sample);
     let service = service_fn(move |request: Request<Incoming>| {
         let sample = Arc::clone(&shared);
-        async move { answer(&sample, request).await }
+        async move { Ok::<_, Infallible>(sample.answer(request).await) }
     });
     let builder = http2::Builder::new(TokioExecutor::new());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
@@ -103,8 +71,4 @@ async fn serve_http2(stream: impl AsyncRead + AsyncWrite + Unpin, sample: Arc<Sa
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;
-}
-
-async fn answer(sample: &Sample, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    Ok(sample.answer(request).await)
 }

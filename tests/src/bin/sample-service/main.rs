@@ -7,31 +7,20 @@
 
 mod body;
 mod connection;
-mod drain;
 mod flags;
 mod grpc;
 mod metrics;
 mod notify;
 mod sample;
 mod side;
-mod sockets;
 mod tls;
 
 use clap::Parser;
-use drain::{Drain, Phase};
 use flags::Flags;
+use handover_tests::service::{self, Drain, Phase, Terminate};
 use sample::Sample;
-use std::{error::Error, io::Write as _, pin::pin, process::ExitCode, sync::Arc, time::Duration};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    signal::unix::{Signal, SignalKind, signal},
-    time::sleep,
-};
-
-/// How long new connections are taken after SIGTERM: those that the kernel has queued already.
-const ACCEPT_AFTER_TERM: Duration = Duration::from_millis(100);
-/// More than a queue holds with the kernel's usual net.core.somaxconn, 4096.
-const MAX_QUEUED: usize = 5000;
+use std::{error::Error, io::Write as _, process::ExitCode, sync::Arc};
+use tokio::{net::TcpListener, time::sleep};
 
 type Failed = Box<dyn Error + Send + Sync>;
 
@@ -64,7 +53,7 @@ async fn run(flags: Flags) -> Result<(), Failed> {
     }
     let listeners = match flags.worker {
         Some(_) => Vec::new(),
-        None => sockets::listeners(&flags.listen)?,
+        None => service::listeners(&flags.listen)?,
     };
     side::start(&flags)?;
     if let Some(file) = &flags.worker {
@@ -93,68 +82,12 @@ async fn run(flags: Flags) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Takes connections until a moment after SIGTERM, and then those that wait in the queue.
+/// Takes connections to their end.
 async fn accept(listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>, sample: Arc<Sample>) {
     let _guard = sample.drain().guard();
     sleep(sample.flags().accept_after).await;
-    let serve = |stream| {
-        // The guard first: the task may begin only after this function has ended.
-        let guard = sample.drain().guard();
+    let serve = |stream, guard| {
         tokio::spawn(connection::serve(stream, tls.clone(), Arc::clone(&sample), guard));
     };
-    let mut over = pin!(async {
-        sample.drain().reached(Phase::Draining).await;
-        sleep(ACCEPT_AFTER_TERM).await;
-    });
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => serve(stream),
-                // The client left again, or no descriptor is free: that one frees up by waiting, not by trying.
-                Err(_) => sleep(Duration::from_millis(10)).await,
-            },
-            () = &mut over => break,
-        }
-    }
-    // Closing the listener would reset what is queued. The kernel is asked itself: the runtime may not have heard of the last ones.
-    let Ok(listener) = listener.into_std() else { return };
-    for _ in 0..MAX_QUEUED {
-        let Ok((stream, _)) = listener.accept() else { return };
-        if stream.set_nonblocking(true).is_ok()
-            && let Ok(stream) = TcpStream::from_std(stream)
-        {
-            serve(stream);
-        }
-    }
-}
-
-/// The signals that ask a service to stop.
-#[derive(Debug)]
-struct Terminate {
-    term: Signal,
-    interrupt: Signal,
-    ignored: bool,
-}
-
-impl Terminate {
-    fn new(ignored: bool) -> Result<Self, Failed> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            ignored,
-        })
-    }
-
-    /// Waits for one of them; for ever where they are ignored.
-    async fn asked(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.term.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
-            if !self.ignored {
-                return;
-            }
-        }
-    }
+    service::accept(listener, sample.drain(), serve).await;
 }

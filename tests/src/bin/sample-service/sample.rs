@@ -3,11 +3,11 @@
 use crate::{
     Failed,
     body::Body,
-    drain::Drain,
     flags::Flags,
     grpc,
     metrics::{self, Metrics},
 };
+use handover_tests::service::Drain;
 use hyper::{
     Request, Response, StatusCode, Version,
     body::{Bytes, Incoming},

@@ -18,7 +18,7 @@ const BACKLOG: i32 = 4096;
 
 /// Why there are no sockets.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SocketsError {
+pub enum SocketsError {
     /// Neither inherited nor told.
     #[error("no sockets: start it with LISTEN_FDS and LISTEN_PID, or give --listen")]
     None,
@@ -26,20 +26,38 @@ pub(crate) enum SocketsError {
     #[error(
         "LISTEN_FDS is set, but LISTEN_PID is {given:?} instead of {own}: the sockets are meant for another process"
     )]
-    OthersSockets { given: Option<String>, own: u32 },
+    OthersSockets {
+        /// LISTEN_PID.
+        given: Option<String>,
+        /// This process.
+        own: u32,
+    },
     /// No number, or one without sense.
     #[error("LISTEN_FDS is {0:?}, expected 1 to {MAX}")]
     Number(String),
     /// A descriptor that is no listening socket.
     #[error("descriptor {fd} of LISTEN_FDS cannot be used as a listening socket")]
-    Descriptor { fd: RawFd, source: io::Error },
+    Descriptor {
+        /// Which.
+        fd: RawFd,
+        /// Why.
+        source: io::Error,
+    },
     /// An address that cannot be bound.
     #[error("cannot listen on {address}")]
-    Bind { address: SocketAddr, source: io::Error },
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// All listening sockets with their names, not blocking. To be called once.
-pub(crate) fn listeners(own: &[SocketAddr]) -> Result<Vec<(String, TcpListener)>, SocketsError> {
+///
+/// # Errors
+/// When there are none, or one cannot be used.
+pub fn listeners(own: &[SocketAddr]) -> Result<Vec<(String, TcpListener)>, SocketsError> {
     let mut listeners = inherited()?;
     for &address in own {
         let bind = || {

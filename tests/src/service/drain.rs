@@ -12,7 +12,7 @@ use tokio::{
 
 /// The phases, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
+pub enum Phase {
     /// Connections are kept alive.
     Serving,
     /// Each answer is the last of its connection.
@@ -25,7 +25,7 @@ pub(crate) enum Phase {
 
 /// The phase, and who is still there.
 #[derive(Debug)]
-pub(crate) struct Drain {
+pub struct Drain {
     phase: watch::Sender<Phase>,
     // Beside the phase, because it is asked for each answer.
     draining: AtomicBool,
@@ -34,19 +34,19 @@ pub(crate) struct Drain {
 
 /// Held by everything that has to end before the program does.
 #[derive(Debug)]
-pub(crate) struct Guard(
-    #[expect(dead_code, reason = "it is there to be dropped")] Option<mpsc::Sender<Infallible>>,
-);
+pub struct Guard(#[expect(dead_code, reason = "it is there to be dropped")] Option<mpsc::Sender<Infallible>>);
 
 /// Tells when all guards are gone.
 #[derive(Debug)]
-pub(crate) struct Gone {
+pub struct Gone {
     alive: mpsc::Sender<Infallible>,
     all: mpsc::Receiver<Infallible>,
 }
 
 impl Drain {
-    pub(crate) fn new() -> (Self, Gone) {
+    /// One that serves, and what waits for the end of it.
+    #[must_use]
+    pub fn new() -> (Self, Gone) {
         let (alive, all) = mpsc::channel(1);
         let drain = Self {
             phase: watch::Sender::new(Phase::Serving),
@@ -56,29 +56,34 @@ impl Drain {
         (drain, Gone { alive, all })
     }
 
-    pub(crate) fn enter(&self, phase: Phase) {
+    /// Goes on to a phase.
+    pub fn enter(&self, phase: Phase) {
         self.draining.store(phase >= Phase::Draining, Ordering::Relaxed);
         self.phase.send_replace(phase);
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
+    /// Whether each answer is the last of its connection.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
 
     /// Waits until this phase or a later one.
-    pub(crate) async fn reached(&self, phase: Phase) {
+    pub async fn reached(&self, phase: Phase) {
         // Cannot fail: the sender is in self.
         let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
-    pub(crate) fn guard(&self) -> Guard {
+    /// For something that has to end first.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
         Guard(self.alive.upgrade())
     }
 }
 
 impl Gone {
     /// Waits until nothing is left; after `grace` idle connections are closed.
-    pub(crate) async fn wait(mut self, grace: Duration, drain: &Drain) {
+    pub async fn wait(mut self, grace: Duration, drain: &Drain) {
         drop(self.alive);
         if timeout(grace, self.all.recv()).await.is_err() {
             drain.enter(Phase::Ending);

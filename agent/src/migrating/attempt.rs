@@ -1,0 +1,166 @@
+//! One attempt: the release's files are brought, its migrations read, and applied to the database.
+//!
+//! Nothing of it is written down here. What is applied stands in the database, and only there: an agent that is killed
+//! begins the same attempt anew, which goes on where the database says.
+
+use super::database::described;
+use crate::bundles::Bundles;
+use handover_model::{
+    MigrationState, MigrationTarget, SchemaPhase, SchemaReader, SchemaVersion,
+    config::{Manifest, Migrations, SchemaConfig},
+};
+use handover_schema::{Control, Job, Limits, Phase, Progress, Reader, Scripts, Throttle, VersionRange, run};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Batches of a backfill are told no more often.
+const TOLD: Duration = Duration::from_millis(500);
+
+/// What an attempt needs.
+#[derive(Clone, Debug)]
+pub(super) struct Attempt {
+    /// What is to be applied.
+    pub(super) target: MigrationTarget,
+    /// Where releases come from.
+    pub(super) bundles: Bundles,
+    /// Where databases are described.
+    pub(super) databases: PathBuf,
+    /// Who migrates: the host's name.
+    pub(super) by: String,
+    /// Pauses, goes on, ends.
+    pub(super) control: Control,
+}
+
+impl Attempt {
+    /// Runs it to its end; `tell` hears what goes on.
+    pub(super) async fn run(self, tell: impl Fn(MigrationState) + Send + Sync) -> MigrationState {
+        let failed = |error: &(dyn std::error::Error + 'static)| MigrationState::Failed {
+            reason: handover_model::chain(error),
+        };
+        let doing = |doing: String, rows| tell(MigrationState::Running { doing, rows });
+        doing("the release's files are brought".to_owned(), None);
+        let bundle = &self.target.release.bundle;
+        let trouble = |what: String| {
+            doing(what, None);
+            std::future::ready(())
+        };
+        let brought = tokio::select! {
+            brought = self.bundles.bring(bundle, trouble) => brought,
+            () = self.control.cancelled() => {
+                return MigrationState::Failed { reason: "it was ended before it began".to_owned() };
+            }
+        };
+        let folder = match brought {
+            Ok(folder) => folder,
+            Err(error) => return failed(&error),
+        };
+        let manifest = Manifest::parse(&self.target.release.manifest);
+        let Some(config) = manifest.ok().and_then(|manifest| manifest.schema) else {
+            let reason =
+                "the release's manifest has no [schema] that this agent understands: upgrade the agent";
+            return MigrationState::Failed { reason: reason.to_owned() };
+        };
+        let database = match described(&self.databases, &config.database) {
+            Ok(database) => database,
+            Err(error) => return failed(&error),
+        };
+        let kind = database.address.kind();
+        let scripts = match tokio::task::block_in_place(|| scripts(kind, &folder, &config)) {
+            Ok(scripts) => scripts,
+            Err(error) => return failed(&error),
+        };
+        let limits = limits(&config, self.target.phase);
+        let readers: Vec<Reader> = self.target.readers.iter().filter_map(reader).collect();
+        let deployment = self.target.id.deployment.to_string();
+        let job = Job {
+            target: &database,
+            service: self.target.release.name.service.as_str(),
+            by: &self.by,
+            deployment: &deployment,
+            phase: phase_of(self.target.phase),
+            scripts: &scripts,
+            readers: &readers,
+            limits: &limits,
+        };
+        let mut last = None::<Instant>;
+        let mut listener = |progress: Progress| {
+            let rows = match &progress {
+                Progress::Batch { rows, of, .. } => Some((*rows, *of)),
+                _other => None,
+            };
+            let soon = last.is_some_and(|last| last.elapsed() < TOLD);
+            tracing::debug!(%progress, "migrates");
+            if rows.is_none() || !soon {
+                last = rows.map(|_| Instant::now());
+                doing(progress.to_string(), rows);
+            }
+        };
+        match run(&job, &self.control, &mut listener).await {
+            Ok(outcome) => MigrationState::Done { version: SchemaVersion::new(outcome.to.number()) },
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+/// All migrations of the release: what is applied already is held against them as well.
+fn scripts(
+    kind: handover_schema::Kind,
+    folder: &Path,
+    config: &SchemaConfig,
+) -> Result<Scripts, handover_schema::FolderError> {
+    let mut scripts = Scripts::default();
+    for phase in SchemaPhase::ALL {
+        if let Some(Migrations::Folder(path)) = config.migrations(phase) {
+            scripts.read_phase(kind, phase_of(phase), &folder.join(path))?;
+        }
+    }
+    Ok(scripts)
+}
+
+fn limits(config: &SchemaConfig, phase: SchemaPhase) -> Limits {
+    let usual = Limits::default();
+    Limits {
+        // Of an attempt that was cut off: the database needs the lease to notice where nothing tells it. That nobody else
+        // migrates this database meanwhile is the server's care.
+        wait_for_lock: usual.lease * 2,
+        lock_timeout: config.lock_timeout,
+        statement_timeout: config.statement_timeout,
+        whole: config.time_for(phase),
+        throttle: Throttle { most_lag: config.max_lag, ..Throttle::default() },
+        ..usual
+    }
+}
+
+const fn phase_of(phase: SchemaPhase) -> Phase {
+    match phase {
+        SchemaPhase::Expand => Phase::Expand,
+        SchemaPhase::Backfill => Phase::Backfill,
+        SchemaPhase::Contract => Phase::Contract,
+    }
+}
+
+fn reader(reader: &SchemaReader) -> Option<Reader> {
+    let version = |version: SchemaVersion| {
+        handover_schema::SchemaVersion::new(u64::from(version.number()))
+            .unwrap_or(handover_schema::SchemaVersion::MAX)
+    };
+    let reads = VersionRange::new(version(reader.reads.first()), version(reader.reads.last()))?;
+    Some(Reader { who: reader.who.clone(), reads })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_waits_for_the_lock_of_one_that_was_cut_off() {
+        let manifest = "service = \"web\"\ncommand = [\"web\"]\n[schema]\ndatabase = \"shop\"\nreads = \"1..=2\"\nexpand = \"expand\"\n";
+        let config = Manifest::parse(manifest).unwrap().schema.unwrap();
+        let limits = limits(&config, SchemaPhase::Expand);
+        assert!(limits.wait_for_lock > limits.lease, "{limits:?}");
+        assert!(limits.wait_for_lock < limits.whole, "{limits:?}");
+    }
+}

@@ -1,0 +1,140 @@
+//! Migrations: what a host is to apply to a database, and how far it is.
+
+use crate::{DeploymentId, Release, SchemaPhase, SchemaRange, SchemaVersion};
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// Most releases that a migration is held against.
+pub const MAX_READERS: usize = 64;
+
+/// Most files that a phase of a release has.
+pub const MAX_MIGRATIONS: usize = 1000;
+/// Most bytes of one of them.
+pub const MAX_MIGRATION_BYTES: u64 = 1024 * 1024;
+/// The largest number that one can have.
+const MAX_NUMBER: u64 = 1 << 31;
+
+/// What the name of a file says of the migration in it: `0042_add_total.sql`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigrationName {
+    /// The schema's version once it is applied, from 1.
+    pub version: SchemaVersion,
+    /// Its name, without number and ending.
+    pub name: String,
+}
+
+/// A file's name that says no migration's number.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not named NUMBER_NAME.sql (0042_add_total.sql): NUMBER from 1 to {MAX_NUMBER}, NAME of 1 to 100 letters, digits, '-' and '_'"
+)]
+pub struct MigrationNameError(String);
+
+impl FromStr for MigrationName {
+    type Err = MigrationNameError;
+
+    fn from_str(text: &str) -> Result<Self, MigrationNameError> {
+        let parts = || {
+            let (number, name) = text.strip_suffix(".sql")?.split_once('_')?;
+            let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+            let digits = (1..=12).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+            let number = number.parse::<u64>().ok().filter(|_| digits);
+            let number = number.filter(|number| (1..=MAX_NUMBER).contains(number))?;
+            let version = SchemaVersion::new(u32::try_from(number).ok()?);
+            ((1..=100).contains(&name.len()) && plain).then(|| Self { version, name: name.to_owned() })
+        };
+        parts().ok_or_else(|| MigrationNameError(text.chars().take(100).collect()))
+    }
+}
+
+/// Names one attempt of a stage's migrations: what an agent has done under it, it does not do again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MigrationId {
+    /// Whose stage.
+    pub deployment: DeploymentId,
+    /// Which stage, from 0.
+    pub stage: u32,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+}
+
+impl fmt::Display for MigrationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.deployment, self.stage, self.attempt)
+    }
+}
+
+/// Where migrations are, as the agent that runs them says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MigrationState {
+    /// They are being applied.
+    Running {
+        /// What goes on, in words for an operator.
+        doing: String,
+        /// Rows that a backfill has done, and how many there are about, where it is known.
+        rows: Option<(u64, Option<u64>)>,
+    },
+    /// All are applied.
+    Done {
+        /// What the schema is now.
+        version: SchemaVersion,
+    },
+    /// They cannot be applied. What stands in the database is told by the reason.
+    Failed {
+        /// Why, in words for an operator.
+        reason: String,
+    },
+}
+
+/// What a host should apply to the database of one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MigrationTarget {
+    /// Which attempt it is: under one id nothing is begun twice.
+    pub id: MigrationId,
+    /// The release whose migrations they are.
+    pub release: Release,
+    /// Which of them.
+    pub phase: SchemaPhase,
+    /// Code that runs, or may be gone back to, at most [`MAX_READERS`]: it must work with whatever the schema becomes.
+    pub readers: Vec<SchemaReader>,
+    /// Whether it stands still for now.
+    pub paused: bool,
+}
+
+/// Code that runs, or may be gone back to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaReader {
+    /// What it is, for a sentence: `release 1.2.0 of shop (standby on web-1)`.
+    pub who: String,
+    /// The versions that it works with.
+    pub reads: SchemaRange,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_files_name_says_the_version_that_it_makes() {
+        let read = |text: &str| text.parse::<MigrationName>().map(|read| (read.version.number(), read.name));
+        assert_eq!(read("0042_add_total.sql"), Ok((42, "add_total".to_owned())));
+        assert_eq!(read("2147483648_last.sql"), Ok((2_147_483_648, "last".to_owned())));
+        for text in [
+            "",
+            "42.sql",
+            "42_.sql",
+            "0_none.sql",
+            "_a.sql",
+            "42_a.SQL",
+            "42_a b.sql",
+            "-1_a.sql",
+            "+1_a.sql",
+            "2147483649_a.sql",
+            "42_a/b.sql",
+            "0000000000042_a.sql",
+        ] {
+            assert!(read(text).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Schemas: how a service stands with its database's; and what a release that is about to be made says of one, from its
+//! manifest and the names of the migrations in its bundle.
+
+use super::{operators::Answer, permit::Permit, request, uploads};
+use crate::{
+    blobs::Bundles,
+    fleet::{Reader, ReleaseSchema, SchemaView, State},
+};
+use handover_bundle::{FilesLimits, Found};
+use handover_model::{
+    HostName, MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MigrationName, Release, ReleaseRef, SchemaPhase,
+    SchemaVersion, ServiceName, Timestamp,
+    config::{Manifest, Migrations, SchemaConfig},
+};
+use handover_proto::{
+    status::{Reason, refuse},
+    v1,
+};
+use std::collections::BTreeMap;
+use tonic::{Request, Response, Status};
+
+/// How much is read of all migrations of a release.
+const MOST: FilesLimits = FilesLimits {
+    files: SchemaPhase::ALL.len() as u64 * MAX_MIGRATIONS as u64,
+    bytes: 64 * MAX_MIGRATION_BYTES,
+};
+
+/// How a service stands with its database's schema.
+pub(super) async fn get(wire: Request<v1::GetSchemaRequest>) -> Answer<v1::Schema> {
+    let permit = Permit::of(&wire)?;
+    let v1::GetSchemaRequest { service } = wire.into_inner();
+    let service: ServiceName = request::parse("service", &service)?;
+    let access = permit.service(&service)?;
+    let schema = access.look(move |state, now| {
+        let view = state.schema_view(&service, now)?;
+        Ok(shown(state, &service, view))
+    });
+    Ok(Response::new(schema.await?))
+}
+
+fn shown(state: &State, service: &ServiceName, view: SchemaView) -> v1::Schema {
+    let SchemaView { database, schema, releases, readers, no_return } = view;
+    let record = state.service(service);
+    let release = |(name, schema): (ReleaseRef, Option<ReleaseSchema>)| {
+        let after = |phase| Some(schema.as_ref()?.after(phase)?.number());
+        v1::SchemaRelease {
+            current: record.is_some_and(|record| record.current.as_ref() == Some(&name.version)),
+            rollback_target: record.is_some_and(|record| record.history.last() == Some(&name.version)),
+            version: name.version.to_string(),
+            reads: schema.as_ref().map(|schema| schema.reads.to_string()).unwrap_or_default(),
+            expand: after(SchemaPhase::Expand),
+            backfill: after(SchemaPhase::Backfill),
+            contract: after(SchemaPhase::Contract),
+        }
+    };
+    v1::Schema {
+        service: service.to_string(),
+        database,
+        version: schema.as_ref().map(|schema| schema.version.number()),
+        since_unix_millis: schema.as_ref().map(|schema| schema.at).map_or(0, Timestamp::unix_millis),
+        by_deployment: schema.as_ref().map_or(0, |schema| schema.by.number()),
+        by_phase: schema.map_or(v1::SchemaPhase::Unspecified, |schema| schema.phase.into()).into(),
+        releases: releases.into_iter().map(release).collect(),
+        readers: readers.iter().map(reader).collect(),
+        no_return: no_return.unwrap_or_default(),
+    }
+}
+
+fn reader(reader: &Reader) -> v1::SchemaReaderInfo {
+    let Reader { release, reads, runs, stands_by, offline, rollback } = reader;
+    let names = |hosts: &[HostName]| hosts.iter().map(ToString::to_string).collect();
+    v1::SchemaReaderInfo {
+        service: release.service.to_string(),
+        version: release.version.to_string(),
+        reads: reads.to_string(),
+        runs_on: names(runs),
+        stands_by_on: names(stands_by),
+        offline_on: names(offline),
+        rollback_target: *rollback,
+    }
+}
+
+/// What a release that is about to be made says of a schema; `None` where its manifest says nothing, or is none: then
+/// whoever makes the release says so.
+pub(super) async fn declared(bundles: &Bundles, release: &Release) -> Result<Option<ReleaseSchema>, Status> {
+    let Ok(Manifest { schema: Some(config), .. }) = Manifest::parse(&release.manifest) else {
+        return Ok(None);
+    };
+    let folders = SchemaPhase::ALL.into_iter().filter_map(|phase| folder(&config, phase)).collect();
+    let found = bundles.files(release.bundle.clone(), folders, MOST).await;
+    let found = found.map_err(|error| uploads::refused(&error))?;
+    let schema = read(&config, &found).map_err(|why| {
+        refuse(Reason::InvalidManifest, format!("the migrations of {} are refused: {why}", release.name), "")
+    })?;
+    Ok(Some(schema))
+}
+
+fn folder(config: &SchemaConfig, phase: SchemaPhase) -> Option<String> {
+    match config.migrations(phase)? {
+        Migrations::Folder(folder) => {
+            // As the bundle writes it: without `.` and slashes at the end.
+            let parts: Vec<_> = folder.components().filter_map(|part| part.as_os_str().to_str()).collect();
+            Some(parts.into_iter().filter(|part| *part != ".").collect::<Vec<_>>().join("/"))
+        }
+        Migrations::Command { .. } => None,
+    }
+}
+
+fn read(config: &SchemaConfig, found: &Found) -> Result<ReleaseSchema, String> {
+    let mut taken = BTreeMap::new();
+    let mut after = BTreeMap::new();
+    for phase in SchemaPhase::ALL {
+        let versions = match (config.migrations(phase), folder(config, phase)) {
+            (Some(Migrations::Command { to, .. }), _) => vec![(*to, format!("the command of {phase}"))],
+            (Some(Migrations::Folder(_)), Some(folder)) => numbers(&folder, found)?,
+            (None, _) | (Some(_), None) => Vec::new(),
+        };
+        for (version, what) in versions {
+            if let Some(other) = taken.insert(version, what.clone()) {
+                return Err(format!("{other} and {what} have the same number: give the newer one the next"));
+            }
+            let last = after.entry(phase).or_insert(version);
+            *last = version.max(*last);
+        }
+    }
+    let of = |phase| after.get(&phase).copied();
+    Ok(ReleaseSchema {
+        database: config.database.clone(),
+        reads: config.reads,
+        expand: of(SchemaPhase::Expand),
+        backfill: of(SchemaPhase::Backfill),
+        contract: of(SchemaPhase::Contract),
+    })
+}
+
+/// The migrations in a folder by number, each with its path.
+fn numbers(folder: &str, found: &Found) -> Result<Vec<(SchemaVersion, String)>, String> {
+    if !found.folders.iter().any(|there| there == folder) {
+        return Err(format!("the bundle has no folder {folder}"));
+    }
+    let prefix = format!("{folder}/");
+    let mut numbers = Vec::new();
+    for (path, content) in &found.files {
+        let Some(name) = path.strip_prefix(&prefix).filter(|name| !name.contains('/')) else { continue };
+        let MigrationName { version, .. } = name.parse().map_err(|error| format!("in {folder}, {error}"))?;
+        if content.len() as u64 > MAX_MIGRATION_BYTES {
+            return Err(format!("{path} has more than {MAX_MIGRATION_BYTES} bytes"));
+        }
+        numbers.push((version, path.clone()));
+    }
+    if numbers.len() > MAX_MIGRATIONS {
+        return Err(format!("{folder} has more than {MAX_MIGRATIONS} files"));
+    }
+    Ok(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(rest: &str) -> SchemaConfig {
+        let text = format!(
+            "service = \"shop\"\ncommand = [\"shop\"]\n[schema]\ndatabase = \"shop\"\nreads = \"41..=43\"\n{rest}"
+        );
+        Manifest::parse(&text).unwrap().schema.unwrap()
+    }
+
+    fn found(paths: &[&str]) -> Found {
+        let folder = |path: &&str| path.rsplit_once('/').unwrap().0.to_owned();
+        Found {
+            folders: paths.iter().map(folder).collect(),
+            files: paths.iter().map(|path| ((*path).to_owned(), Vec::new())).collect(),
+        }
+    }
+
+    #[test]
+    fn each_phase_leads_to_its_largest_number() {
+        let config = config(
+            "expand = \"./m/expand/\"\nbackfill = \"m/backfill\"\ncontract = { command = [\"a\"], to = 44 }\n",
+        );
+        let found = found(&["m/expand/0041_a.sql", "m/expand/0042_b.sql", "m/backfill/0043_c.sql"]);
+        let schema = read(&config, &found).unwrap();
+        let numbers = SchemaPhase::ALL.map(|phase| schema.after(phase).map(SchemaVersion::number));
+        assert_eq!(numbers, [Some(42), Some(43), Some(44)]);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_and_names_that_say_nothing_are_refused() {
+        let of = |paths: &[&str]| read(&config("expand = \"m\"\nbackfill = \"n\"\n"), &found(paths));
+        assert_eq!(of(&["m/0042_a.sql"]).unwrap_err(), "the bundle has no folder n");
+        let wrong = of(&["m/readme.txt", "n/0043_a.sql"]).unwrap_err();
+        assert!(wrong.starts_with("in m, \"readme.txt\" is not named NUMBER_NAME.sql"), "{wrong}");
+        let twice = of(&["m/0042_a.sql", "n/42_b.sql"]).unwrap_err();
+        assert_eq!(twice, "m/0042_a.sql and n/42_b.sql have the same number: give the newer one the next");
+    }
+}

@@ -1,0 +1,178 @@
+//! Schemas of databases: what the fleet knows of them, and what that forbids.
+//!
+//! A database's schema is at the version that the last host to migrate it reported. A release says which versions its code
+//! works with. From both, and from what runs, stands by, or would be gone back to, follows which release may be deployed and
+//! which migrations may be applied. The host that migrates is told of all that read the schema, and looks once more at
+//! what the database itself says.
+
+mod planning;
+mod readers;
+mod record;
+mod status;
+
+pub use readers::Reader;
+pub(super) use record::MigrationRecord;
+pub use record::{ReleaseSchema, SchemaRecord};
+pub use status::SchemaView;
+
+use super::{
+    effects::Effects,
+    records::assignment_key,
+    refusal::Refusal,
+    state::{Host, State},
+};
+use crate::store::Keyspace;
+use handover_model::{
+    DeploymentId, HostName, MigrationTarget, ReleaseRef, SchemaPhase, SchemaReader, SchemaVersion,
+    ServiceName, Timestamp,
+};
+use handover_rollout::{Event, MigrationOrder, Record};
+use std::collections::BTreeMap;
+
+impl State {
+    /// What a release needs of a schema and makes of it; `None` where it says nothing, or is not known.
+    #[must_use]
+    pub fn schema_of(&self, release: &ReleaseRef) -> Option<&ReleaseSchema> {
+        self.releases.get(release)?.record.schema.as_ref()
+    }
+
+    /// A database's schema, as it was seen last; `None` where it was never seen.
+    #[must_use]
+    pub fn schema(&self, database: &str) -> Option<&SchemaRecord> {
+        self.schemas.get(database)
+    }
+
+    pub(super) fn schema_version(&self, database: &str) -> Option<SchemaVersion> {
+        self.schema(database).map(|schema| schema.version)
+    }
+
+    /// Why a release's code does not work with its database's schema; `None` where it does, or nothing is known.
+    #[must_use]
+    pub fn does_not_read(&self, release: &ReleaseRef) -> Option<String> {
+        let ReleaseSchema { database, reads, .. } = self.schema_of(release)?;
+        let SchemaRecord { version, by, phase, .. } = self.schema(database)?;
+        (!reads.contains(*version)).then(|| {
+            format!(
+                "the schema of database {database} is at {version} since the {phase} of {by}, and {release} reads {reads}"
+            )
+        })
+    }
+
+    /// What the engine's records tell of a schema, written with them.
+    pub(super) fn note_schema(
+        &mut self,
+        id: DeploymentId,
+        records: &[Record],
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let migrated = records.iter().find_map(|record| match record {
+            Record::Migrated { version, at, phase } => Some((*version, *at, *phase)),
+            _ => None,
+        });
+        let Some(((version, at, phase), live)) = migrated.zip(self.live.get(&id)) else { return Ok(()) };
+        let Some(schema) = self.schema_of(live.engine.release()) else { return Ok(()) };
+        let database = schema.database.clone();
+        let record = SchemaRecord { version, at, by: id, phase };
+        effects.put(Keyspace::Schemas, database.as_bytes().to_vec(), &record)?;
+        self.schemas.insert(database, record);
+        Ok(())
+    }
+
+    /// Writes down what a host should apply to a service's database, and counts its target up.
+    pub(super) fn order_migration(
+        &mut self,
+        name: &HostName,
+        release: &ReleaseRef,
+        order: Option<MigrationOrder>,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let service = &release.service;
+        let record = order.map(|order| self.migration_record(name, release, order, now));
+        let Some(host) = self.hosts.get_mut(name) else { return Ok(()) };
+        if host.migrations.get(service) == record.as_ref() {
+            return Ok(());
+        }
+        let key = assignment_key(name, service);
+        match record {
+            Some(record) => {
+                effects.put(Keyspace::Migrations, key, &record)?;
+                host.migrations.insert(service.clone(), record);
+            }
+            None => {
+                effects.delete(Keyspace::Migrations, key);
+                host.migrations.remove(service);
+            }
+        }
+        host.record.revision += 1;
+        effects.put(Keyspace::Hosts, name.as_str().as_bytes().to_vec(), &host.record)?;
+        effects.targets.insert(name.clone());
+        effects.changed = true;
+        Ok(())
+    }
+
+    /// Who reads the schema is fixed when an attempt is ordered: nothing that reads it can come while it goes on.
+    fn migration_record(
+        &self,
+        name: &HostName,
+        release: &ReleaseRef,
+        order: MigrationOrder,
+        now: Timestamp,
+    ) -> MigrationRecord {
+        let MigrationOrder { id, host: _, phase, paused } = order;
+        let before = self.hosts.get(name).and_then(|host| host.migrations.get(&release.service));
+        let readers = match before.filter(|before| before.id == id) {
+            Some(before) => before.readers.clone(),
+            None => self.told_readers(release, phase, now),
+        };
+        MigrationRecord { id, release: release.clone(), phase, readers, paused }
+    }
+
+    /// What cannot read the result and does not run was given up when the deployment was made: by a person's word, or because
+    /// only a second rollback would come to it.
+    fn told_readers(&self, release: &ReleaseRef, phase: SchemaPhase, now: Timestamp) -> Vec<SchemaReader> {
+        let Some(schema) = self.schema_of(release) else { return Vec::new() };
+        let mut readers = self.schema_readers(&schema.database, now);
+        let reads = |reader: &Reader| schema.after(phase).is_none_or(|to| reader.reads.contains(to));
+        readers.retain(|reader| reader.release != *release && (reader.is_running() || reads(reader)));
+        let own = SchemaReader { who: format!("{release}, whose migrations they are"), reads: schema.reads };
+        let mut told = readers::told(&readers);
+        told.truncate(handover_model::MAX_READERS.saturating_sub(1));
+        told.insert(0, own);
+        told
+    }
+
+    /// The migrations of a host's target.
+    pub(super) fn migration_targets(
+        &self,
+        host: &Host,
+    ) -> Result<BTreeMap<ServiceName, MigrationTarget>, Refusal> {
+        let target = |(service, record): (&ServiceName, &MigrationRecord)| {
+            let MigrationRecord { id, release, phase, readers, paused } = record;
+            let target = MigrationTarget {
+                id: *id,
+                release: self.release(release)?.release.clone(),
+                phase: *phase,
+                readers: readers.clone(),
+                paused: *paused,
+            };
+            Ok((service.clone(), target))
+        };
+        host.migrations.iter().map(target).collect()
+    }
+
+    /// What a host said of its migrations.
+    pub(super) fn migrations_reported(
+        &mut self,
+        name: &HostName,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let Some(report) = self.hosts.get(name).and_then(|host| host.report.as_ref()) else { return Ok(()) };
+        for (migration, state) in report.migrations.clone() {
+            let event = Event::MigrationReported { host: name.clone(), migration, state };
+            self.drive(migration.deployment, event, now, effects)?;
+        }
+        Ok(())
+    }
+}

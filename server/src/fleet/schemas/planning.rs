@@ -1,0 +1,247 @@
+//! Migrations in plans, and what is refused because of a schema or of somebody who reads it.
+
+use super::{Reader, ReleaseSchema, readers::cannot_read};
+use crate::fleet::{locks::reason_of, records::Purpose, refusal::Refusal, releases, state::State};
+use handover_model::{
+    HostName, ReleaseRef, SchemaPhase, SchemaVersion, ServiceName, Timestamp,
+    config::{Manifest, SchemaConfig},
+};
+use handover_rollout::{Migration, OnFailure, Plan, PlanRequest, migrating};
+
+/// How many releases a refusal names.
+const NAMED: usize = 4;
+
+impl State {
+    /// A plan with the release's migrations around it, where it has some to apply.
+    ///
+    /// # Errors
+    /// When the release does not read what the schema is or becomes, when something that runs does not, or when no host
+    /// can migrate.
+    pub(in crate::fleet) fn with_migrations(
+        &self,
+        plan: Plan,
+        purpose: Purpose,
+        manifest: &Manifest,
+        now: Timestamp,
+    ) -> Result<Plan, Refusal> {
+        let release = plan.release.clone();
+        let (Some(schema), Some(config)) = (self.schema_of(&release), &manifest.schema) else {
+            return Ok(plan);
+        };
+        let known = self.schema_version(&schema.database);
+        match purpose {
+            Purpose::Release | Purpose::NamedHosts => {}
+            Purpose::Rollback | Purpose::CatchUp | Purpose::Rehearsal | Purpose::Migration => {
+                self.reads_what_is(&release, schema, known)?;
+                return Ok(plan);
+            }
+        }
+        self.database_is_free(&release.service, &schema.database)?;
+        let expand = schema.pending(SchemaPhase::Expand, known);
+        let at = expand.or(known);
+        let backfill = schema.pending(SchemaPhase::Backfill, at);
+        for (phase, to) in [(SchemaPhase::Expand, expand), (SchemaPhase::Backfill, backfill)] {
+            if let Some(to) = to {
+                self.is_read_by_all(&release, schema, phase, to, None, now)?;
+            }
+        }
+        self.reads_what_is(&release, schema, at)?;
+        // A schema that was never seen is looked at before anything else, also where there is nothing to add.
+        let looks = expand.is_some() || known.is_none();
+        let before = looks.then(|| self.migration(&release, manifest, config, SchemaPhase::Expand, now));
+        let after = backfill.map(|_| self.migration(&release, manifest, config, SchemaPhase::Backfill, now));
+        Ok(plan.with_migrations(before.transpose()?, after.transpose()?))
+    }
+
+    /// The plan of one phase of a release's migrations, by itself. `forced`: although it takes away what could be gone
+    /// back to, for this reason.
+    ///
+    /// # Errors
+    /// As [`Self::with_migrations`]; and when the release has nothing to apply in that phase.
+    pub(in crate::fleet) fn plan_migration(
+        &self,
+        request: &PlanRequest,
+        phase: SchemaPhase,
+        forced: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Plan, Refusal> {
+        let release = &request.release;
+        let manifest = releases::parse(&self.release(release)?.release.manifest)?;
+        let (Some(schema), Some(config)) = (self.schema_of(release), &manifest.schema) else {
+            return Err(Refusal::Invalid(format!(
+                "{release} declares no schema: its manifest has no [schema]"
+            )));
+        };
+        self.database_is_free(&release.service, &schema.database)?;
+        let known = self.schema_version(&schema.database);
+        let Some(to) = schema.pending(phase, known) else {
+            return Err(Refusal::Schema {
+                why: match (schema.after(phase), known) {
+                    (Some(after), Some(known)) => {
+                        format!("the schema is at {known} already; {phase} of {release} makes it {after}")
+                    }
+                    (Some(_) | None, _) => format!("{release} has no {phase} migrations"),
+                }
+                .into(),
+                hint: format!("`handover migrate status {}` shows what there is", release.service).into(),
+            });
+        };
+        self.is_read_by_all(release, schema, phase, to, forced, now)?;
+        let migration = self.migration(release, &manifest, config, phase, now)?;
+        Ok(migrating(request, migration))
+    }
+
+    /// That no deployment of another service goes on whose release uses the same database.
+    fn database_is_free(&self, service: &ServiceName, database: &str) -> Result<(), Refusal> {
+        let other = self.live.iter().find(|(_, live)| {
+            let release = live.engine.release();
+            release.service != *service
+                && self.schema_of(release).is_some_and(|schema| schema.database == database)
+        });
+        match other {
+            None => Ok(()),
+            Some((id, live)) => Err(Refusal::Schema {
+                why: format!(
+                    "deployment {id} of {} goes on, which uses database {database} too",
+                    live.engine.release()
+                )
+                .into(),
+                hint: "wait for it: who reads a schema must not change while it does".into(),
+            }),
+        }
+    }
+
+    /// That the release's code works with the schema as it is, or will be when the code begins.
+    fn reads_what_is(
+        &self,
+        release: &ReleaseRef,
+        schema: &ReleaseSchema,
+        at: Option<SchemaVersion>,
+    ) -> Result<(), Refusal> {
+        let ReleaseSchema { database, reads, expand, .. } = schema;
+        match at {
+            Some(at) if !reads.contains(at) => Err(Refusal::Schema {
+                why: match self.does_not_read(release) {
+                    Some(why) if *expand != Some(at) => why,
+                    _ => format!(
+                        "{release} reads {reads} of database {database}, and its own expand makes it {at}"
+                    ),
+                }
+                .into(),
+                hint: match (at < reads.first(), expand) {
+                    (true, Some(_)) => format!(
+                        "apply what it needs first: `handover migrate expand {} --release {}`",
+                        release.service, release.version
+                    ),
+                    (true, None) => {
+                        "deploy the releases in between first: their migrations lead to what it reads"
+                            .to_owned()
+                    }
+                    (false, _) => {
+                        "deploy a release that reads it; this one was left behind by a contract".to_owned()
+                    }
+                }
+                .into(),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// That everything that reads the schema works with the version that a phase makes.
+    fn is_read_by_all(
+        &self,
+        release: &ReleaseRef,
+        schema: &ReleaseSchema,
+        phase: SchemaPhase,
+        to: SchemaVersion,
+        forced: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let mut readers = self.schema_readers(&schema.database, now);
+        if phase != SchemaPhase::Contract {
+            // What would be gone back to a second time is no reason to hold a release up: status says that it is lost.
+            readers.retain(|reader| !reader.is_only_rollback());
+        }
+        let mut left: Vec<&Reader> = cannot_read(&readers, to);
+        if left.is_empty() {
+            return Ok(());
+        }
+        match forced.map(reason_of) {
+            Some(reason) if reason.is_empty() => {
+                return Err(Refusal::Invalid(
+                    "--force needs a reason, which goes into the audit: --reason WHY".to_owned(),
+                ));
+            }
+            // Code that runs would break at once, whatever the reason.
+            Some(_) => left.retain(|reader| reader.is_running()),
+            None => {}
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<String> =
+            left.iter().take(NAMED).map(|reader| format!("{reader} reads {}", reader.reads)).collect();
+        let more = match left.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!("; and {more} more releases"),
+        };
+        let hint = if left.iter().any(|reader| reader.is_running()) {
+            format!("deploy a release there that reads {to} first")
+        } else {
+            format!(
+                "wait until nothing is left that could be gone back to, or give it up: `handover migrate {phase} {} --force --reason WHY`, which stands in the audit",
+                release.service
+            )
+        };
+        Err(Refusal::Schema {
+            why: format!(
+                "the {phase} of {release} makes the schema of database {} {to}, and {}{more}",
+                schema.database,
+                named.join("; ")
+            )
+            .into(),
+            hint: hint.into(),
+        })
+    }
+
+    fn migration(
+        &self,
+        release: &ReleaseRef,
+        manifest: &Manifest,
+        config: &SchemaConfig,
+        phase: SchemaPhase,
+        now: Timestamp,
+    ) -> Result<Migration, Refusal> {
+        Ok(Migration {
+            host: self.migrating_host(release, manifest, config, now)?,
+            phase,
+            within: config.time_for(phase),
+            on_failure: match phase {
+                SchemaPhase::Expand => OnFailure::RollBack,
+                SchemaPhase::Backfill | SchemaPhase::Contract => OnFailure::Pause,
+            },
+        })
+    }
+
+    /// The first host by name that has the labels and is online.
+    fn migrating_host(
+        &self,
+        release: &ReleaseRef,
+        manifest: &Manifest,
+        config: &SchemaConfig,
+        now: Timestamp,
+    ) -> Result<HostName, Refusal> {
+        let labels = config.hosts.as_ref().unwrap_or(&manifest.hosts);
+        let chosen = self.hosts.iter().filter(|(_, host)| Self::chosen(labels, &host.record.labels));
+        let mut online = chosen.clone().filter(|(_, host)| self.reachable(host, now));
+        online.next().map(|(name, _)| name.clone()).ok_or_else(|| Refusal::Schema {
+            why: format!(
+                "no host is online that could migrate database {} for {release}: {} have the labels",
+                config.database,
+                chosen.count()
+            )
+            .into(),
+            hint: "bring one of them online, or choose others with `hosts` in [schema]".into(),
+        })
+    }
+}

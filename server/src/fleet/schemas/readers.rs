@@ -1,0 +1,164 @@
+//! Who reads a database's schema: what runs on hosts, stands by, finishes its connections, may come back with a host that
+//! is offline, or would be gone back to.
+
+use super::ReleaseSchema;
+use crate::fleet::state::{Host, State};
+use handover_model::{
+    HostName, InstancePhase, MAX_READERS, ReleaseRef, SchemaRange, SchemaReader, SchemaVersion, Timestamp,
+};
+use std::{collections::BTreeMap, fmt};
+
+/// Hosts that are named of each kind; the others are counted.
+const NAMED: usize = 3;
+/// Longest sentence about one release, in characters: a record with all of them stays below what the store takes.
+const MAX_WHO: usize = 90;
+
+/// A release whose code may meet the schema, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// Which release.
+    pub release: ReleaseRef,
+    /// What it works with.
+    pub reads: SchemaRange,
+    /// Where it gets connections, or finishes them.
+    pub runs: Vec<HostName>,
+    /// Where it stands by.
+    pub stands_by: Vec<HostName>,
+    /// Hosts that are offline and would come back with it.
+    pub offline: Vec<HostName>,
+    /// Whether a rollback goes to it.
+    pub rollback: bool,
+}
+
+impl fmt::Display for Reader {
+    /// `shop 1.2.0 (runs on web-1; rollback target)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        for (hosts, what) in
+            [(&self.runs, "runs on"), (&self.stands_by, "stands by on"), (&self.offline, "on offline")]
+        {
+            if !hosts.is_empty() {
+                parts.push(format!("{what} {}", some(hosts)));
+            }
+        }
+        if self.rollback {
+            parts.push("rollback target".to_owned());
+        }
+        write!(f, "{} ({})", self.release, parts.join("; "))
+    }
+}
+
+impl Reader {
+    fn of(release: ReleaseRef, reads: SchemaRange) -> Self {
+        Self { release, reads, runs: Vec::new(), stands_by: Vec::new(), offline: Vec::new(), rollback: false }
+    }
+
+    /// Whether it is nowhere, and only a rollback would bring it back.
+    pub(super) fn is_only_rollback(&self) -> bool {
+        self.rollback && self.runs.is_empty() && self.stands_by.is_empty() && self.offline.is_empty()
+    }
+
+    /// Whether its code runs, for whatever somebody forces.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.runs.is_empty()
+    }
+}
+
+fn some(hosts: &[HostName]) -> String {
+    let named: Vec<&str> = hosts.iter().take(NAMED).map(HostName::as_str).collect();
+    match hosts.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+impl State {
+    /// Every release whose code may meet a database's schema, with where and why. Releases that declare nothing of a
+    /// schema are not among them: nothing is known of what they read.
+    #[must_use]
+    pub fn schema_readers(&self, database: &str, now: Timestamp) -> Vec<Reader> {
+        let mut readers: BTreeMap<ReleaseRef, Reader> = BTreeMap::new();
+        for (name, host) in &self.hosts {
+            let online = self.reachable(host, now);
+            for (release, serves) in placed(host) {
+                let Some(reader) = self.reader(&mut readers, &release, database) else { continue };
+                let hosts = match (online, serves) {
+                    (false, _) => &mut reader.offline,
+                    (true, true) => &mut reader.runs,
+                    (true, false) => &mut reader.stands_by,
+                };
+                if hosts.last() != Some(name) {
+                    hosts.push(name.clone());
+                }
+            }
+        }
+        for (service, record) in &self.services {
+            if let Some(version) = record.history.last() {
+                let release = ReleaseRef { service: service.clone(), version: version.clone() };
+                if let Some(reader) = self.reader(&mut readers, &release, database) {
+                    reader.rollback = true;
+                }
+            }
+        }
+        readers.into_values().collect()
+    }
+
+    fn reader<'a>(
+        &self,
+        readers: &'a mut BTreeMap<ReleaseRef, Reader>,
+        release: &ReleaseRef,
+        database: &str,
+    ) -> Option<&'a mut Reader> {
+        let ReleaseSchema { reads, .. } =
+            self.schema_of(release).filter(|schema| schema.database == database)?;
+        let reads = *reads;
+        Some(readers.entry(release.clone()).or_insert_with(|| Reader::of(release.clone(), reads)))
+    }
+}
+
+/// The releases of a host's instances, ordered and reported, and whether each has connections or finishes them.
+fn placed(host: &Host) -> Vec<(ReleaseRef, bool)> {
+    let ordered = host.assignments.values().flat_map(|record| &record.assignment.0);
+    let mut placed: Vec<_> =
+        ordered.map(|placement| (placement.release.clone(), !placement.share.is_hidden())).collect();
+    let reported = host.report.iter().flat_map(|report| report.instances.values());
+    for instance in reported {
+        let serves = match instance.phase {
+            InstancePhase::Exited | InstancePhase::GaveUp => continue,
+            InstancePhase::Draining | InstancePhase::Stopping => true,
+            InstancePhase::Fetching
+            | InstancePhase::Starting
+            | InstancePhase::Ready
+            | InstancePhase::Unhealthy
+            | InstancePhase::BackingOff => !instance.share.is_hidden(),
+        };
+        placed.push((instance.release.clone(), serves));
+    }
+    placed.sort();
+    placed.dedup();
+    placed
+}
+
+/// Those that do not work with a version.
+pub(super) fn cannot_read(readers: &[Reader], version: SchemaVersion) -> Vec<&Reader> {
+    readers.iter().filter(|reader| !reader.reads.contains(version)).collect()
+}
+
+/// What a host that migrates is told of them: where there are too many, the last stands for the rest.
+pub(super) fn told(readers: &[Reader]) -> Vec<SchemaReader> {
+    let who = |reader: &Reader| reader.to_string().chars().take(MAX_WHO).collect();
+    let mut told: Vec<SchemaReader> =
+        readers.iter().map(|reader| SchemaReader { who: who(reader), reads: reader.reads }).collect();
+    if told.len() > MAX_READERS {
+        let rest = told.split_off(MAX_READERS.saturating_sub(1));
+        // The server has held the migrations against each of them; this is the second look.
+        let reads = rest.iter().try_fold(SchemaRange::ALL, |all, reader| all.and(reader.reads));
+        let first = rest.first().map_or(SchemaRange::ALL, |reader| reader.reads);
+        told.push(SchemaReader {
+            who: format!("{} more releases", rest.len()),
+            reads: reads.unwrap_or(first),
+        });
+    }
+    told
+}

@@ -1,0 +1,90 @@
+//! What is remembered of schemas: what a release does to one, what a database's is, what a host should apply.
+
+use handover_model::{
+    DeploymentId, MigrationId, ReleaseRef, SchemaPhase, SchemaRange, SchemaReader, SchemaVersion, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// What a release needs of a schema and makes of it: from its manifest and the names of its migrations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseSchema {
+    /// The database.
+    pub database: String,
+    /// The versions that its code works with.
+    pub reads: SchemaRange,
+    /// The version after its expand migrations; `None` where it has none.
+    pub expand: Option<SchemaVersion>,
+    /// The version after its backfill.
+    pub backfill: Option<SchemaVersion>,
+    /// The version after its contract migrations.
+    pub contract: Option<SchemaVersion>,
+}
+
+impl ReleaseSchema {
+    /// The version after the migrations of a phase; `None` where the release has none.
+    #[must_use]
+    pub const fn after(&self, phase: SchemaPhase) -> Option<SchemaVersion> {
+        match phase {
+            SchemaPhase::Expand => self.expand,
+            SchemaPhase::Backfill => self.backfill,
+            SchemaPhase::Contract => self.contract,
+        }
+    }
+
+    /// The version that a phase still has to make of a schema, as far as is known where that is.
+    #[must_use]
+    pub fn pending(&self, phase: SchemaPhase, known: Option<SchemaVersion>) -> Option<SchemaVersion> {
+        self.after(phase).filter(|after| known.is_none_or(|known| *after > known))
+    }
+}
+
+/// A database's schema, as a host that migrated it said last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaRecord {
+    /// Its version.
+    pub version: SchemaVersion,
+    /// When it became so.
+    pub at: Timestamp,
+    /// By which deployment.
+    pub by: DeploymentId,
+    /// By which of its release's migrations.
+    pub phase: SchemaPhase,
+}
+
+/// What a host should apply to the database of a service. Written with the target's revision: under one revision it
+/// is always the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::fleet) struct MigrationRecord {
+    /// Which attempt.
+    pub(in crate::fleet) id: MigrationId,
+    /// Whose migrations.
+    pub(in crate::fleet) release: ReleaseRef,
+    /// Which of them.
+    pub(in crate::fleet) phase: SchemaPhase,
+    /// Code that must work with whatever the schema becomes.
+    pub(in crate::fleet) readers: Vec<SchemaReader>,
+    /// Whether it stands still.
+    pub(in crate::fleet) paused: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_has_something_to_do_where_its_version_is_above_what_is_known() {
+        let version = SchemaVersion::new;
+        let schema = ReleaseSchema {
+            database: "shop".to_owned(),
+            reads: "41..=43".parse().unwrap(),
+            expand: Some(version(42)),
+            backfill: None,
+            contract: Some(version(44)),
+        };
+        assert_eq!(schema.pending(SchemaPhase::Expand, None), Some(version(42)));
+        assert_eq!(schema.pending(SchemaPhase::Expand, Some(version(41))), Some(version(42)));
+        assert_eq!(schema.pending(SchemaPhase::Expand, Some(version(42))), None);
+        assert_eq!(schema.pending(SchemaPhase::Backfill, None), None);
+        assert_eq!(schema.pending(SchemaPhase::Contract, Some(version(42))), Some(version(44)));
+    }
+}

@@ -1,0 +1,10 @@
+//! Schemas: migrations in deployments, on a real PostgreSQL.
+
+mod customers;
+mod deploying;
+mod kills;
+mod locked;
+mod pausing;
+mod refusals;
+mod renaming;
+mod shop;

@@ -11,6 +11,7 @@ pub mod events;
 pub mod fleet;
 pub mod heart;
 pub mod limits;
+mod linting;
 pub mod logs;
 pub mod metrics;
 mod moments;

@@ -7,7 +7,7 @@ use super::database::described;
 use crate::bundles::Bundles;
 use handover_model::{
     MigrationState, MigrationTarget, SchemaPhase, SchemaReader, SchemaVersion,
-    config::{Manifest, Migrations, SchemaConfig},
+    config::{DatabaseKind, Manifest, Migrations, SchemaConfig},
 };
 use handover_schema::{Control, Job, Limits, Phase, Progress, Reader, Scripts, Throttle, VersionRange, run};
 use std::{
@@ -68,6 +68,9 @@ impl Attempt {
             Err(error) => return failed(&error),
         };
         let kind = database.address.kind();
+        if let Err(reason) = is_of_kind(&config, kind) {
+            return MigrationState::Failed { reason };
+        }
         let scripts = match tokio::task::block_in_place(|| scripts(kind, &folder, &config)) {
             Ok(scripts) => scripts,
             Err(error) => return failed(&error),
@@ -103,6 +106,24 @@ impl Attempt {
             Err(error) => failed(&error),
         }
     }
+}
+
+/// What the release was looked at for is what it is applied to.
+fn is_of_kind(config: &SchemaConfig, kind: handover_schema::Kind) -> Result<(), String> {
+    let declared = match config.kind {
+        DatabaseKind::Postgres => handover_schema::Kind::Postgres,
+        DatabaseKind::MySql => handover_schema::Kind::MySql,
+        DatabaseKind::Sqlite => handover_schema::Kind::Sqlite,
+    };
+    if declared == kind {
+        return Ok(());
+    }
+    Err(format!(
+        "database {} is {} as this host describes it, and the manifest says kind = \"{}\": one of the two is wrong",
+        config.database,
+        kind.name(),
+        config.kind.name()
+    ))
 }
 
 /// All migrations of the release: what is applied already is held against them as well.

@@ -8,6 +8,8 @@ use std::{path::PathBuf, time::Duration};
 pub struct SchemaConfig {
     /// The database, as `agent.toml` of the hosts that may migrate it names it: 1 to 63 of a-z, 0-9, `-` and `_`.
     pub database: String,
+    /// Of which kind it is.
+    pub kind: DatabaseKind,
     /// The versions of the schema that the release's code works with.
     pub reads: SchemaRange,
     /// Labels of the host whose agent migrates; `None`: those of the service.
@@ -30,6 +32,29 @@ pub struct SchemaConfig {
     pub statement_timeout: Duration,
     /// A backfill stands still while a replica is further behind, 100 ms to 1 h.
     pub max_lag: Duration,
+}
+
+/// A kind of database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// PostgreSQL.
+    Postgres,
+    /// MySQL or MariaDB.
+    MySql,
+    /// SQLite.
+    Sqlite,
+}
+
+impl DatabaseKind {
+    /// Its name, as a manifest has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgresql",
+            Self::MySql => "mysql",
+            Self::Sqlite => "sqlite",
+        }
+    }
 }
 
 /// The migrations of one phase.

@@ -30,7 +30,7 @@ pub(super) fn of(
         Purpose::Release | Purpose::NamedHosts => state
             .preflight(&release.service, Some(&release.version), now)
             .map(|preflight| Some(view(&preflight))),
-        Purpose::Rollback | Purpose::CatchUp | Purpose::Rehearsal => Ok(None),
+        Purpose::Rollback | Purpose::CatchUp | Purpose::Rehearsal | Purpose::Migration => Ok(None),
     }
 }
 

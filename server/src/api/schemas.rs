@@ -4,7 +4,8 @@
 use super::{operators::Answer, permit::Permit, request, uploads};
 use crate::{
     blobs::Bundles,
-    fleet::{Reader, ReleaseSchema, SchemaView, State},
+    fleet::{LintRecord, Reader, ReleaseSchema, SchemaView, State},
+    linting::{self, MigrationFile, folder},
 };
 use handover_bundle::{FilesLimits, Found};
 use handover_model::{
@@ -80,6 +81,10 @@ fn reader(reader: &Reader) -> v1::SchemaReaderInfo {
     }
 }
 
+/// Findings that are remembered one by one, and characters of each.
+const FINDINGS: usize = 5;
+const FINDING: usize = 200;
+
 /// What a release that is about to be made says of a schema; `None` where its manifest says nothing, or is none: then
 /// whoever makes the release says so.
 pub(super) async fn declared(bundles: &Bundles, release: &Release) -> Result<Option<ReleaseSchema>, Status> {
@@ -89,20 +94,47 @@ pub(super) async fn declared(bundles: &Bundles, release: &Release) -> Result<Opt
     let folders = SchemaPhase::ALL.into_iter().filter_map(|phase| folder(&config, phase)).collect();
     let found = bundles.files(release.bundle.clone(), folders, MOST).await;
     let found = found.map_err(|error| uploads::refused(&error))?;
-    let schema = read(&config, &found).map_err(|why| {
+    let (linted, files) = (config.clone(), found.files.clone());
+    // Bounded, but it may take a while.
+    let lint = tokio::task::spawn_blocking(move || lint(&linted, &files)).await;
+    let lint = lint.map_err(|_| refuse(Reason::Internal, "the linter of migrations ended", ""))?;
+    let mut schema = read(&config, &found).map_err(|why| {
         refuse(Reason::InvalidManifest, format!("the migrations of {} are refused: {why}", release.name), "")
     })?;
+    schema.lint = lint;
     Ok(Some(schema))
 }
 
-fn folder(config: &SchemaConfig, phase: SchemaPhase) -> Option<String> {
-    match config.migrations(phase)? {
-        Migrations::Folder(folder) => {
-            // As the bundle writes it: without `.` and slashes at the end.
-            let parts: Vec<_> = folder.components().filter_map(|part| part.as_os_str().to_str()).collect();
-            Some(parts.into_iter().filter(|part| *part != ".").collect::<Vec<_>>().join("/"))
-        }
-        Migrations::Command { .. } => None,
+/// What the linter says of the migrations; `None` where it does not know the kind of database.
+fn lint(config: &SchemaConfig, files: &[(String, Vec<u8>)]) -> Option<LintRecord> {
+    let of_phase = |phase| folder(config, phase).map(|folder| (phase, format!("{folder}/")));
+    let files: Vec<MigrationFile> = SchemaPhase::ALL
+        .into_iter()
+        .filter_map(of_phase)
+        .flat_map(|(phase, prefix)| {
+            let within = files.iter().filter(move |(path, _)| path.starts_with(&prefix));
+            within.map(move |(path, text)| MigrationFile {
+                phase,
+                path: path.clone(),
+                text: String::from_utf8_lossy(text).into_owned(),
+            })
+        })
+        .collect();
+    linting::lint(config, &files).map(|report| summary(&report))
+}
+
+fn summary(report: &handover_lint::Report) -> LintRecord {
+    let of = |severity| report.findings.iter().filter(move |finding| finding.severity == severity);
+    let count = |severity| u32::try_from(of(severity).count()).unwrap_or(u32::MAX);
+    let (fail, warn) = (handover_lint::Severity::Fail, handover_lint::Severity::Warn);
+    let line = |finding: &handover_lint::Finding| {
+        let place = format!("{}:{}: {}: {}", finding.file, finding.line, finding.rule.id(), finding.message);
+        place.chars().take(FINDING).collect()
+    };
+    LintRecord {
+        fails: count(fail).saturating_add(u32::try_from(report.left_out).unwrap_or(u32::MAX)),
+        warns: count(warn),
+        first: of(fail).chain(of(warn)).take(FINDINGS).map(line).collect(),
     }
 }
 
@@ -130,6 +162,7 @@ fn read(config: &SchemaConfig, found: &Found) -> Result<ReleaseSchema, String> {
         expand: of(SchemaPhase::Expand),
         backfill: of(SchemaPhase::Backfill),
         contract: of(SchemaPhase::Contract),
+        lint: None,
     })
 }
 

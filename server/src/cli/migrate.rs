@@ -1,5 +1,9 @@
 //! `handover migrate`: schemas of databases, and the migrations of releases.
 
+mod lint;
+
+pub(super) use lint::run as lint;
+
 use super::{
     connection::Connection,
     deploy::{self, How},
@@ -12,6 +16,7 @@ use handover_proto::v1::{
     DeploymentRequest, GetSchemaRequest, MigrationProgress, PlanMigration, Schema, SchemaPhase,
     SchemaReaderInfo, SchemaRelease,
 };
+use std::path::PathBuf;
 
 /// Schemas of databases: what they are, who reads them, and what of a release's migrations is to be applied.
 #[derive(Debug, clap::Subcommand)]
@@ -20,6 +25,14 @@ pub(super) enum Command {
     Status {
         /// The service.
         service: String,
+    },
+    /// Look at the migrations in a folder, without a server: what would break a live system, why, and the safe steps.
+    ///
+    /// Exit code 0: nothing would. 1: something would, or a file cannot be read.
+    Lint {
+        /// A folder with a handover.toml.
+        #[arg(value_name = "DIR", default_value = ".")]
+        folder: PathBuf,
     },
     /// Show what a phase would do, and do nothing.
     Plan {
@@ -69,6 +82,8 @@ pub(super) struct ContractArgs {
 
 pub(super) async fn run(command: Command, mut to: Connection, as_json: bool) -> Result<exit::Exit, CliError> {
     match command {
+        // Needs no server, and does not come here.
+        Command::Lint { folder } => lint(&folder, as_json),
         Command::Status { service } => status(service, &mut to, as_json).await,
         Command::Plan { whose, phase } => {
             let phase = phase.and_then(|name| SchemaPhase::from_str_name(&wire_name(&name)));

@@ -223,6 +223,7 @@ fn run(cli: Cli) -> Result<exit::Exit, CliError> {
     let ended = runtime.block_on(async {
         match command {
             Command::Demo(args) => demo::run(args).await,
+            Command::Migrate(migrate::Command::Lint { folder }) => migrate::lint(&folder, global.json),
             Command::Man(args) => manual::man(&args),
             Command::Completions(args) => Ok(manual::completions(&args)),
             Command::Server(server) => match server.tool {

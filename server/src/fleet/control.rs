@@ -163,6 +163,10 @@ impl State {
                 let how = format!("{}; it was a rehearsal, and its host is back", how(&record));
                 Err(Refusal::DeploymentEnded { deployment: id, how })
             }
+            Act::Abort { .. } if record.purpose == Purpose::Migration => {
+                let how = format!("{}; what it applied to the schema stays", how(&record));
+                Err(Refusal::DeploymentEnded { deployment: id, how })
+            }
             Act::Abort { .. } => {
                 let how = format!(
                     "{}; `handover rollback {}` goes back to the release before it",
@@ -199,6 +203,12 @@ impl State {
         if record.purpose == Purpose::Rehearsal {
             return Err(Refusal::NotNow(format!(
                 "{id} was a rehearsal and has ended: {}; `handover rehearse {service} --release {version}` makes another",
+                how(record)
+            )));
+        }
+        if record.purpose == Purpose::Migration {
+            return Err(Refusal::NotNow(format!(
+                "{id} was a migration and has ended: {}; `handover migrate status {service}` shows what there is to apply",
                 how(record)
             )));
         }

@@ -2,11 +2,11 @@
 
 use super::{
     Absent::{Default, Otherwise, Required},
-    Durations, Either, Integers, Key, Members, Table, Text, Texts, key,
+    Durations, Either, Integers, Key, Members, Table, Text, Texts, Words, key,
     process::HOUR,
     service::{LABEL_KEY, LABEL_VALUE, PASSED},
 };
-use crate::manifest::{MAX_ARGUMENTS, MAX_DEADLINE, MAX_HOST_LABELS};
+use crate::manifest::{DatabaseKind, MAX_ARGUMENTS, MAX_DEADLINE, MAX_HOST_LABELS};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -27,6 +27,20 @@ pub(crate) const DATABASE: Key<Text> = key(
     },
     Required("database = \"shop\""),
     "The database, as `[databases]` of `agent.toml` names it on the hosts that may migrate it.",
+);
+pub(crate) const KIND: Key<Words<DatabaseKind>> = key(
+    "kind",
+    Words(&[
+        (
+            "postgresql",
+            DatabaseKind::Postgres,
+            "migrations are looked at when a release is pushed: docs/schema-lint.md",
+        ),
+        ("mysql", DatabaseKind::MySql, "MySQL or MariaDB; nothing looks at migrations before they run"),
+        ("sqlite", DatabaseKind::Sqlite, "a file; nothing looks at migrations before they run"),
+    ]),
+    Default("\"postgresql\""),
+    "What kind of database it is.",
 );
 pub(crate) const READS: Key<Text> = key(
     "reads",
@@ -126,6 +140,7 @@ pub(crate) const SCHEMA: Table = Table {
     meaning: "What the release needs of its database's schema, and how it gets it: docs/schema.md.",
     keys: &[
         &DATABASE,
+        &KIND,
         &READS,
         &HOSTS,
         &EXPAND,

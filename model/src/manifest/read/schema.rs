@@ -4,7 +4,7 @@ use super::{Reader, directory};
 use crate::{
     SchemaRange, SchemaVersion,
     language::{Section, Value, quoted},
-    manifest::{Migrations, SchemaConfig, keys::schema as keys},
+    manifest::{DatabaseKind, Migrations, SchemaConfig, keys::schema as keys},
 };
 use std::{path::PathBuf, time::Duration};
 
@@ -17,6 +17,7 @@ impl Reader<'_, '_> {
         let seconds = Duration::from_secs;
         let database = section.required(&keys::DATABASE, self.problems);
         let database = database.and_then(|value| value.parsed(self.problems, database_name));
+        let kind = section.choice(&keys::KIND, self.problems).unwrap_or(DatabaseKind::Postgres);
         let reads = section.required(&keys::READS, self.problems);
         let reads = reads.and_then(|value| value.parsed(self.problems, str::parse::<SchemaRange>));
         let hosts = section.free(&keys::HOSTS, self.problems);
@@ -26,6 +27,7 @@ impl Reader<'_, '_> {
             (phase(&keys::EXPAND), phase(&keys::BACKFILL), phase(&keys::CONTRACT));
         let config = SchemaConfig {
             database: database.clone().unwrap_or_default(),
+            kind,
             reads: reads.unwrap_or(SchemaRange::ALL),
             hosts,
             expand,

@@ -3,7 +3,7 @@
 use super::{
     super::{refusal::Refusal, rehearsals::RehearsalRecord, releases, state::State},
     LessonRecord, Preflight,
-    schema::Schema,
+    schema::{Declared, Schema},
 };
 use handover_model::{
     DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp, Version,
@@ -103,9 +103,22 @@ impl State {
             rehearsals: self.rehearsals_of(service).rev().filter(|(_, record)| of_pair(record)).collect(),
             lessons,
             not_rehearsed,
-            schema: Schema::NoneDeclared,
+            schema: self.preflight_schema(release, manifest, now),
             now,
         }
+    }
+
+    fn preflight_schema(&self, release: &ReleaseRef, manifest: &Manifest, now: Timestamp) -> Schema {
+        let (Some(schema), Some(config)) = (self.schema_of(release), &manifest.schema) else {
+            return Schema::NoneDeclared;
+        };
+        let refused =
+            self.around(release, schema, manifest, config, now).err().map(|refusal| match refusal {
+                Refusal::Schema { why, hint } => (why.into(), hint.into()),
+                other => (other.to_string(), String::new()),
+            });
+        let known = self.schema_version(&schema.database);
+        Schema::Declared(Declared { schema: schema.clone(), known, refused })
     }
 
     /// What hosts should run of a service besides a release, with what stands by.

@@ -105,7 +105,7 @@ fn went_back(lesson: &LessonRecord, current: &Version, release: &Version) -> boo
                 && lesson.from.as_ref() == Some(release)
                 && ended == Some(Ending::Succeeded)
         }
-        Purpose::CatchUp | Purpose::Rehearsal => false,
+        Purpose::CatchUp | Purpose::Rehearsal | Purpose::Migration => false,
     }
 }
 
@@ -115,7 +115,11 @@ fn done(id: DeploymentId, lesson: &LessonRecord) -> String {
     let from = lesson.from.as_ref().map(ToString::to_string).unwrap_or_default();
     let (what, began) = match lesson.purpose {
         Purpose::Rollback => (format!("{id} rolled {from} back to {}", lesson.version), lesson.began),
-        Purpose::Release | Purpose::NamedHosts | Purpose::CatchUp | Purpose::Rehearsal => {
+        Purpose::Release
+        | Purpose::NamedHosts
+        | Purpose::CatchUp
+        | Purpose::Rehearsal
+        | Purpose::Migration => {
             let what = format!("{id} went to {} and back to {from}", lesson.version);
             (what, lesson.back_began.unwrap_or(lesson.began))
         }

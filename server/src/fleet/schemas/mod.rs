@@ -12,7 +12,7 @@ mod status;
 
 pub use readers::Reader;
 pub(super) use record::MigrationRecord;
-pub use record::{ReleaseSchema, SchemaRecord};
+pub use record::{LintRecord, ReleaseSchema, SchemaRecord};
 pub use status::SchemaView;
 
 use super::{

@@ -37,20 +37,37 @@ impl State {
             }
         }
         self.database_is_free(&release.service, &schema.database)?;
+        let [before, after] = self.around(&release, schema, manifest, config, now)?;
+        Ok(plan.with_migrations(before, after))
+    }
+
+    /// What of its migrations a deployment of a release applies, before and behind it.
+    ///
+    /// # Errors
+    /// As [`Self::with_migrations`].
+    pub(in crate::fleet) fn around(
+        &self,
+        release: &ReleaseRef,
+        schema: &ReleaseSchema,
+        manifest: &Manifest,
+        config: &SchemaConfig,
+        now: Timestamp,
+    ) -> Result<[Option<Migration>; 2], Refusal> {
+        let known = self.schema_version(&schema.database);
         let expand = schema.pending(SchemaPhase::Expand, known);
         let at = expand.or(known);
         let backfill = schema.pending(SchemaPhase::Backfill, at);
         for (phase, to) in [(SchemaPhase::Expand, expand), (SchemaPhase::Backfill, backfill)] {
             if let Some(to) = to {
-                self.is_read_by_all(&release, schema, phase, to, None, now)?;
+                self.is_read_by_all(release, schema, phase, to, None, now)?;
             }
         }
-        self.reads_what_is(&release, schema, at)?;
+        self.reads_what_is(release, schema, at)?;
         // A schema that was never seen is looked at before anything else, also where there is nothing to add.
         let looks = expand.is_some() || known.is_none();
-        let before = looks.then(|| self.migration(&release, manifest, config, SchemaPhase::Expand, now));
-        let after = backfill.map(|_| self.migration(&release, manifest, config, SchemaPhase::Backfill, now));
-        Ok(plan.with_migrations(before.transpose()?, after.transpose()?))
+        let before = looks.then(|| self.migration(release, manifest, config, SchemaPhase::Expand, now));
+        let after = backfill.map(|_| self.migration(release, manifest, config, SchemaPhase::Backfill, now));
+        Ok([before.transpose()?, after.transpose()?])
     }
 
     /// The plan of one phase of a release's migrations, by itself. `forced`: although it takes away what could be gone

@@ -18,6 +18,20 @@ pub struct ReleaseSchema {
     pub backfill: Option<SchemaVersion>,
     /// The version after its contract migrations.
     pub contract: Option<SchemaVersion>,
+    /// What the linter says of its migrations; `None` where it does not know the kind of database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lint: Option<LintRecord>,
+}
+
+/// What the linter says of a release's migrations.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LintRecord {
+    /// Findings that would break or stop a live system.
+    pub fails: u32,
+    /// Findings that are worth a look.
+    pub warns: u32,
+    /// The first of them, a line each, at most 200 characters: those that fail before the others.
+    pub first: Vec<String>,
 }
 
 impl ReleaseSchema {
@@ -80,6 +94,7 @@ mod tests {
             expand: Some(version(42)),
             backfill: None,
             contract: Some(version(44)),
+            lint: None,
         };
         assert_eq!(schema.pending(SchemaPhase::Expand, None), Some(version(42)));
         assert_eq!(schema.pending(SchemaPhase::Expand, Some(version(41))), Some(version(42)));

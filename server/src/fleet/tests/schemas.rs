@@ -35,6 +35,7 @@ fn push_of(
         expand: after(SchemaPhase::Expand),
         backfill: after(SchemaPhase::Backfill),
         contract: after(SchemaPhase::Contract),
+        lint: None,
     };
     let folders: String = phases.iter().map(|(phase, _)| format!("{phase} = \"m/{phase}\"\n")).collect();
     let manifest = format!(

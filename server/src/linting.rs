@@ -1,0 +1,56 @@
+//! Looking at a release's migrations before anything runs: for whoever pushes a release, and for the server that takes it.
+
+use handover_lint::{Context, Migration, Outcome, Phase, Report};
+use handover_model::{
+    SchemaPhase,
+    config::{DatabaseKind, Migrations, SchemaConfig},
+};
+
+/// The oldest PostgreSQL that migrations are applied to: what is safe there is safe on later ones.
+const OLDEST_POSTGRESQL: u16 = 12;
+
+/// A file of a release's migrations.
+#[derive(Clone, Debug)]
+pub(crate) struct MigrationFile {
+    /// Its phase.
+    pub(crate) phase: SchemaPhase,
+    /// Its path in the release.
+    pub(crate) path: String,
+    /// What stands in it.
+    pub(crate) text: String,
+}
+
+/// What the linter says of the files, in the order of their paths; `None` where it does not know the kind of database.
+pub(crate) fn lint(config: &SchemaConfig, files: &[MigrationFile]) -> Option<Report> {
+    let context = match config.kind {
+        DatabaseKind::Postgres => Context::postgresql(OLDEST_POSTGRESQL),
+        DatabaseKind::MySql | DatabaseKind::Sqlite => return None,
+    };
+    let migration = |file: &'_ MigrationFile| Migration {
+        file: file.path.as_str(),
+        text: file.text.as_str(),
+        phase: match file.phase {
+            SchemaPhase::Expand => Phase::Expand,
+            SchemaPhase::Backfill => Phase::Backfill,
+            SchemaPhase::Contract => Phase::Contract,
+        },
+        transaction: None,
+    };
+    let migrations: Vec<Migration<'_>> = files.iter().map(migration).collect();
+    match handover_lint::lint(&migrations, &context) {
+        Outcome::Linted(report) => Some(report),
+        Outcome::NotLinted { .. } => None,
+    }
+}
+
+/// The folder of a phase's files as a bundle names it: without `.` and slashes at the end; `None` where a command migrates, or
+/// nothing does.
+pub(crate) fn folder(config: &SchemaConfig, phase: SchemaPhase) -> Option<String> {
+    match config.migrations(phase)? {
+        Migrations::Folder(folder) => {
+            let parts = folder.components().filter_map(|part| part.as_os_str().to_str());
+            Some(parts.filter(|part| *part != ".").collect::<Vec<_>>().join("/"))
+        }
+        Migrations::Command { .. } => None,
+    }
+}

@@ -81,6 +81,7 @@ fn was_false(point: Point, check: &Check<Template>, starts: &[SeenStart<'_>]) ->
     let deployments = deployments.join(", ");
     let least = starts.iter().map(|(start, _)| start.ready_millis).min().unwrap_or_default();
     let most = starts.iter().map(|(start, _)| start.ready_millis).max().unwrap_or_default();
+    let after = if least == most { format!("{most} ms") } else { format!("{least} to {most} ms") };
     let (of, first) = (starts.len(), starts.iter().filter(|(_, unready)| *unready > 0).count());
     let starts = if of == 1 { "start" } else { "starts" };
     match (of, first) {
@@ -91,11 +92,11 @@ fn was_false(point: Point, check: &Check<Template>, starts: &[SeenStart<'_>]) ->
         ),
         (of, 0) => point.find(
             Warn,
-            format!("{check}: it was never false in {of} {starts} ({deployments}), and held {least} to {most} ms after the start"),
+            format!("{check}: it was never false in {of} {starts} ({deployments}), and held {after} after the start"),
             "make sure that it answers badly until the program can serve: what connects, loads and warms up must be behind it",
         ),
         (of, first) => point.tell(format!(
-            "{check}: false at first in {first} of {of} {starts} ({deployments}), and held {least} to {most} ms after the start"
+            "{check}: false at first in {first} of {of} {starts} ({deployments}), and held {after} after the start"
         )),
     }
 }

@@ -202,11 +202,7 @@ fn readiness_that_was_false_first_passes_and_what_never_was_is_told() {
         world.point(Subject::Readiness)
     };
     is(&seen(vec![]), Grade::Warn, "no start with it was seen yet");
-    is(
-        &seen(vec![start(0), start(0)]),
-        Grade::Warn,
-        "it was never false in 2 starts (d3), and held 40 to 40 ms",
-    );
+    is(&seen(vec![start(0), start(0)]), Grade::Warn, "it was never false in 2 starts (d3), and held 40 ms");
     is(&seen(vec![start(0)]), Grade::Warn, "never false in 1 start (d3)");
     is(
         &seen(vec![start(0), start(5)]),

@@ -131,7 +131,7 @@ fn what_starts_showed_is_remembered_over_a_crash_and_only_for_the_same_check() {
     fleet.deploy(&request("web", "1")).unwrap();
     fleet.settle();
     fleet.crash_and_start_again();
-    is(&point(&fleet, "1", 1), Grade::Warn, "never false in 2 starts (d1), and held 90 to 90 ms");
+    is(&point(&fleet, "1", 1), Grade::Warn, "never false in 2 starts (d1), and held 90 ms");
     fleet.ready = |instance| (Some(120), Some(u32::from(instance.as_str() == "web-d2")), None);
     push(&mut fleet, "2", PROBED);
     fleet.deploy(&request("web", "2")).unwrap();

@@ -24,7 +24,7 @@ pub(super) fn of(state: &State, id: DeploymentId) -> Option<v1::Rehearsal> {
     state.rehearsal(id).map(|record| view(id, record))
 }
 
-fn view(id: DeploymentId, rehearsal: &RehearsalRecord) -> v1::Rehearsal {
+pub(super) fn view(id: DeploymentId, rehearsal: &RehearsalRecord) -> v1::Rehearsal {
     let RehearsalRecord { service, host, from, to, by, began, forward, back, ledger, ended, reason, .. } =
         rehearsal;
     let answered = rehearsal.answered();

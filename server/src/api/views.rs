@@ -1,5 +1,6 @@
 //! The fleet's state as the protocol shows it.
 
+use super::rehearsals;
 use crate::{
     audit::{Deed, Entry, Head, Sealed},
     fleet::{
@@ -103,6 +104,7 @@ pub(super) fn services(
 ) -> v1::ListServicesResponse {
     let lock_on = |scope: LockScope| state.lock_on(&scope, now).map(lock);
     let chosen = state.services().filter(|(name, _)| only.is_none_or(|only| only == *name) && sees(name));
+    let rehearsals = state.last_rehearsals();
     let services = chosen.map(|(name, record)| v1::Service {
         name: name.to_string(),
         version: record.current.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -111,6 +113,7 @@ pub(super) fn services(
         deployment: state.active_deployment(name).map(DeploymentId::number),
         hosts: state.hosts_of(name).map(|(host_name, host)| service_host(name, host_name, host)).collect(),
         lock: lock_on(LockScope::Service(name.clone())),
+        last_rehearsal: rehearsals.get(name).map(|(id, record)| rehearsals::view(*id, record)),
     });
     let frozen = |freeze: &FreezeRecord| match &freeze.service {
         None => true,

@@ -271,6 +271,7 @@ pub(super) fn service(
         "service": service.name, "version": service.version, "previous_version": service.previous_version,
         "no_rollback": service.no_rollback, "deployment": opt(service.deployment.map(|id| format!("d{id}"))),
         "course": opt(course.map(deployment)), "lock": opt(service.lock.as_ref().map(lock)),
+        "last_rehearsal": opt(service.last_rehearsal.as_ref().map(rehearsal)),
         "fleet_lock": opt(fleet.lock.as_ref().map(lock)),
         "freezes": fleet.freezes.iter().filter(|freeze| concerns(freeze, &service.name)).map(freeze).collect::<Vec<_>>(),
         "hosts": service.hosts.iter().map(host).collect::<Vec<_>>(),

@@ -7,7 +7,7 @@ use super::{
     exit, json, time,
 };
 use handover_model::language::seconds;
-use handover_proto::v1::{DeploymentRequest, ListRehearsalsRequest, Rehearsal, RehearsedFlip};
+use handover_proto::v1::{DeploymentRequest, ListRehearsalsRequest, Rehearsal, RehearsedFlip, Service};
 
 /// Rehearse the rollback: on one host to a release and back, under the live traffic, timed and recorded.
 ///
@@ -89,6 +89,20 @@ fn line(rehearsal: &Rehearsal) -> String {
     format!("d{deployment} {when} by {by}: {from_version} -> {to_version} -> {from_version} on {host}: {how}")
 }
 
+/// The last one of a service, with how long ago it was; that there was none, where a former release could be rehearsed.
+pub(super) fn last(service: &Service, now: u64) -> Option<String> {
+    let Some(rehearsal) = &service.last_rehearsal else {
+        let may = !service.previous_version.is_empty();
+        return may.then(|| {
+            format!("never rehearsed: `handover rehearse {}` goes there and back on one host", service.name)
+        });
+    };
+    let (began, ended) = (rehearsal.began_unix_millis, rehearsal.ended_unix_millis);
+    let age = time::span(now.saturating_sub(if ended == 0 { began } else { ended }));
+    let age = if ended == 0 { format!("began {age} ago") } else { format!("{age} ago") };
+    Some(format!("last rehearsal {}, {age}", line(rehearsal)))
+}
+
 /// What it showed, in lines.
 pub(super) fn showed(rehearsal: &Rehearsal) -> Vec<String> {
     let mut lines = vec![
@@ -157,6 +171,14 @@ mod tests {
             ]
         );
         assert!(line(&rehearsal).ends_with("by ada: 1 -> 2 -> 1 on a: succeeded"), "{}", line(&rehearsal));
+        let mut service = Service { name: "web".to_owned(), ..Service::default() };
+        assert_eq!(last(&service, 90_002), None, "there is nothing to go back to");
+        service.previous_version = "0".to_owned();
+        let never = "never rehearsed: `handover rehearse web` goes there and back on one host";
+        assert_eq!(last(&service, 90_002).as_deref(), Some(never));
+        service.last_rehearsal = Some(rehearsal.clone());
+        let told = last(&service, 90_002).unwrap();
+        assert!(told.starts_with("last rehearsal d7 ") && told.ends_with(": succeeded, 1m30s ago"), "{told}");
         (rehearsal.back, rehearsal.requests, rehearsal.succeeded) = (None, None, false);
         rehearsal.reason = "a: web-d7 ended by itself".to_owned();
         assert_eq!(showed(&rehearsal)[1..3], ["flip back: it did not come to it", "requests: not measured"]);

@@ -5,7 +5,7 @@ use super::{
     error::CliError,
     exit, freeze, hosts, json,
     live::{self, Told},
-    lock,
+    lock, rehearse,
     screen::Screen,
     time, tree,
 };
@@ -226,6 +226,7 @@ fn plain(picture: &Picture) -> Vec<String> {
         lines.push(format!("service {}: {}", service.name, state_of(service)));
         lines.extend(service.lock.as_ref().map(|held| format!("  {}", lock::line(held, now))));
         lines.extend(frozen(&service.name).iter().map(|line| format!("  {line}")));
+        lines.extend(rehearse::last(service, now).map(|line| format!("  {line}")));
         let instances = service
             .hosts
             .iter()

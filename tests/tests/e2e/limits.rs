@@ -2,7 +2,9 @@
 
 use handover_tests::fleet::{Fleet, Sample, Traffic};
 
-const STEPS: &str = "strategy = \"canary\"\nsteps = [\"5%\", \"100%\"]\nbake = \"60s\"";
+/// Without its limit the canary would bake far longer than it takes to be found.
+const STEPS: &str =
+    "strategy = \"canary\"\nsteps = [{ share = \"5%\", bake = \"60s\" }, \"100%\"]\nbake = \"200ms\"";
 /// Looked at every second: three blocks are three seconds.
 const JUDGE: &str =
     "[metrics]\ninterval = \"1s\"\ntimeout = \"1s\"\n[judge]\nblock = \"1s\"\nwithin = \"90s\"\n";

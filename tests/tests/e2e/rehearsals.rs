@@ -34,6 +34,8 @@ fn releases(fleet: &Fleet) -> [Value; 2] {
 fn a_good_release_goes_there_and_back_under_load_and_nothing_stays_of_it() {
     let fleet = at_v1(2);
     let (before, ran) = (releases(&fleet), fleet.pids());
+    let status = |fleet: &Fleet| fleet.cli().run(["status", "web"]).expect(0).stdout;
+    assert!(status(&fleet).contains("never rehearsed: `handover rehearse web`"), "{}", status(&fleet));
     fleet.push(&Sample::new("v2").more(MEASURED));
     let traffic = Traffic::on(&fleet);
     let done = fleet.cli().run(["rehearse", "web", "--for", "4s", "--yes", "--json"]).expect(0);
@@ -58,6 +60,11 @@ fn a_good_release_goes_there_and_back_under_load_and_nothing_stays_of_it() {
     assert_eq!(shown["bad"], 0);
     let told = fleet.cli().run(["rehearse", "web", "--list"]).expect(0).stdout;
     assert!(told.contains("v1 -> v2 -> v1 on") && told.contains("s on the host, reported "), "{told}");
+    let told = status(&fleet);
+    assert!(told.contains("last rehearsal d") && told.contains("v1 -> v2 -> v1 on "), "{told}");
+    assert!(told.contains(": succeeded, ") && told.contains(" ago"), "{told}");
+    let as_json = fleet.cli().run(["status", "web", "--json"]).expect(0).last();
+    assert_eq!(as_json["last_rehearsal"], shown);
     let history = fleet.cli().run(["history", "web"]).expect(0).stdout;
     assert!(history.contains("rehearsal succeeded"), "{history}");
 }

@@ -5,7 +5,7 @@ use super::{
     deployment::{deployment_node, hosts_of},
     instance::{instance_node, is_ready},
 };
-use crate::cli::lock;
+use crate::cli::{lock, rehearse};
 use handover_proto::v1::{Deployment, Service, ServiceHost};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +22,8 @@ pub(super) fn service_node(
     let in_course: BTreeSet<&str> =
         deployment.iter().flat_map(|deployment| &deployment.hosts).map(|host| host.host.as_str()).collect();
     let others = service.hosts.iter().filter(|host| !in_course.contains(host.host.as_str()));
-    node.with(held).with(course).with(resting(others, &service.version, detail))
+    let rehearsal = rehearse::last(service, now).map(|line| Node::new(Tone::Plain, line));
+    node.with(held).with(rehearsal).with(course).with(resting(others, &service.version, detail))
 }
 
 /// What a rollback would do, in a few words.

@@ -23,6 +23,7 @@ use handover_model::{
 };
 use handover_rollout::{Deployment, OfflinePolicy, OnFailure, Outcome, Plan, PlanRequest, Record, rehearsal};
 use record::{Answered, Took};
+use std::collections::BTreeMap;
 
 /// How many of a service are remembered.
 const KEPT: usize = 20;
@@ -48,6 +49,13 @@ impl State {
             return Err(Refusal::NoService(service.clone()));
         }
         Ok(self.rehearsals_of(service))
+    }
+
+    /// The last one of each service that has one.
+    #[must_use]
+    pub fn last_rehearsals(&self) -> BTreeMap<&ServiceName, (DeploymentId, &RehearsalRecord)> {
+        // In the order of their numbers: a later one takes the place of an earlier one.
+        self.rehearsals.iter().map(|(id, record)| (&record.service, (*id, record))).collect()
     }
 
     fn rehearsals_of<'a>(

@@ -201,3 +201,30 @@ fn bundles_that_nobody_needs_go_and_those_of_rollback_targets_stay() {
     fleet.push("web", "3", "");
     fleet.deploy(&request("web", "3")).unwrap();
 }
+
+#[test]
+fn why_a_service_cannot_be_rolled_back_is_said_before_anybody_asks_for_it() {
+    let mut fleet = Fixture::with_hosts(&["a"]);
+    let why = |fleet: &Fixture| fleet.state.no_rollback(&name("web"));
+    let refused = |fleet: &mut Fixture| fleet.deploy(&rollback("web")).unwrap_err().to_string();
+    let says = |fleet: &mut Fixture, words: &str| {
+        let why = why(fleet).expect("it says that it can be rolled back");
+        assert!(why.contains(words), "{why}");
+        let refused = refused(fleet);
+        assert!(refused.contains(&why), "{refused} is not for what was said: {why}");
+    };
+    fleet.push("web", "1", "");
+    fleet.push("web", "2", "");
+    says(&mut fleet, "no deployment of it ended well yet");
+    fleet.deploy(&request("web", "1")).unwrap();
+    fleet.settle();
+    says(&mut fleet, "there is no release before the current one");
+    fleet.deploy(&request("web", "2")).unwrap();
+    fleet.settle();
+    assert_eq!(why(&fleet), None);
+    let former = handover_model::ReleaseRef { service: name("web"), version: name("1") };
+    fleet.state.releases.get_mut(&former).unwrap().record.pruned = true;
+    says(&mut fleet, "the bundle of release 1 is not on the server any more");
+    fleet.state.releases.get_mut(&former).unwrap().record.pruned = false;
+    fleet.deploy(&rollback("web")).unwrap();
+}

@@ -146,8 +146,15 @@ impl Fleet {
     /// Begins to deploy and returns while it goes on.
     #[must_use]
     pub fn begin(&self, version: &str) -> Deploying {
-        let command = self.cli().command(["deploy", "web", "--version", version, "--yes", "--json"]);
-        Deploying::of(Running::start_command(self.folder.path(), &format!("deploy-{version}"), command))
+        let name = format!("deploy-{version}");
+        self.begin_with(&name, &["deploy", "web", "--version", version, "--yes", "--json"])
+    }
+
+    /// Begins whatever shows snapshots of a deployment, and returns while it goes on. `name` names its output.
+    #[must_use]
+    pub fn begin_with(&self, name: &str, args: &[&str]) -> Deploying {
+        let command = self.cli().command(args);
+        Deploying::of(Running::start_command(self.folder.path(), name, command))
     }
 
     /// Waits until a host is offline.

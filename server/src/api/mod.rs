@@ -4,6 +4,7 @@ mod agents;
 mod audit;
 mod authorise;
 mod backups;
+mod blocks;
 mod caller;
 mod calls;
 mod canary;

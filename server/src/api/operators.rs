@@ -2,7 +2,7 @@
 //! of its noun where that is more than a line.
 
 use super::{
-    Context, audit, backups, commands, control, deployments, events, freezes,
+    Context, audit, backups, blocks, commands, control, deployments, events, freezes,
     held::Held,
     hosts, logs,
     outlet::Holding,
@@ -394,6 +394,10 @@ impl OperatorService for Operators {
         let (wire, stop) = (request.into_inner(), self.stop.clone());
         let stream = commands::run(permit, &self.commands, &self.limits, wire, stop);
         Ok(Response::new(stream.await?))
+    }
+
+    async fn list_blocks(&self, request: Request<v1::ListBlocksRequest>) -> Answer<v1::ListBlocksResponse> {
+        blocks::list(request).await
     }
 
     async fn list_rehearsals(

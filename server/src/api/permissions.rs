@@ -125,6 +125,7 @@ pub const TABLE: &[Rule] = &[
     operators!("Preview", Viewer, Service, Reads),
     operators!("RunPreview", Deployer, Service, Changes),
     operators!("ListRehearsals", Viewer, Service, Reads),
+    operators!("ListBlocks", Viewer, Service, Reads),
     operators!("WatchEvents", Viewer, Filtered, Reads),
     operators!("ReadLogs", Viewer, Service, Reads),
 ];

@@ -4,6 +4,7 @@
 
 mod agents;
 mod audit;
+mod blocks;
 mod bounds;
 mod deployments;
 mod enrolment;

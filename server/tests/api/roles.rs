@@ -128,6 +128,10 @@ async fn about(
             let request = v1::ListRehearsalsRequest { service: service.into() };
             vec![client.list_rehearsals(request).await.map(drop)]
         }
+        "ListBlocks" => {
+            let request = v1::ListBlocksRequest { service: service.into() };
+            vec![client.list_blocks(request).await.map(drop)]
+        }
         "WatchEvents" => {
             let request = v1::WatchEventsRequest { service: service.into(), ..Default::default() };
             vec![client.watch_events(request).await.map(drop)]

@@ -125,3 +125,49 @@ fn settings_that_make_no_sense_are_exit_code_2() {
         assert!(ended.stderr.contains("error: "), "{wrong:?}: {}", ended.stderr);
     }
 }
+
+/// An hour of a service with one bad request in fifty, evenly.
+fn an_hour() -> String {
+    (1..=360).map(|block| format!("{block},,,{},{}\n", 180 + block % 40, 3 + block % 3)).collect()
+}
+
+#[test]
+fn a_release_is_compared_with_itself_by_a_file_and_the_same_seed_finds_the_same() {
+    let here = Here::new();
+    here.write("hour.csv", an_hour());
+    let args = ["judge", "aa", "--file", "hour.csv", "--runs", "60", "--seed", "7"];
+    is_as_in("aa.txt", &here.run(&args).expect(0).stdout);
+    let json = |more: &[&str]| here.run(&[&args[..], &["--json"], more].concat()).expect(0).json();
+    let shown = json(&[]);
+    assert_eq!(shown, json(&[]));
+    assert_eq!((&shown["blocks"], &shown["runs"], &shown["seed"]), (&360.into(), &60.into(), &7.into()));
+    let split = &shown["splits"][0];
+    let ended: u64 = ["alarms", "passed", "no_verdict"].iter().map(|end| split[end].as_u64().unwrap()).sum();
+    assert!(ended == 60 && split["alarms"].as_u64() <= Some(2), "{split}");
+    // What the manifest asks for is what is tried.
+    here.write(
+        "strict.toml",
+        "service = \"web\"\ncommand = [\"web\"]\n[rollout]\nsteps = [\"10%\", \"100%\"]\n[judge]\nmax_errors = \"0.1%\"\n",
+    );
+    let strict = json(&["--manifest", "strict.toml"]);
+    assert_eq!(strict["steps"].as_array().unwrap().len(), 1, "the last step compares nothing");
+    // Some have passed before the first hundred requests of their canary were counted.
+    assert!(strict["splits"][0]["alarms_by"]["max_errors"].as_u64() >= Some(50), "{strict}");
+}
+
+#[test]
+fn what_cannot_be_compared_with_itself_is_told() {
+    let here = Here::new();
+    here.write("idle.csv", "1,,,0,0\n2,,,0,0\n").write("few.csv", "1,,,100,1\n2,,,100,1\n");
+    let ended = here.run(&["judge", "aa", "--file", "idle.csv"]).expect(1);
+    assert!(ended.stderr.contains("in none of them a request was counted"), "{}", ended.stderr);
+    let told = here.run(&["judge", "aa", "--file", "few.csv", "--runs", "5"]).expect(0).stdout;
+    assert!(told.contains("note: that is little data: 2 blocks and 200 requests"), "{told}");
+    for wrong in [
+        &["judge", "aa"][..],
+        &["judge", "aa", "web", "--file", "few.csv"],
+        &["judge", "aa", "web", "--runs", "0"],
+    ] {
+        here.run(wrong).expect(2);
+    }
+}

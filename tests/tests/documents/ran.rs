@@ -51,6 +51,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("handover logs SERVICE --host HOST", ON_A_STUCK_HOST),
     ("handover deploy SERVICE --version FORMER", ON_A_STUCK_HOST),
     ("handover retry SERVICE", ON_A_STUCK_HOST),
+    ("handover judge aa SERVICE", "`e2e judge` gives it to a service with traffic"),
     ("handover canary SERVICE", "the demo gives it to a canary that is judged: `e2e demo`"),
 ];
 

@@ -21,6 +21,7 @@ mod host_changes;
 mod host_disk;
 mod hosts;
 mod journald;
+mod judge;
 mod kills;
 mod limits;
 mod logs;

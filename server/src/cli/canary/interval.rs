@@ -7,7 +7,7 @@ const Z: f64 = 1.959_963_985;
 /// statistical inference. Journal of the American Statistical Association 22 (1927) 209-212), which is sound also where
 /// nothing was bad. It holds for one look at it; the judge's verdict is what may be looked at as often as one likes.
 /// `None` without requests.
-pub(super) fn wilson(bad: u64, requests: u64) -> Option<(f64, f64)> {
+pub(in crate::cli) fn wilson(bad: u64, requests: u64) -> Option<(f64, f64)> {
     if requests == 0 {
         return None;
     }

@@ -5,7 +5,8 @@ mod interval;
 mod limits;
 mod picture;
 
-pub(super) use picture::{Lines, in_short, lines, share_hit};
+pub(super) use interval::wilson;
+pub(super) use picture::{Lines, in_short, lines, percent, share_hit};
 
 use super::{connection::Connection, deploy, error::CliError, exit, live::View, target::Whose};
 use handover_proto::v1::Deployment;

@@ -192,7 +192,7 @@ fn spark(rates: &[Option<f64>], most: f64, unicode: bool) -> String {
 }
 
 /// A part of a whole in percent; `None` where there is no whole.
-pub(super) fn percent(part: u64, whole: u64) -> Option<String> {
+pub(in crate::cli) fn percent(part: u64, whole: u64) -> Option<String> {
     (whole > 0).then(|| format!("{:.2} %", number(part) / number(whole) * 100.0))
 }
 

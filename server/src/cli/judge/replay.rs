@@ -6,19 +6,15 @@ use super::{
         exit::{self, Exit},
         table::Table,
     },
-    rows::{self, MAX_BYTES, Row},
+    rows::{self, Row},
 };
-use handover_daemon::read_bounded;
 use handover_judge::{
     Alternative, Block, Config, Counts, End, Evidence, HostBlock, Judge, Judgement, Kind, Metric, Observed,
     Outlook, Reading, Tolerance, Verdict,
 };
 use handover_model::language::seconds;
 use serde_json::{Value, json};
-use std::{
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 /// The metric's name in what is printed.
 const METRIC: &str = "errors";
@@ -90,12 +86,7 @@ impl ReplayArgs {
 
 pub(super) fn run(args: &ReplayArgs, as_json: bool) -> Result<Exit, CliError> {
     let mut judge = Judge::new(args.config()).map_err(|error| CliError::Usage(error.to_string()))?;
-    let (path, text) = text(&args.file)?;
-    let refused = |problem: String| CliError::File { path: path.clone(), problem };
-    let rows = rows::read(&text).map_err(|error| refused(error.to_string()))?;
-    if rows.is_empty() {
-        return Err(refused("holds no block".to_owned()));
-    }
+    let (_, rows) = rows::of_file(&args.file)?;
     let mut table = Table::new(&["block", "canary", "baseline", "E", "promotion", "verdict"]);
     let (mut began, mut failed) = (false, None);
     for row in &rows {
@@ -129,30 +120,6 @@ pub(super) fn run(args: &ReplayArgs, as_json: bool) -> Result<Exit, CliError> {
         summary(&judge, failed).iter().for_each(|line| println!("{line}"));
     }
     Ok(exit::DONE)
-}
-
-/// The file's name for messages, and what stands in it.
-fn text(file: &Path) -> Result<(PathBuf, String), CliError> {
-    let (path, bytes) = if file.as_os_str() == "-" {
-        let mut bytes = Vec::new();
-        let read = std::io::stdin().lock().take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
-        read.map_err(|source| CliError::System { what: "read standard input".to_owned(), source })?;
-        (PathBuf::from("standard input"), bytes)
-    } else {
-        (file.to_owned(), read_bounded(file, MAX_BYTES)?)
-    };
-    if bytes.len() > MAX_BYTES {
-        let problem = format!("has more than the {MAX_BYTES} bytes that are read");
-        return Err(CliError::File { path, problem });
-    }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok((path, text)),
-        Err(error) => {
-            let good = error.utf8_error().valid_up_to();
-            let line = 1 + error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count();
-            Err(CliError::File { path, problem: format!("line {line}: is not UTF-8 text") })
-        }
-    }
 }
 
 fn skipped(judgement: &Judgement) -> u64 {

@@ -1,10 +1,16 @@
 //! The blocks of a file: CSV or JSON lines.
 
+use super::super::error::CliError;
+use handover_daemon::read_bounded;
 use handover_judge::{Counts, HostBlock, Reading};
 use serde::Deserialize;
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 /// The most bytes of a file that are read.
-pub(super) const MAX_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 /// The most blocks of a file: two and a half weeks of blocks of 10 s.
 const MAX_ROWS: usize = 150_000;
 /// What stands in a line, in this order where it is CSV.
@@ -37,8 +43,43 @@ struct Written {
     baseline_bad: Option<u64>,
 }
 
+/// The blocks of a file, and its name for messages; - is standard input.
+pub(super) fn of_file(file: &Path) -> Result<(PathBuf, Vec<Row>), CliError> {
+    let (path, text) = text(file)?;
+    let refused = |problem: String| CliError::File { path: path.clone(), problem };
+    let rows = read(&text).map_err(|error| refused(error.to_string()))?;
+    if rows.is_empty() {
+        return Err(refused("holds no block".to_owned()));
+    }
+    Ok((path, rows))
+}
+
+/// The file's name for messages, and what stands in it.
+fn text(file: &Path) -> Result<(PathBuf, String), CliError> {
+    let (path, bytes) = if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
+        read.map_err(|source| CliError::System { what: "read standard input".to_owned(), source })?;
+        (PathBuf::from("standard input"), bytes)
+    } else {
+        (file.to_owned(), read_bounded(file, MAX_BYTES)?)
+    };
+    if bytes.len() > MAX_BYTES {
+        let problem = format!("has more than the {MAX_BYTES} bytes that are read");
+        return Err(CliError::File { path, problem });
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((path, text)),
+        Err(error) => {
+            let good = error.utf8_error().valid_up_to();
+            let line = 1 + error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count();
+            Err(CliError::File { path, problem: format!("line {line}: is not UTF-8 text") })
+        }
+    }
+}
+
 /// Reads all blocks. Empty lines, lines that begin with `#`, and a first line with the columns' names are no blocks.
-pub(super) fn read(text: &str) -> Result<Vec<Row>, RowError> {
+fn read(text: &str) -> Result<Vec<Row>, RowError> {
     let mut rows: Vec<Row> = Vec::new();
     let mut may_be_names = true;
     for (number, line) in (1..).zip(text.lines()) {

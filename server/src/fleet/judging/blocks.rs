@@ -127,7 +127,7 @@ pub(super) fn plus(a: &Traffic, b: &Traffic) -> Traffic {
 
 /// Both arms of one metric, host by host.
 #[derive(Debug, Default)]
-pub(super) struct Arms {
+pub(crate) struct Arms {
     /// Errors.
     pub(super) counts: Vec<HostBlock<Counts>>,
     /// Latencies.
@@ -136,7 +136,7 @@ pub(super) struct Arms {
 
 impl Arms {
     /// Adds a host.
-    pub(super) fn push(&mut self, canary: &Reading<Traffic>, baseline: &Reading<Traffic>) {
+    pub(crate) fn push(&mut self, canary: &Reading<Traffic>, baseline: &Reading<Traffic>) {
         self.counts.push(HostBlock { canary: counts(canary), baseline: counts(baseline) });
         self.latencies.push(HostBlock { canary: latencies(canary), baseline: latencies(baseline) });
     }

@@ -55,7 +55,7 @@ impl Compared {
 
 impl Arms {
     /// For the judge.
-    pub(super) fn block(&self) -> Block<'_> {
+    pub(crate) fn block(&self) -> Block<'_> {
         BTreeMap::from([
             (settings::ERRORS, Observed::Counts(&self.counts)),
             (settings::LATENCY, Observed::Histograms(&self.latencies)),

@@ -5,17 +5,21 @@
 
 mod blocks;
 mod compared;
+mod history;
 mod settings;
 mod shown;
 mod uses;
 
-pub use shown::{BlockView, CanaryView};
+pub(crate) use blocks::Arms;
+pub(crate) use history::{LEARNT, halves};
+pub(crate) use settings::config as judge_settings;
+pub use shown::{BlockView, CanaryView, HistoryView};
 
 use super::{
     deployments::Live, effects::Effects, records::deployment_key, refusal::Refusal, releases, state::State,
 };
 use crate::store::Keyspace;
-use blocks::{Arms, LastEnds, ServiceBlock, plus};
+use blocks::{LastEnds, ServiceBlock};
 use compared::Compared;
 use handover_judge::{Ceilings, Judge, Judgement, Reading, Verdict as Finding};
 use handover_model::{
@@ -23,11 +27,10 @@ use handover_model::{
     config::{JudgeConfig, Manifest},
 };
 use handover_rollout::{DeploymentState, Event, Verdict};
+use history::History;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// So many blocks before a canary its judge learns from.
-const REMEMBERED: usize = 30;
 /// A service that was not measured for so many blocks is forgotten.
 const IDLE: u32 = 30;
 /// So many blocks are shown.
@@ -39,8 +42,8 @@ pub(super) struct Measured {
     /// When its block is closed.
     next: Timestamp,
     ends: LastEnds,
-    /// The last blocks in which no deployment went on: what both halves of the hosts did.
-    before: VecDeque<[Option<Traffic>; 2]>,
+    /// The last blocks in which no deployment went on.
+    before: History,
     /// Blocks since something was measured.
     idle: u32,
 }
@@ -104,7 +107,7 @@ impl State {
     pub(super) fn is_measured(&mut self, service: &ServiceName, now: Timestamp) {
         if !self.measured.contains_key(service) {
             let next = now + self.judge_config(service).block;
-            let measured = Measured { next, ends: LastEnds::default(), before: VecDeque::new(), idle: 0 };
+            let measured = Measured { next, ends: LastEnds::default(), before: History::default(), idle: 0 };
             self.measured.insert(service.clone(), measured);
         }
     }
@@ -144,7 +147,7 @@ impl State {
             Some((id, true)) => self.judge_block(id, &block, now, effects),
             Some((_, false)) => Ok(()),
             None => {
-                measured.remember(&block);
+                measured.before.remember(&block);
                 Ok(())
             }
         }
@@ -166,7 +169,7 @@ impl State {
         let compared = Compared::of(engine, block);
         judging.silent.clone_from(&compared.silent);
         if judging.judge.is_none() && (compared.counted || before.is_some_and(|before| !before.is_empty())) {
-            let before = before.map(|before| before.iter().collect()).unwrap_or_default();
+            let before = before.map(|before| before.learnt().collect()).unwrap_or_default();
             judging.judge = begin(&config, engine.plan(), &compared, before);
         }
         if judging.stage.is_none() {
@@ -229,11 +232,11 @@ fn begin(
     config: &JudgeConfig,
     plan: &handover_rollout::Plan,
     compared: &Compared,
-    before: Vec<&[Option<Traffic>; 2]>,
+    before: Vec<[Option<Traffic>; 2]>,
 ) -> Option<Judge> {
     let has_latency = |traffic: &Traffic| traffic.latency.is_some();
     let latency = compared.latency || before.iter().any(|halves| halves.iter().flatten().any(has_latency));
-    let mut judge = match Judge::new(settings::config(config, plan, latency)) {
+    let mut judge = match Judge::new(settings::config(config, settings::comparison(plan), latency)) {
         Ok(judge) => judge,
         Err(error) => {
             tracing::error!(%error, "no judge can be made of the manifest's settings");
@@ -243,27 +246,11 @@ fn begin(
     for halves in before {
         let mut arms = Arms::default();
         for half in halves {
-            arms.push(&Reading::Absent, &half.clone().map_or(Reading::Absent, Reading::Counted));
+            arms.push(&Reading::Absent, &half.map_or(Reading::Absent, Reading::Counted));
         }
         judge.watch(&arms.block());
     }
     Some(judge)
-}
-
-impl Measured {
-    fn remember(&mut self, block: &ServiceBlock) {
-        let mut halves = [None::<Traffic>, None];
-        for (place, traffic) in block.by_host().enumerate() {
-            let half = &mut halves[place % 2];
-            *half = Some(half.as_ref().map_or_else(|| traffic.clone(), |sum| plus(sum, &traffic)));
-        }
-        if halves[0].is_some() {
-            self.before.push_back(halves);
-            if self.before.len() > REMEMBERED {
-                self.before.pop_front();
-            }
-        }
-    }
 }
 
 impl Judging {

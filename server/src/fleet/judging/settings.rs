@@ -17,7 +17,7 @@ const LIMIT_OVER: u64 = 100;
 const CEILING_BLOCKS: u32 = 3;
 
 /// The settings of a deployment's judge. `latency`: whether the service has a histogram of it.
-pub(super) fn config(judge: &JudgeConfig, plan: &Plan, latency: bool) -> Config {
+pub(crate) fn config(judge: &JudgeConfig, comparison: Comparison, latency: bool) -> Config {
     let tolerance = Tolerance::new(
         judge.ratio.fraction(),
         judge.difference.fraction(),
@@ -44,7 +44,7 @@ pub(super) fn config(judge: &JudgeConfig, plan: &Plan, latency: bool) -> Config 
         alpha: judge.alpha.fraction(),
         alpha_promotion: judge.alpha_promotion.fraction(),
         block_millis: u64::try_from(judge.block.as_millis()).unwrap_or(u64::MAX),
-        comparison: comparison(plan),
+        comparison,
         cap: (judge.cap > 0).then_some(judge.cap),
         metrics,
         limits: errors_at_most.into_iter().chain(slow_at_most).collect(),
@@ -67,7 +67,7 @@ pub(super) fn ceilings(judge: &JudgeConfig) -> Vec<Ceiling> {
 }
 
 /// Within hosts, unless some judged stage has hosts that run the new release alone.
-fn comparison(plan: &Plan) -> Comparison {
+pub(super) fn comparison(plan: &Plan) -> Comparison {
     let alone = |stage: &handover_rollout::Stage| stage.judged.is_some() && stage.share.rest().is_hidden();
     match plan.stages.iter().any(alone) {
         true => Comparison::AcrossHosts,
@@ -102,7 +102,7 @@ mod tests {
             let text = format!("service = \"shop\"\ncommand = [\"shop\"]\n[judge]\n{words}\n");
             let manifest = handover_model::config::Manifest::parse(&text).unwrap();
             for latency in [false, true] {
-                let config = config(&manifest.judge, &plan(), latency);
+                let config = config(&manifest.judge, comparison(&plan()), latency);
                 assert_eq!(config.check(), Ok(()), "{words}");
             }
         }

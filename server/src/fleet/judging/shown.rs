@@ -1,9 +1,9 @@
 //! What people are shown of a canary.
 
-use super::{Judging, blocks::Did};
-use crate::fleet::state::State;
+use super::{Judging, blocks::Did, history::History};
+use crate::fleet::{refusal::Refusal, state::State};
 use handover_judge::{CeilingReport, Judgement, Reading};
-use handover_model::{DeploymentId, Share, Timestamp};
+use handover_model::{DeploymentId, Duration, ServiceName, Share, Timestamp, Traffic, Version};
 
 /// A canary as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +79,36 @@ impl State {
             asked: asked.map_or(Share::HIDDEN, |stage| stage.share),
             connections: *connections,
             next: next.map(|measured| measured.next),
+        })
+    }
+}
+
+/// The blocks of a service in which no deployment went on.
+#[derive(Clone, Debug)]
+pub struct HistoryView<'a> {
+    /// The release that ran; `None` before a deployment ended well.
+    pub version: Option<&'a Version>,
+    /// How long a block is.
+    pub block: Duration,
+    /// Hosts that counted something in the last of them.
+    pub hosts: usize,
+    /// The newest last; of each block what its groups of hosts did.
+    pub blocks: Vec<&'a [Traffic]>,
+}
+
+impl State {
+    /// What the instances of a service did while no deployment went on, as far as it is remembered.
+    ///
+    /// # Errors
+    /// When there is no such service.
+    pub fn history(&self, service: &ServiceName) -> Result<HistoryView<'_>, Refusal> {
+        let record = self.services.get(service).ok_or_else(|| Refusal::NoService(service.clone()))?;
+        let before = self.measured.get(service).map(|measured| &measured.before);
+        Ok(HistoryView {
+            version: record.current.as_ref(),
+            block: self.judge_config(service).block,
+            hosts: before.map_or(0, History::hosts),
+            blocks: before.into_iter().flat_map(History::blocks).map(Vec::as_slice).collect(),
         })
     }
 }

@@ -88,6 +88,7 @@ fn what_is_told_of_replaying_a_canary_is_so() {
     fs::write(fleet.path("blocks.csv"), blocks).unwrap();
     let page = Page::of(&fleet, "docs/judge.md").with("FILE", fleet.path("blocks.csv"));
     page.run("handover judge replay FILE", &[], 0, "fail");
+    page.run("handover judge aa --file FILE", &[], 0, "canaries of it against itself");
 }
 
 #[test]

@@ -4,16 +4,17 @@ use super::{
     renaming::{ADD, FILL_SLOWLY, table},
     shop::Shop,
 };
-use handover_tests::fleet::{Sample, Traffic, UP};
-use handover_tests::process::wait_until;
-use std::{thread, time::Duration};
+use handover_tests::{
+    fleet::{Sample, Traffic, UP},
+    process::wait_until,
+};
 
-const ROWS: i64 = 4_000;
+const ROWS: i64 = 2_500;
 /// What is done as it says: by the backfill, and by the table of what it has done.
 const DONE: &str = "SELECT coalesce(max(rows_done), 0)::bigint FROM handover_backfills";
 const FILLED: &str = "SELECT count(*) FROM customers WHERE mail IS NOT NULL";
-/// A batch that had begun before the pause ends within this.
-const BATCH: Duration = Duration::from_secs(3);
+/// A batch that had begun before the pause ends within so many milliseconds.
+const BATCH: u64 = 3_000;
 
 #[test]
 fn a_paused_backfill_stands_still_and_goes_on_where_it_was() {
@@ -37,7 +38,7 @@ fn a_paused_backfill_stands_still_and_goes_on_where_it_was() {
     let before = (shop.number(DONE), shop.number(FILLED));
     assert!(before.0 > 0 && before.0 < ROWS && before.0 == before.1, "{before:?}");
     // Several batches long, and over a restart of the server.
-    thread::sleep(BATCH);
+    traffic.go_on_for(BATCH);
     shop.fleet.server.restart();
     shop.fleet.online(1);
     assert_eq!((shop.number(DONE), shop.number(FILLED)), before, "it went on while it was paused");

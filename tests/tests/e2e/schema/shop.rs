@@ -103,10 +103,6 @@ impl Shop {
         })
     }
 
-    pub(super) fn run(&self, sql: &str) {
-        self.runtime.block_on(self.database.run(sql));
-    }
-
     pub(super) fn number(&self, sql: &str) -> i64 {
         self.runtime.block_on(self.database.number(sql))
     }

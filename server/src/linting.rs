@@ -20,23 +20,28 @@ pub(crate) struct MigrationFile {
     pub(crate) text: String,
 }
 
+impl MigrationFile {
+    fn linted(&self) -> Migration<'_> {
+        Migration {
+            file: &self.path,
+            text: &self.text,
+            phase: match self.phase {
+                SchemaPhase::Expand => Phase::Expand,
+                SchemaPhase::Backfill => Phase::Backfill,
+                SchemaPhase::Contract => Phase::Contract,
+            },
+            transaction: None,
+        }
+    }
+}
+
 /// What the linter says of the files, in the order of their paths; `None` where it does not know the kind of database.
 pub(crate) fn lint(config: &SchemaConfig, files: &[MigrationFile]) -> Option<Report> {
     let context = match config.kind {
         DatabaseKind::Postgres => Context::postgresql(OLDEST_POSTGRESQL),
         DatabaseKind::MySql | DatabaseKind::Sqlite => return None,
     };
-    let migration = |file: &'_ MigrationFile| Migration {
-        file: file.path.as_str(),
-        text: file.text.as_str(),
-        phase: match file.phase {
-            SchemaPhase::Expand => Phase::Expand,
-            SchemaPhase::Backfill => Phase::Backfill,
-            SchemaPhase::Contract => Phase::Contract,
-        },
-        transaction: None,
-    };
-    let migrations: Vec<Migration<'_>> = files.iter().map(migration).collect();
+    let migrations: Vec<Migration<'_>> = files.iter().map(MigrationFile::linted).collect();
     match handover_lint::lint(&migrations, &context) {
         Outcome::Linted(report) => Some(report),
         Outcome::NotLinted { .. } => None,

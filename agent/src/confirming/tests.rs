@@ -46,7 +46,7 @@ fn target(revision: u64, shares: &[(&str, u32)]) -> Target {
     let confirm = Some(Confirm { within: WITHIN, revision });
     let services = BTreeMap::from([(web(), ServiceTarget { instances: instances.collect(), confirm })]);
     let host = HostValues { name: "a".parse().unwrap(), address: String::new(), labels: BTreeMap::new() };
-    Target { revision: 100, host, services, keep: BTreeSet::new() }
+    Target { revision: 100, host, services, keep: BTreeSet::new(), migrations: BTreeMap::new() }
 }
 
 fn instances(found: &[(&str, u32, ObservedState)]) -> Instances {

@@ -74,7 +74,7 @@ impl Deployment {
             Event::Retry { by, hosts } => self.heed_retry(draft, &by, &hosts, now),
             Event::Judged { stage, verdict } => self.hear_judge(stage, verdict),
             Event::MigrationReported { host, migration, state } => {
-                self.observe_session(&host, true);
+                self.observe_session(&host, true, now);
                 self.hear_migration(migration, state);
             }
             Event::Promote { by } => self.heed_promote(draft, &by, now),

@@ -70,7 +70,7 @@ async fn measured() -> Fleet {
             let metrics = format!(
                 "[metrics]\nsource = \"prometheus\"\nrequests = \"requests_of_{service}\"\nerrors = \"e\"\ninterval = \"1s\"\ntimeout = \"300ms\"\n"
             );
-            state.create_release(release(&service, "1", &metrics), "uid:0", now, effects)?;
+            state.create_release(release(&service, "1", &metrics), None, "uid:0", now, effects)?;
             state.create_deployment(&request(&service, "1"), "uid:0", now, effects)?;
             let service: ServiceName = name(&service);
             let measurement = Measurement { service: service.clone(), instances: BTreeMap::new() };

@@ -80,9 +80,8 @@ impl Deployment {
                 let phase = StagePhase::Approving { cause: ApprovalCause::Inconclusive };
                 self.facts.state = DeploymentState::Running { phase, since: *at };
             }
-            Record::Promoted { at, .. } => self.go_on_to(Next::Closing, *at),
+            Record::Promoted { at, .. } | Record::Migrated { at, .. } => self.go_on_to(Next::Closing, *at),
             Record::MigrationStarted { at, until } => self.begin_migration(*at, *until),
-            Record::Migrated { at, .. } => self.go_on_to(Next::Closing, *at),
             Record::HostMoved { host, to, at: _ } => self.move_host(host, to)?,
             Record::HostFailed { host, reason, at: _ } => self.fail_host(host, reason)?,
             Record::Paused { reason, at } => self.pause(reason.clone(), PauseCause::Failures, *at),

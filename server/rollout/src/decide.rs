@@ -102,7 +102,7 @@ impl Deployment {
             let assignment = now.filter(|now| Some(now) != before.as_ref())?;
             Some(Command::Assign { host, assignment })
         });
-        let migrate = self.migration_command(draft.migration);
+        let migrate = self.migration_command(draft.migration.as_ref());
         Step { commands: changed.chain(migrate).collect(), records: draft.records }
     }
 

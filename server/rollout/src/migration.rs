@@ -118,12 +118,12 @@ impl Deployment {
     }
 
     /// The command that follows where another order stood before.
-    pub(crate) fn migration_command(&self, before: Option<MigrationOrder>) -> Option<Command> {
+    pub(crate) fn migration_command(&self, before: Option<&MigrationOrder>) -> Option<Command> {
         let order = self.migration_order();
-        if order == before {
+        if order.as_ref() == before {
             return None;
         }
-        let host = order.as_ref().or(before.as_ref())?.host.clone();
+        let host = order.as_ref().or(before)?.host.clone();
         Some(Command::Migrate { host, order })
     }
 

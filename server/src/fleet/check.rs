@@ -182,7 +182,7 @@ impl Checker {
             }
             Keyspace::Schemas => {
                 let database = std::str::from_utf8(key).ok().filter(|name| !name.is_empty());
-                drop(self.named::<_, SchemaRecord>(&place, database, value));
+                drop(self.named::<_, SchemaRecord>(&place, database.map(str::to_owned), value));
             }
             Keyspace::Migrations => {
                 let names = names::<HostName, ServiceName>(key);

@@ -88,7 +88,7 @@ impl State {
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
         let service = &release.service;
-        let record = order.map(|order| self.migration_record(name, release, order, now));
+        let record = order.map(|order| self.migration_record(name, release, &order, now));
         let Some(host) = self.hosts.get_mut(name) else { return Ok(()) };
         if host.migrations.get(service) == record.as_ref() {
             return Ok(());
@@ -116,10 +116,10 @@ impl State {
         &self,
         name: &HostName,
         release: &ReleaseRef,
-        order: MigrationOrder,
+        order: &MigrationOrder,
         now: Timestamp,
     ) -> MigrationRecord {
-        let MigrationOrder { id, host: _, phase, paused } = order;
+        let &MigrationOrder { id, phase, paused, .. } = order;
         let before = self.hosts.get(name).and_then(|host| host.migrations.get(&release.service));
         let readers = match before.filter(|before| before.id == id) {
             Some(before) => before.readers.clone(),

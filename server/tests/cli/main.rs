@@ -6,6 +6,7 @@ mod check;
 mod contexts;
 mod init;
 mod judge;
+mod migrate;
 mod program;
 mod schema;
 mod settings;

@@ -20,6 +20,8 @@ const NEEDS_SYSTEMD: &str = "needs a systemd that runs the machine: tests/system
 const IS_THE_SUITE: &str = "runs this suite, or a part of it";
 const IS_AN_OPTION: &str = "names an option, not a command";
 
+const MIGRATES: &str = "`e2e schema::*` gives it to a fleet with a PostgreSQL";
+
 const ON_A_STUCK_HOST: &str = "`e2e stories::a_rollback_that_fails_on_a_host_*` does so where a host is stuck, and `e2e control::*` a retry";
 
 /// What no test runs, and why.
@@ -52,6 +54,13 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("handover logs SERVICE --host HOST", ON_A_STUCK_HOST),
     ("handover deploy SERVICE --version FORMER", ON_A_STUCK_HOST),
     ("handover retry SERVICE", ON_A_STUCK_HOST),
+    ("handover migrate contract SERVICE", MIGRATES),
+    ("handover migrate contract SERVICE --force --reason WHY", MIGRATES),
+    ("handover migrate expand SERVICE --release VERSION", MIGRATES),
+    ("handover migrate backfill SERVICE", MIGRATES),
+    ("handover migrate plan SERVICE", MIGRATES),
+    ("handover migrate status SERVICE", MIGRATES),
+    ("handover migrate lint", "`cli migrate` of the server's tests gives it to folders"),
     ("handover judge aa SERVICE", "`e2e judge` gives it to a service with traffic"),
     ("handover canary SERVICE", "the demo gives it to a canary that is judged: `e2e demo`"),
 ];

@@ -1,0 +1,58 @@
+//! `handover migrate lint`.
+
+use crate::program::Here;
+
+const MANIFEST: &str = "service = \"shop\"\ncommand = [\"bin/shop\"]\n[schema]\ndatabase = \"shop\"\nreads = \"1..=4\"\nexpand = \"m/expand\"\nbackfill = \"m/backfill\"\n";
+const ADD: &str = "ALTER TABLE customers ADD COLUMN mail text;\n";
+const FILL: &str = "-- handover: batch table=customers key=id size=500
+UPDATE customers SET mail = email WHERE id BETWEEN :first AND :last AND mail IS NULL;\n";
+
+#[test]
+fn migrations_that_break_nothing_pass() {
+    let here = Here::new();
+    here.write("handover.toml", MANIFEST).write("m/expand/0001_mail.sql", ADD);
+    here.write("m/backfill/0002_mail.sql", FILL);
+    let ended = here.run(&["migrate", "lint"]).expect(0);
+    assert_eq!(ended.stdout, "2 files of migrations: nothing found\n");
+}
+
+#[test]
+fn what_would_break_a_live_system_is_told_with_its_place_and_the_safe_steps() {
+    let here = Here::new();
+    here.write("handover.toml", MANIFEST);
+    here.write("m/expand/0001_mail.sql", "ALTER TABLE customers RENAME COLUMN email TO mail;\n");
+    here.write("m/backfill/0002_mail.sql", FILL);
+    let ended = here.run(&["migrate", "lint", "."]).expect(1);
+    for part in ["m/expand/0001_mail.sql:1:", "^^^", "why:", "safe steps:", "ADD COLUMN mail"] {
+        assert!(ended.stdout.contains(part), "{part} is not in\n{}", ended.stdout);
+    }
+    let json = here.run(&["migrate", "lint", "--json"]).expect(1).json();
+    assert_eq!((&json["passes"], &json["files"]), (&false.into(), &2.into()));
+    assert!(json["report"]["findings"][0]["steps"].as_array().is_some_and(|steps| steps.len() > 2), "{json}");
+}
+
+#[test]
+fn what_is_not_looked_at_is_said() {
+    let here = Here::new();
+    let mysql = MANIFEST.replace("database = \"shop\"", "database = \"shop\"\nkind = \"mysql\"");
+    here.write("handover.toml", &mysql)
+        .write("m/expand/0001_mail.sql", ADD)
+        .write("m/backfill/0002_a.sql", FILL);
+    let ended = here.run(&["migrate", "lint"]).expect(0);
+    assert_eq!(ended.stdout, "not looked at: the linter knows PostgreSQL, and this is mysql\n");
+    let none = Here::new();
+    none.write("handover.toml", "service = \"web\"\ncommand = [\"bin/web\"]\n");
+    assert!(none.run(&["migrate", "lint"]).expect(0).stdout.contains("declares no schema"));
+}
+
+#[test]
+fn a_folder_that_is_not_there_and_a_name_that_says_nothing_are_mistakes() {
+    let here = Here::new();
+    here.write("handover.toml", MANIFEST).write("m/expand/readme.txt", "");
+    let named = here.run(&["migrate", "lint"]).expect(1).stderr;
+    assert!(named.contains("is not named NUMBER_NAME.sql"), "{named}");
+    let missing = Here::new();
+    missing.write("handover.toml", MANIFEST).write("m/expand/0001_mail.sql", ADD);
+    let missing = missing.run(&["migrate", "lint"]).expect(1).stderr;
+    assert!(missing.contains("m/backfill"), "{missing}");
+}

@@ -156,7 +156,7 @@ fn whoever_stays_away_ends_the_deployment_with_what_stands_and_the_next_one_goes
         let said = match victim {
             Victim::Agent => {
                 shop.fleet.agents[0].kill();
-                "they did not end within 4 s"
+                "they did not end within 4s"
             }
             _ => {
                 shop.database.kill();

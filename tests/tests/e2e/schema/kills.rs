@@ -27,7 +27,7 @@ const SESSIONS: &str = "FROM pg_stat_activity WHERE application_name LIKE 'hando
 
 /// A release whose migrations take a while and can be counted: each leaves a row for each time that it took effect, and the
 /// backfill adds one to each row.
-fn push(shop: &Shop, version: &str, first: usize) {
+fn push(shop: &Shop, version: &str, first: usize, lines: &str) {
     let counted =
         |phase: &str| format!("INSERT INTO counted VALUES ('{phase} of {version}');\nSELECT pg_sleep(1.2);");
     let (expand, contract) = (counted("expand"), counted("contract"));
@@ -43,7 +43,20 @@ UPDATE work SET done = done + 1 + length(pg_sleep(0.003)::text) WHERE id BETWEEN
     ];
     // A host whose agent was killed is offline for a moment: it is waited for.
     let sample = Sample::new(version).rollout("bake = \"100ms\"\noffline = \"wait\"");
-    shop.push(sample, "1..=1000", &files);
+    shop.push_with(sample, "1..=1000", &files, lines);
+}
+
+/// A shop with the tables that the migrations of these releases count in.
+fn counting(what: &str) -> Option<Shop> {
+    let shop = Shop::with_hosts(2, what)?;
+    let tables = format!(
+        "CREATE TABLE counted (what text NOT NULL);
+CREATE TABLE work (id bigint PRIMARY KEY, done bigint NOT NULL);
+INSERT INTO work SELECT n, 0 FROM generate_series(1, {ROWS}) AS n;"
+    );
+    shop.push(Sample::new("v0"), "1..=1000", &[("expand", "0001_tables.sql", &tables)]);
+    shop.fleet.deploy("v0").expect(0);
+    Some(shop)
 }
 
 /// Waits until the migration of this version is in the middle of its statement.
@@ -87,17 +100,10 @@ fn ended(mut command: Running, point: &str) {
 
 #[test]
 fn whoever_is_killed_in_whichever_phase_nothing_is_applied_twice_or_half_recorded() {
-    let Some(mut shop) = Shop::with_hosts(2, "kills in the middle of migrations") else { return };
-    let tables = format!(
-        "CREATE TABLE counted (what text NOT NULL);
-CREATE TABLE work (id bigint PRIMARY KEY, done bigint NOT NULL);
-INSERT INTO work SELECT n, 0 FROM generate_series(1, {ROWS}) AS n;"
-    );
-    shop.push(Sample::new("v0"), "1..=1000", &[("expand", "0001_tables.sql", &tables)]);
-    shop.fleet.deploy("v0").expect(0);
+    let Some(mut shop) = counting("kills in the middle of migrations") else { return };
     for (number, victim) in (1..).zip(VICTIMS) {
         let (version, first) = (format!("v{number}"), number * 10);
-        push(&shop, &version, first);
+        push(&shop, &version, first, "");
         let began = Instant::now();
         let deploying = shop.begin(
             &format!("deploy-{version}"),
@@ -136,4 +142,47 @@ INSERT INTO work SELECT n, 0 FROM generate_series(1, {ROWS}) AS n;"
         assert_eq!(shop.status()["version"], first + 2, "{victim:?}: what the server knows");
     }
     wait_until(UP, "nothing to go on", || shop.course().is_null());
+}
+
+#[test]
+fn whoever_stays_away_ends_the_deployment_with_what_stands_and_the_next_one_goes_on() {
+    let Some(mut shop) = counting("what migrates stays away") else { return };
+    for (number, victim) in (1..).zip([Victim::Agent, Victim::Postgres]) {
+        let (version, first) = (format!("v{number}"), number * 10);
+        push(&shop, &version, first, "within = \"4s\"");
+        let deploying = shop.fleet.begin(&version);
+        in_the_middle(&shop, first, false);
+        let applied = shop.applied();
+        let said = match victim {
+            Victim::Agent => {
+                shop.fleet.agents[0].kill();
+                "they did not end within 4s"
+            }
+            _ => {
+                shop.database.kill();
+                "the expand migrations failed on "
+            }
+        };
+        // The host that migrates is not there to go back; there was nothing on it yet that would have to.
+        let done = deploying.end();
+        let end = done.last();
+        println!("{victim:?}: {} {}", done.code, end["reason"]);
+        assert_eq!(done.code, 3, "{victim:?}: {end}");
+        assert!(end["reason"].as_str().unwrap().contains(said), "{victim:?}: {end}");
+        match victim {
+            Victim::Agent => shop.fleet.agents[0].start(),
+            _ => shop.database.restart(),
+        }
+        shop.fleet.online(2);
+        let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+        wait_until(LEASE, "the lock to be free", || shop.number(held) == 0);
+        assert_eq!(shop.applied(), applied, "{victim:?}: what was taken back stands");
+        assert_eq!(shop.number("SELECT count(*) FROM counted"), 2 * (i64::from(number == 2)), "{victim:?}");
+        shop.fleet.deploy(&version).expect(0);
+        shop.fleet.cli().run(["migrate", "contract", "web", "--yes"]).expect(0);
+        let counted = format!("SELECT count(*) FROM counted WHERE what LIKE '% of {version}'");
+        assert_eq!(shop.number(&counted), 2, "{victim:?}: expand and contract, once each");
+        assert_eq!(shop.number(&format!("SELECT count(*) FROM work WHERE done <> {number}")), 0);
+        assert_eq!(shop.fleet.versions(), [&*version, &*version]);
+    }
 }

@@ -28,7 +28,9 @@ pub(crate) struct Wrong {
 pub(crate) fn allowed(text: &str, comments: &[Range<usize>]) -> (Vec<Allowed>, Vec<Wrong>) {
     let (mut allowed, mut wrong) = (Vec::new(), Vec::new());
     for range in comments {
-        let Some(order) = order(&text[range.clone()]) else { continue };
+        let Some(order) = order(&text[range.clone()]).filter(|order| !is_for_the_runner(order)) else {
+            continue;
+        };
         match read(order) {
             Ok(rule) => allowed.push(Allowed { rule, range: range.clone(), used: false }),
             Err((rule, message)) => wrong.push(Wrong { rule, range: range.clone(), message }),
@@ -45,6 +47,23 @@ fn order(comment: &str) -> Option<&str> {
     let inner = inner.trim();
     let mark = inner.get(..MARK.len())?;
     mark.eq_ignore_ascii_case(MARK).then(|| inner[MARK.len()..].trim())
+}
+
+/// Whether a comment says how the file is run, and not what is allowed in it.
+fn is_for_the_runner(order: &str) -> bool {
+    order == "no transaction"
+        || is_batch(order)
+        || order.starts_with("lock_timeout=")
+        || order.starts_with("statement_timeout=")
+}
+
+fn is_batch(order: &str) -> bool {
+    order.starts_with("batch ")
+}
+
+/// Whether the comments say that the file's statement runs for one piece of a table after the other.
+pub(crate) fn in_batches<'t>(text: &'t str, mut comments: impl Iterator<Item = &'t Range<usize>>) -> bool {
+    comments.any(|range| order(&text[range.clone()]).is_some_and(is_batch))
 }
 
 fn read(order: &str) -> Result<Rule, (Rule, String)> {

@@ -12,7 +12,7 @@ use crate::{
     statement::{self, Cut},
 };
 use squawk_syntax::ast::Stmt;
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 /// Longest piece of a statement that a finding repeats, in bytes.
 const LONGEST_STATEMENT: usize = 4096;
@@ -24,8 +24,13 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
         Ok(cuts) => cuts,
         Err(unsplit) => return listing.whole(Rule::TooLarge, &unsplit.to_string()),
     };
+    let comments = cuts.statements.iter().flat_map(|cut| &cut.comments).chain(&cuts.comments);
+    let parsed = match allow::in_batches(migration.text, comments) {
+        true => Cow::Owned(with_parameters(migration.text)),
+        false => Cow::Borrowed(migration.text),
+    };
     let all: Vec<Read<'_>> =
-        cuts.statements.iter().map(|cut| Read::new(migration.text, cut, context.server_major)).collect();
+        cuts.statements.iter().map(|cut| Read::new(&parsed, cut, context.server_major)).collect();
     // A statement that cannot be in a transaction has the file run without one.
     let one_transaction = all.iter().all(|read| read.alone.is_none());
     let company = all.iter().any(Read::belongs_in_a_transaction);
@@ -58,6 +63,22 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
         listing.take(read.cut, found);
     }
     listing.take_comments(&cuts.comments);
+}
+
+/// A batch's text with parameters that PostgreSQL knows instead of `:first` and `:last`, byte for byte as long.
+fn with_parameters(text: &str) -> String {
+    let mut parsed = text.to_owned();
+    for (name, parameter) in [(":first", "$1    "), (":last", "$2   ")] {
+        let places: Vec<usize> = parsed.match_indices(name).map(|(at, _)| at).collect();
+        for at in places {
+            let cast = parsed[..at].ends_with(':');
+            let longer = parsed[at + name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
+            if !cast && !longer {
+                parsed.replace_range(at..at + name.len(), parameter);
+            }
+        }
+    }
+    parsed
 }
 
 /// What is said where nothing could be read.

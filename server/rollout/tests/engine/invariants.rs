@@ -299,4 +299,19 @@ proptest! {
             hosts: u32::try_from(hosts).unwrap(), failed: 0,
         }));
     }
+
+    #[test]
+    fn no_host_is_changed_while_the_schema_is_expanded_and_no_attempt_has_two_beginnings(story in story()) {
+        let mut attempts = BTreeSet::new();
+        let world = story.tell(|world| {
+            let expanding = world.deployment.stage() == 0 && world.deployment.migration_order().is_some();
+            prop_assert!(!expanding || world.deployment.assignments().is_empty());
+            attempts.extend(world.deployment.migration_order().map(|order| order.id));
+            Ok(())
+        })?;
+        let begun = world.records.iter().filter(|record| matches!(record, Record::MigrationStarted { .. }));
+        prop_assert!(begun.count() >= attempts.len());
+        prop_assert_eq!(world.migrator.again, 0, "a phase that is applied is not begun anew");
+        prop_assert!(world.deployment.migration_order().is_none());
+    }
 }

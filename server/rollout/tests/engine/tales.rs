@@ -9,9 +9,9 @@ use crate::{
     stages::staged,
     world::{Sent, World},
 };
-use handover_model::Duration;
+use handover_model::{Duration, SchemaPhase};
 use handover_rollout::{
-    Deployment, Event, HostState, Inconclusive, Judged, OfflinePolicy, OnFailure, Record, Verdict,
+    Deployment, Event, HostState, Inconclusive, Judged, Migration, OfflinePolicy, OnFailure, Record, Verdict,
 };
 use proptest::{prelude::*, sample::Index};
 
@@ -42,6 +42,8 @@ pub(crate) enum Happening {
     /// And of another one, late.
     JudgeOther(Verdict),
     Promote,
+    /// The host that migrates goes, or comes back.
+    MigratorGoes,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +55,8 @@ pub(crate) struct Story {
     asks: Vec<Asks>,
     /// Whether every host goes back at the end, as in a rehearsal.
     pub(crate) returns: bool,
+    /// Whether it migrates before and after, and how many attempts fail.
+    migrates: (bool, bool, u32),
     new_programs: Vec<Program>,
     former_programs: Vec<Program>,
     offline: Vec<bool>,
@@ -111,6 +115,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         6 => verdict().prop_map(Happening::Judge),
         1 => verdict().prop_map(Happening::JudgeOther),
         3 => Just(Happening::Promote),
+        2 => Just(Happening::MigratorGoes),
     ]
 }
 
@@ -173,12 +178,24 @@ pub(crate) fn story() -> impl Strategy<Value = Story> {
     let happenings = proptest::collection::vec(happening(), 0..120);
     let asks = prop_oneof![2 => Just(vec![]), 3 => proptest::collection::vec(asks(), 1..4)];
     let returns = proptest::bool::weighted(0.3);
-    (settings(), shares, asks, returns, programs(), programs(), offline, happenings).prop_map(
-        |(settings, shares, asks, returns, new_programs, former_programs, offline, happenings)| Story {
+    let part = || proptest::bool::weighted(0.3);
+    let migrates = (part(), part(), 0_u32..3);
+    (settings(), shares, asks, (returns, migrates), programs(), programs(), offline, happenings).prop_map(
+        |(
+            settings,
+            shares,
+            asks,
+            (returns, migrates),
+            new_programs,
+            former_programs,
+            offline,
+            happenings,
+        )| Story {
             settings,
             shares,
             asks,
             returns,
+            migrates,
             new_programs,
             former_programs,
             offline,
@@ -210,7 +227,12 @@ impl Story {
             let Asks { at_once, judged, approval } = *asks;
             (stage.at_once, stage.judged, stage.approval) = (at_once, judged, approval);
         }
-        fleet.run(&plan)
+        let (before, after, failures) = self.migrates;
+        fleet.migrator.failures = failures;
+        let migration = |phase, on_failure| Migration { host: host(9), phase, within: secs(60), on_failure };
+        let before = before.then(|| migration(SchemaPhase::Expand, self.settings.on_failure));
+        let after = after.then(|| migration(SchemaPhase::Backfill, OnFailure::Pause));
+        fleet.run(&plan.with_migrations(before, after))
     }
 
     /// Tells the story, then lets time pass until the deployment ends, and checks after every event.
@@ -318,6 +340,7 @@ impl Story {
             Happening::Judge(verdict) => world.judge(0, verdict),
             Happening::JudgeOther(verdict) => world.judge(1, verdict),
             Happening::Promote => world.promote(),
+            Happening::MigratorGoes => world.migrator.online = !world.migrator.online,
             Happening::Disconnect(_) | Happening::Connect(_) => {}
         }
         check(world)
@@ -337,6 +360,10 @@ fn beat(
             world.event(event);
             check(world)?;
         }
+    }
+    if let Some(event) = world.migrator.live(world.now) {
+        world.event(event);
+        check(world)?;
     }
     world.event(Event::Tick);
     check(world)

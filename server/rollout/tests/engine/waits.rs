@@ -31,6 +31,10 @@ const ROWS: &[(&str, &str)] = &[
         r"BATCH to stay healthy for [0-9.]+(ms|s|m), and for NAME (and \d+ more )?to report",
     ),
     ("batch N of M: the judge's verdict (WHAT IT SAID)", r"(BATCH: )?the judge's verdict \(.+\)"),
+    (
+        "batch N of M: the PHASE migrations on HOST (WHAT IT SAID)",
+        r"BATCH: the (expand|backfill|contract) migrations on NAME \(.+\)",
+    ),
     ("INSTANCE to finish its connections", "(NAME|the service) to finish its connections"),
     ("its plan to be written", "its plan to be written"),
     (

@@ -133,7 +133,7 @@ pub enum Error {
         source: Fault,
     },
     /// It took longer than it may.
-    #[error("it took longer than it may ({}). {stands}", took.as_secs())]
+    #[error("it took longer than it may ({} s). {stands}", took.as_secs())]
     TooLong {
         /// How long it may.
         took: std::time::Duration,

@@ -164,7 +164,7 @@ impl Migrating {
         let Some(service) = service else { return };
         match &state {
             MigrationState::Done { version } => {
-                tracing::info!(%service, migration = %id, %version, "migrated")
+                tracing::info!(%service, migration = %id, %version, "migrated");
             }
             MigrationState::Failed { reason } => {
                 tracing::warn!(%service, migration = %id, reason, "cannot be migrated");

@@ -51,6 +51,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("handover logs SERVICE --host HOST", ON_A_STUCK_HOST),
     ("handover deploy SERVICE --version FORMER", ON_A_STUCK_HOST),
     ("handover retry SERVICE", ON_A_STUCK_HOST),
+    (
+        "handover migrate contract web --force --reason WHY",
+        "needs a database with a schema: `e2e schema::renaming` and `e2e schema::refusals` run it",
+    ),
     ("handover canary SERVICE", "the demo gives it to a canary that is judged: `e2e demo`"),
 ];
 

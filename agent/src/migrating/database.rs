@@ -95,7 +95,7 @@ mod tests {
         let unknown = described(folder.path(), "shop").unwrap_err().to_string();
         assert!(unknown.starts_with("this host does not know database shop: describe it in "), "{unknown}");
         let write = |text: &str| std::fs::write(folder.path().join("shop.toml"), text).unwrap();
-        write("url = \"postgres://shop@/shop?host=/run/postgresql\"\ntables = \"shop\"\n");
+        write("url = \"postgres://shop@localhost/shop?host=/run/postgresql\"\ntables = \"shop\"\n");
         let target = described(folder.path(), "shop").unwrap();
         assert_eq!(target.address.to_string(), "shop as shop at /run/postgresql");
         assert_eq!((target.password, target.schema.as_deref()), (PasswordSource::None, Some("shop")));

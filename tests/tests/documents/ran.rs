@@ -62,6 +62,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("handover migrate status SERVICE", MIGRATES),
     ("handover migrate lint", "`cli migrate` of the server's tests gives it to folders"),
     ("handover judge aa SERVICE", "`e2e judge` gives it to a service with traffic"),
+    ("handover migrate contract web --force --reason WHY", MIGRATES),
     ("handover canary SERVICE", "the demo gives it to a canary that is judged: `e2e demo`"),
 ];
 

@@ -4,6 +4,7 @@ use crate::{
     agent::Program,
     fleet::{Fleet, Settings},
     names::{host, instance, secs},
+    stages::staged,
     tales::story,
     world::World,
 };
@@ -116,6 +117,10 @@ impl Heard {
 
     /// What happens too seldom by chance.
     fn rare_ones(&mut self) {
+        // One after the other gets its next share.
+        let settings = Settings { hosts: 3, in_flight: 1, ..Settings::default() };
+        let plan = staged(&settings, &[500, 10_000]);
+        self.until_it_rests(&mut Fleet::of(settings).run(&plan));
         let offline = OfflinePolicy::Wait { deadline: secs(60) };
         let settings = Settings { hosts: 3, batch: 3, in_flight: 1, offline, ..Settings::default() };
         let mut fleet = Fleet::of(Settings { on_failure: OnFailure::Pause, ..settings });

@@ -222,7 +222,7 @@ impl Seen {
             *logged = Logged { acknowledged: Some(address), sent: Vec::new() };
             self.writes += 1;
         }
-        self.judge(format!("PUT of customer {id}"), answer, |status, _| status == 200)
+        self.judge(&format!("PUT of customer {id}"), answer, |status, _| status == 200)
     }
 
     /// Reads, and holds it against the log.
@@ -232,15 +232,18 @@ impl Seen {
         let logged =
             self.log.get(&id).cloned().unwrap_or_else(|| Logged { acknowledged: before, sent: Vec::new() });
         self.reads += 1;
-        self.judge(format!("GET of customer {id}, logged as {logged:?}"), answer, |status, body| match status
-        {
-            200 => logged.allows(Some(body)),
-            404 => logged.allows(None),
-            _ => false,
-        })
+        self.judge(
+            &format!("GET of customer {id}, logged as {logged:?}"),
+            answer,
+            |status, body| match status {
+                200 => logged.allows(Some(body)),
+                404 => logged.allows(None),
+                _ => false,
+            },
+        )
     }
 
-    fn judge(&mut self, what: String, answer: io::Result<Answer>, right: impl Fn(u16, &str) -> bool) -> bool {
+    fn judge(&mut self, what: &str, answer: io::Result<Answer>, right: impl Fn(u16, &str) -> bool) -> bool {
         match answer {
             Ok(answer) if right(answer.status, &answer.body) => answer.says_close(),
             Ok(answer) => {

@@ -7,7 +7,7 @@ const TABLE: &str = "CREATE TABLE customers (id bigint PRIMARY KEY, email text N
 INSERT INTO customers SELECT n, 'c' || n || '@example.org' FROM generate_series(1, 5000) AS n;";
 const ADD: &str = "ALTER TABLE customers ADD COLUMN mail text;";
 const FILL: &str = "-- handover: batch table=customers key=id size=500
-UPDATE customers SET mail = email WHERE id BETWEEN :first AND :last AND mail IS NULL;";
+UPDATE customers SET mail = email WHERE id BETWEEN :first AND :last AND mail IS DISTINCT FROM email;";
 const DROP: &str = "ALTER TABLE customers DROP COLUMN email;";
 
 #[test]
@@ -24,6 +24,8 @@ fn a_release_expands_its_schema_before_it_runs_fills_it_behind_and_contracts_by_
         ("contract", "0004_mail.sql", DROP),
     ];
     shop.push(Sample::new("v2"), "2..=4", &files);
+    let next = fleet.cli().run(["migrate", "plan", "web", "--release", "v2"]).expect(0).stdout;
+    assert!(next.contains("stage 1: the expand migrations, run by"), "{next}");
     let plan = fleet.cli().run(["deploy", "web", "--version", "v2", "--plan"]).expect(0).stdout;
     assert!(plan.contains("stage 1: the expand migrations, run by"), "{plan}");
     assert!(plan.contains("stage 4: the backfill migrations, run by"), "{plan}");

@@ -23,6 +23,8 @@ enum Victim {
 }
 
 const VICTIMS: [Victim; 4] = [Victim::Server, Victim::Agent, Victim::Connection, Victim::Postgres];
+/// Whoever has the lock of migrations.
+const HELD: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
 const SESSIONS: &str = "FROM pg_stat_activity WHERE application_name LIKE 'handover migrate%'";
 
 /// A release whose migrations take a while and can be counted: each leaves a row for each time that it took effect, and the
@@ -32,7 +34,7 @@ fn push(shop: &Shop, version: &str, first: usize, lines: &str) {
         |phase: &str| format!("INSERT INTO counted VALUES ('{phase} of {version}');\nSELECT pg_sleep(1.2);");
     let (expand, contract) = (counted("expand"), counted("contract"));
     let files = [
-        ("expand", &*format!("{:04}_e.sql", first), &*expand),
+        ("expand", &*format!("{first:04}_e.sql"), &*expand),
         (
             "backfill",
             &*format!("{:04}_b.sql", first + 1),
@@ -76,8 +78,7 @@ fn kill(shop: &mut Shop, victim: Victim, waits: bool) {
         Victim::Agent => {
             shop.fleet.agents[0].kill();
             if waits {
-                let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
-                wait_until(LEASE, "the lock of an agent that is gone to be free", || shop.number(held) == 0);
+                wait_until(LEASE, "the lock of an agent that is gone to be free", || shop.number(HELD) == 0);
                 println!("  free {:.1} s after its agent was killed", began.elapsed().as_secs_f64());
             }
             shop.fleet.agents[0].start();
@@ -137,8 +138,7 @@ fn whoever_is_killed_in_whichever_phase_nothing_is_applied_twice_or_half_recorde
         assert_eq!(applied[applied.len() - 3..], recorded, "{victim:?}");
         assert_eq!(shop.number("SELECT count(*) FROM handover_migrations WHERE state <> 'applied'"), 0);
         assert_eq!(shop.fleet.versions(), [&*version, &*version]);
-        let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
-        wait_until(LEASE, "the lock to be free", || shop.number(held) == 0);
+        wait_until(LEASE, "the lock to be free", || shop.number(HELD) == 0);
         assert_eq!(shop.status()["version"], first + 2, "{victim:?}: what the server knows");
     }
     wait_until(UP, "nothing to go on", || shop.course().is_null());
@@ -147,35 +147,34 @@ fn whoever_is_killed_in_whichever_phase_nothing_is_applied_twice_or_half_recorde
 #[test]
 fn whoever_stays_away_ends_the_deployment_with_what_stands_and_the_next_one_goes_on() {
     let Some(mut shop) = counting("what migrates stays away") else { return };
-    for (number, victim) in (1..).zip([Victim::Agent, Victim::Postgres]) {
+    for (number, victim) in [(1_usize, Victim::Agent), (2, Victim::Postgres)] {
         let (version, first) = (format!("v{number}"), number * 10);
         push(&shop, &version, first, "within = \"4s\"");
         let deploying = shop.fleet.begin(&version);
         in_the_middle(&shop, first, false);
         let applied = shop.applied();
-        let said = match victim {
-            Victim::Agent => {
-                shop.fleet.agents[0].kill();
-                "they did not end within 4s"
-            }
-            _ => {
-                shop.database.kill();
-                "the expand migrations failed on "
-            }
+        let said = if number == 1 {
+            shop.fleet.agents[0].kill();
+            ["they did not end within 4s; the host is offline"; 2]
+        } else {
+            // Which comes first, the server's bound or the agent's, is a matter of milliseconds.
+            shop.database.kill();
+            ["the database is gone", "it took longer than it may (4 s). The schema is at version "]
         };
         // The host that migrates is not there to go back; there was nothing on it yet that would have to.
         let done = deploying.end();
         let end = done.last();
         println!("{victim:?}: {} {}", done.code, end["reason"]);
         assert_eq!(done.code, 3, "{victim:?}: {end}");
-        assert!(end["reason"].as_str().unwrap().contains(said), "{victim:?}: {end}");
-        match victim {
-            Victim::Agent => shop.fleet.agents[0].start(),
-            _ => shop.database.restart(),
+        let reason = end["reason"].as_str().unwrap();
+        assert!(said.iter().any(|said| reason.contains(said)), "{victim:?}: {end}");
+        if number == 1 {
+            shop.fleet.agents[0].start();
+        } else {
+            shop.database.restart();
         }
         shop.fleet.online(2);
-        let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
-        wait_until(LEASE, "the lock to be free", || shop.number(held) == 0);
+        wait_until(LEASE, "the lock to be free", || shop.number(HELD) == 0);
         assert_eq!(shop.applied(), applied, "{victim:?}: what was taken back stands");
         assert_eq!(shop.number("SELECT count(*) FROM counted"), 2 * (i64::from(number == 2)), "{victim:?}");
         shop.fleet.deploy(&version).expect(0);

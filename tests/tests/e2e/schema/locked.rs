@@ -61,10 +61,14 @@ fn a_migration_behind_a_long_transaction_holds_requests_up_no_longer_than_its_lo
     shop.until("status to say who holds the lock", |course| {
         course["migration"]["doing"].as_str().is_some_and(blocked)
     });
-    let watched = fleet.cli().command(["watch", "web", "--json"]);
-    let watch = handover_tests::process::Running::start_command(fleet.folder.path(), "watch", watched);
-    wait_until(UP, "watch to say who holds the lock", || blocked(&watch.stdout()));
-    watch.kill();
+    for (name, words) in [("json", &["watch", "web", "--json"][..]), ("plain", &["watch", "web"])] {
+        let watch = shop.begin(name, words);
+        wait_until(UP, "watch to say who holds the lock", || blocked(&watch.stdout()));
+        watch.kill();
+    }
+    wait_until(UP, "status to say it to people", || {
+        blocked(&fleet.cli().run(["status", "web"]).expect(0).stdout)
+    });
     // Several tries, each of which queues everybody up behind it.
     shop.until("the fourth try", |course| {
         let doing = course["migration"]["doing"].as_str().unwrap_or_default();

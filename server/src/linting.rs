@@ -3,7 +3,7 @@
 use handover_lint::{Context, Migration, Outcome, Phase, Report};
 use handover_model::{
     SchemaPhase,
-    config::{DatabaseKind, Migrations, SchemaConfig},
+    config::{DatabaseKind, SchemaConfig},
 };
 
 /// The oldest PostgreSQL that migrations are applied to: what is safe there is safe on later ones.
@@ -48,14 +48,9 @@ pub(crate) fn lint(config: &SchemaConfig, files: &[MigrationFile]) -> Option<Rep
     }
 }
 
-/// The folder of a phase's files as a bundle names it: without `.` and slashes at the end; `None` where a command migrates, or
-/// nothing does.
+/// The folder of a phase's files as a bundle names it: without `.` and slashes at the end; `None` where it has
+/// none.
 pub(crate) fn folder(config: &SchemaConfig, phase: SchemaPhase) -> Option<String> {
-    match config.migrations(phase)? {
-        Migrations::Folder(folder) => {
-            let parts = folder.components().filter_map(|part| part.as_os_str().to_str());
-            Some(parts.filter(|part| *part != ".").collect::<Vec<_>>().join("/"))
-        }
-        Migrations::Command { .. } => None,
-    }
+    let parts = config.migrations(phase)?.components().filter_map(|part| part.as_os_str().to_str());
+    Some(parts.filter(|part| *part != ".").collect::<Vec<_>>().join("/"))
 }

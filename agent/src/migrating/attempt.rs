@@ -7,7 +7,7 @@ use super::database::described;
 use crate::bundles::Bundles;
 use handover_model::{
     MigrationState, MigrationTarget, SchemaPhase, SchemaReader, SchemaVersion,
-    config::{DatabaseKind, Manifest, Migrations, SchemaConfig},
+    config::{DatabaseKind, Manifest, SchemaConfig},
 };
 use handover_schema::{Control, Job, Limits, Phase, Progress, Reader, Scripts, Throttle, VersionRange, run};
 use std::{
@@ -134,7 +134,7 @@ fn scripts(
 ) -> Result<Scripts, handover_schema::FolderError> {
     let mut scripts = Scripts::default();
     for phase in SchemaPhase::ALL {
-        if let Some(Migrations::Folder(path)) = config.migrations(phase) {
+        if let Some(path) = config.migrations(phase) {
             scripts.read_phase(kind, phase_of(phase), &folder.join(path))?;
         }
     }

@@ -1,7 +1,10 @@
 //! What a release needs of its database's schema, and how it gets it.
 
-use crate::{Labels, SchemaPhase, SchemaRange, SchemaVersion};
-use std::{path::PathBuf, time::Duration};
+use crate::{Labels, SchemaPhase, SchemaRange};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// What a release needs of its database's schema, and how it gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,18 +17,17 @@ pub struct SchemaConfig {
     pub reads: SchemaRange,
     /// Labels of the host whose agent migrates; `None`: those of the service.
     pub hosts: Option<Labels>,
-    /// What is applied before the release's code runs anywhere.
-    pub expand: Option<Migrations>,
-    /// What is carried over once it runs everywhere.
-    pub backfill: Option<Migrations>,
-    /// What is taken away once no code is left that needs it.
-    pub contract: Option<Migrations>,
+    /// Folder of the bundle with files `NUMBER_NAME.sql`, the number being the schema's version afterwards: what is applied before
+    /// the release's code runs anywhere.
+    pub expand: Option<PathBuf>,
+    /// The folder of what is carried over once it runs everywhere.
+    pub backfill: Option<PathBuf>,
+    /// The folder of what is taken away once no code is left that needs it.
+    pub contract: Option<PathBuf>,
     /// How long expand or contract may take, 1 s to 24 h.
     pub within: Duration,
     /// How long a backfill may take, 1 s to 30 d.
     pub backfill_within: Duration,
-    /// How long after the deployment the contract begins by itself, 1 min to 90 d; `None`: never.
-    pub soak: Option<Duration>,
     /// How long a statement waits for a lock before it lets the others pass, 10 ms to 1 min.
     pub lock_timeout: Duration,
     /// How long a statement in a transaction may run, 100 ms to 1 h.
@@ -57,28 +59,14 @@ impl DatabaseKind {
     }
 }
 
-/// The migrations of one phase.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Migrations {
-    /// A folder of the bundle with files `NNNN_name.sql`; the number is the schema's version afterwards.
-    Folder(PathBuf),
-    /// A program of the bundle.
-    Command {
-        /// Program and arguments.
-        command: Vec<String>,
-        /// The schema's version afterwards.
-        to: SchemaVersion,
-    },
-}
-
 impl SchemaConfig {
-    /// The migrations of a phase; `None` where it has none.
+    /// The folder with the migrations of a phase; `None` where it has none.
     #[must_use]
-    pub fn migrations(&self, phase: SchemaPhase) -> Option<&Migrations> {
+    pub fn migrations(&self, phase: SchemaPhase) -> Option<&Path> {
         match phase {
-            SchemaPhase::Expand => self.expand.as_ref(),
-            SchemaPhase::Backfill => self.backfill.as_ref(),
-            SchemaPhase::Contract => self.contract.as_ref(),
+            SchemaPhase::Expand => self.expand.as_deref(),
+            SchemaPhase::Backfill => self.backfill.as_deref(),
+            SchemaPhase::Contract => self.contract.as_deref(),
         }
     }
 

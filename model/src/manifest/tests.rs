@@ -141,11 +141,8 @@ fn what_a_release_needs_of_its_schema_is_read() {
     let schema = Manifest::parse(WHOLE).unwrap().schema.unwrap();
     assert_eq!((schema.database.as_str(), schema.reads.to_string().as_str()), ("shop", "41..=43"));
     assert_eq!(schema.hosts, Some([("role".to_owned(), "db".to_owned())].into()));
-    assert_eq!(schema.expand, Some(Migrations::Folder("migrations/expand".into())));
-    let to = crate::SchemaVersion::new(44);
-    let command = vec!["bin/contract".to_owned(), "--all".to_owned()];
-    assert_eq!(schema.contract, Some(Migrations::Command { command, to }));
-    assert_eq!(schema.soak, Some(Duration::from_secs(24 * 3600)));
+    assert_eq!(schema.expand, Some("migrations/expand".into()));
+    assert_eq!(schema.contract, Some("migrations/contract".into()));
     assert_eq!(schema.time_for(crate::SchemaPhase::Backfill), Duration::from_secs(24 * 3600));
     assert_eq!(small_with("").schema, None);
 }

@@ -11,7 +11,7 @@ use handover_bundle::{FilesLimits, Found};
 use handover_model::{
     HostName, MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MigrationName, Release, ReleaseRef, SchemaPhase,
     SchemaVersion, ServiceName, Timestamp,
-    config::{Manifest, Migrations, SchemaConfig},
+    config::{Manifest, SchemaConfig},
 };
 use handover_proto::{
     status::{Reason, refuse},
@@ -142,10 +142,9 @@ fn read(config: &SchemaConfig, found: &Found) -> Result<ReleaseSchema, String> {
     let mut taken = BTreeMap::new();
     let mut after = BTreeMap::new();
     for phase in SchemaPhase::ALL {
-        let versions = match (config.migrations(phase), folder(config, phase)) {
-            (Some(Migrations::Command { to, .. }), _) => vec![(*to, format!("the command of {phase}"))],
-            (Some(Migrations::Folder(_)), Some(folder)) => numbers(&folder, found)?,
-            (None, _) | (Some(_), None) => Vec::new(),
+        let versions = match folder(config, phase) {
+            Some(folder) => numbers(&folder, found)?,
+            None => Vec::new(),
         };
         for (version, what) in versions {
             if let Some(other) = taken.insert(version, what.clone()) {
@@ -208,10 +207,14 @@ mod tests {
 
     #[test]
     fn each_phase_leads_to_its_largest_number() {
-        let config = config(
-            "expand = \"./m/expand/\"\nbackfill = \"m/backfill\"\ncontract = { command = [\"a\"], to = 44 }\n",
-        );
-        let found = found(&["m/expand/0041_a.sql", "m/expand/0042_b.sql", "m/backfill/0043_c.sql"]);
+        let config =
+            config("expand = \"./m/expand/\"\nbackfill = \"m/backfill\"\ncontract = \"m/contract\"\n");
+        let found = found(&[
+            "m/expand/0041_a.sql",
+            "m/expand/0042_b.sql",
+            "m/backfill/0043_c.sql",
+            "m/contract/0044_d.sql",
+        ]);
         let schema = read(&config, &found).unwrap();
         let numbers = SchemaPhase::ALL.map(|phase| schema.after(phase).map(SchemaVersion::number));
         assert_eq!(numbers, [Some(42), Some(43), Some(44)]);

@@ -2,11 +2,11 @@
 
 use super::{
     Absent::{Default, Otherwise, Required},
-    Durations, Either, Integers, Key, Members, Table, Text, Texts, Words, key,
+    Durations, Key, Members, Table, Text, Words, key,
     process::HOUR,
-    service::{LABEL_KEY, LABEL_VALUE, PASSED},
+    service::{LABEL_KEY, LABEL_VALUE},
 };
-use crate::manifest::{DatabaseKind, MAX_ARGUMENTS, MAX_DEADLINE, MAX_HOST_LABELS};
+use crate::manifest::{DatabaseKind, MAX_DEADLINE, MAX_HOST_LABELS};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -58,24 +58,23 @@ pub(crate) const HOSTS: Key<Members<Text>> = key(
     Otherwise("the service's own hosts"),
     "Labels of the hosts that may migrate: the first of them that is online does, by its name.",
 );
-const MIGRATED: Either<Text, &'static Table> = Either(FOLDER, &MIGRATIONS);
-pub(crate) const EXPAND: Key<Either<Text, &'static Table>> = key(
+pub(crate) const EXPAND: Key<Text> = key(
     "expand",
-    MIGRATED,
+    FOLDER,
     Otherwise("there is nothing to add"),
-    "What is applied before the release's code runs anywhere: it adds, and whatever runs goes on working.",
+    "Folder of files `NUMBER_NAME.sql`, each number the schema's version afterwards. What is applied before the release's code runs anywhere: it adds, and whatever runs goes on working.",
 );
-pub(crate) const BACKFILL: Key<Either<Text, &'static Table>> = key(
+pub(crate) const BACKFILL: Key<Text> = key(
     "backfill",
-    MIGRATED,
+    FOLDER,
     Otherwise("there is nothing to carry over"),
-    "What carries data over once the release's code runs everywhere, batch by batch.",
+    "A folder like that of `expand`: what carries data over once the release's code runs everywhere, batch by batch.",
 );
-pub(crate) const CONTRACT: Key<Either<Text, &'static Table>> = key(
+pub(crate) const CONTRACT: Key<Text> = key(
     "contract",
-    MIGRATED,
+    FOLDER,
     Otherwise("there is nothing to take away"),
-    "What takes away what only older code needs: by `handover migrate contract`, or after `soak`. Refused while anything is left, or could be gone back to, that needs it.",
+    "A folder like that of `expand`: what takes away what only older code needs: by `handover migrate contract`. Refused while anything is left, or could be gone back to, that needs it.",
 );
 pub(crate) const WITHIN: Key<Durations> = key(
     "within",
@@ -88,12 +87,6 @@ pub(crate) const BACKFILL_WITHIN: Key<Durations> = key(
     Durations(SECOND, Duration::from_secs(30 * DAY)),
     Default("\"24h\""),
     "How long those of `backfill` may take.",
-);
-pub(crate) const SOAK: Key<Durations> = key(
-    "soak",
-    Durations(MINUTE, Duration::from_secs(90 * DAY)),
-    Otherwise("only by command"),
-    "How long after the deployment the contract begins by itself.",
 );
 pub(crate) const LOCK_TIMEOUT: Key<Durations> = key(
     "lock_timeout",
@@ -114,27 +107,6 @@ pub(crate) const MAX_LAG: Key<Durations> = key(
     "A backfill stands still while a replica is further behind.",
 );
 
-pub(crate) const COMMAND: Key<Texts> = key(
-    "command",
-    Texts(PASSED, MAX_ARGUMENTS),
-    Required("command = [\"bin/migrate\"]"),
-    "The program and its arguments. It runs alone, under the database's lock; `HANDOVER_DATABASE_URL_FILE` names a file with the database's URL.",
-);
-pub(crate) const TO: Key<Integers<u32>> = key(
-    "to",
-    Integers(1, u32::MAX),
-    Required("to = 42"),
-    "The schema's version afterwards. Where it is that already, the program does not run.",
-);
-
-/// Migrations that a program makes.
-pub(crate) const MIGRATIONS: Table = Table {
-    name: "schema.PHASE",
-    meaning: "Migrations that a program of the bundle makes, instead of a folder of files `NNNN_name.sql` of which each number is the schema's version afterwards.",
-    keys: &[&COMMAND, &TO],
-    kinds: Vec::new,
-};
-
 pub(crate) const SCHEMA: Table = Table {
     name: "schema",
     meaning: "What the release needs of its database's schema, and how it gets it: docs/schema.md.",
@@ -148,7 +120,6 @@ pub(crate) const SCHEMA: Table = Table {
         &CONTRACT,
         &WITHIN,
         &BACKFILL_WITHIN,
-        &SOAK,
         &LOCK_TIMEOUT,
         &STATEMENT_TIMEOUT,
         &MAX_LAG,

@@ -2,9 +2,9 @@
 
 use super::{Reader, directory};
 use crate::{
-    SchemaRange, SchemaVersion,
-    language::{Section, Value, quoted},
-    manifest::{DatabaseKind, Migrations, SchemaConfig, keys::schema as keys},
+    SchemaRange,
+    language::{Section, quoted},
+    manifest::{DatabaseKind, SchemaConfig, keys::schema as keys},
 };
 use std::{path::PathBuf, time::Duration};
 
@@ -22,7 +22,7 @@ impl Reader<'_, '_> {
         let reads = reads.and_then(|value| value.parsed(self.problems, str::parse::<SchemaRange>));
         let hosts = section.free(&keys::HOSTS, self.problems);
         let hosts = hosts.is_present().then(|| self.hosts(&hosts));
-        let mut phase = |key| section.get(key).and_then(|value| self.migrations(&value));
+        let mut phase = |key| section.get(key).and_then(|value| value.parsed(self.problems, folder));
         let (expand, backfill, contract) =
             (phase(&keys::EXPAND), phase(&keys::BACKFILL), phase(&keys::CONTRACT));
         let config = SchemaConfig {
@@ -35,54 +35,12 @@ impl Reader<'_, '_> {
             contract,
             within: section.duration(&keys::WITHIN, seconds(600), self.problems),
             backfill_within: section.duration(&keys::BACKFILL_WITHIN, seconds(24 * 3600), self.problems),
-            soak: section.present_duration(&keys::SOAK, self.problems),
             lock_timeout: section.duration(&keys::LOCK_TIMEOUT, seconds(1), self.problems),
             statement_timeout: section.duration(&keys::STATEMENT_TIMEOUT, seconds(60), self.problems),
             max_lag: section.duration(&keys::MAX_LAG, seconds(10), self.problems),
         };
         section.refuse_unknown(self.problems);
-        let (_database, reads) = (database?, reads?);
-        self.reads_what_it_makes(section, reads, &config);
-        Some(config)
-    }
-
-    fn migrations(&mut self, value: &Value<'_>) -> Option<Migrations> {
-        if !value.is_table() {
-            return value.parsed(self.problems, folder).map(Migrations::Folder);
-        }
-        let section = value.section(Some(&keys::MIGRATIONS), self.problems)?;
-        let command = section.required(&keys::COMMAND, self.problems);
-        let command = command.and_then(|value| self.plain_command(&value));
-        let to = section.required(&keys::TO, self.problems);
-        let to = to.and_then(|value| value.integer(&(1..=u32::MAX), self.problems));
-        section.refuse_unknown(self.problems);
-        Some(Migrations::Command { command: command?, to: SchemaVersion::new(to?) })
-    }
-
-    /// A program and its arguments, without values of a host: migrations are the same wherever they run.
-    fn plain_command(&mut self, value: &Value<'_>) -> Option<Vec<String>> {
-        let command = self.command(value)?;
-        let plain: Vec<_> = command.iter().filter_map(|word| word.literal().map(str::to_owned)).collect();
-        if plain.len() < command.len() {
-            let message = "contains a value of the host; migrations are the same wherever they run";
-            self.problems.add(value.span.clone(), &value.path, message);
-            return None;
-        }
-        Some(plain)
-    }
-
-    /// A release must work with what its own commands make of the schema before and while it runs.
-    fn reads_what_it_makes(&mut self, section: &Section<'_>, reads: SchemaRange, config: &SchemaConfig) {
-        for key in [&keys::EXPAND, &keys::BACKFILL] {
-            let migrations = if key.name() == "expand" { &config.expand } else { &config.backfill };
-            if let (Some(Migrations::Command { to, .. }), Some(value)) = (migrations, section.get(key))
-                && !reads.contains(*to)
-            {
-                let message =
-                    format!("makes the schema {to}, which is not in what the release reads, {reads}");
-                self.problems.add(value.span.clone(), &value.path, message);
-            }
-        }
+        database.and(reads).map(|_| config)
     }
 }
 

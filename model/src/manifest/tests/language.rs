@@ -41,15 +41,10 @@ fn before(table: &Table, key: &str) -> String {
         }
         "metrics" if key.ends_with("_label") => top(&format!("[metrics]\nsource = \"prometheus\"\n{ASKED}")),
         "metrics" => top(&format!("{listeners}[metrics]\n")),
-        "schema" | "schema.PHASE" => {
+        "schema" => {
             let database = if key == "database" { "" } else { "database = \"shop\"\n" };
-            let reads = if key == "reads" { "" } else { "reads = \"0..=4294967295\"\n" };
-            let command = if key == "command" { "" } else { "command = [\"a\"]\n" };
-            let to = if key == "to" { "" } else { "to = 1\n" };
-            match table.name {
-                "schema" => top(&format!("[schema]\n{database}{reads}")),
-                _phase => top(&format!("[schema]\n{database}{reads}[schema.contract]\n{command}{to}")),
-            }
+            let reads = if key == "reads" { "" } else { "reads = \"1\"\n" };
+            top(&format!("[schema]\n{database}{reads}"))
         }
         name => top(&format!("[{name}]\n")),
     }
@@ -63,7 +58,7 @@ fn path(table: &Table, key: &str) -> String {
     match table.name {
         "" => key.to_owned(),
         "rollout.steps" => format!("rollout.steps[0].{key}"),
-        name => format!("{}.{key}", name.replace("NAME", "main").replace("PHASE", "contract")),
+        name => format!("{}.{key}", name.replace("NAME", "main")),
     }
 }
 
@@ -140,7 +135,7 @@ fn what_the_table_calls_required_is_and_its_example_is_good() {
         assert!(Manifest::parse(&written).is_ok(), "{written}");
         tried += 1;
     }
-    assert_eq!(tried, 12);
+    assert_eq!(tried, 10);
 }
 
 #[test]

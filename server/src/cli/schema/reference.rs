@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 const HEAD: &str = "\
 # Configuration, key by key
 
-Three files: the manifest of each service, `handover.toml`, here; [`server.toml`](#the-server-servertoml) of the server;
-[`agent.toml`](#the-agent-agenttoml) of each host. In all of them every mistake is told at once, with its line and what was
+Four files: the manifest of each service, `handover.toml`, here; [`server.toml`](#the-server-servertoml) of the server;
+[`agent.toml`](#the-agent-agenttoml) of each host; [`NAME.toml`](#a-database-nametoml) of each database that a host may migrate. In all of them every mistake is told at once, with its line and what was
 probably meant. How the command line finds its server is told by `handover config show`.
 
 A release is a folder with a `handover.toml`, or pushed with `handover release push --manifest FILE`. It is TOML, UTF-8,
@@ -55,6 +55,15 @@ from starting: exit code 1; what runs goes on. A setting that is changed holds f
 
 ";
 
+const DATABASE: &str = "
+## A database: `NAME.toml`
+
+What an agent goes by that migrates the database NAME of `[schema]`: docs/schema.md. It reads `/etc/handover/databases/NAME.toml`,
+or the file in the folder that `databases` of `agent.toml` names, each time it migrates. TOML, UTF-8, at most 64 KiB. Unknown
+keys are mistakes, and a file with a mistake fails the migration before anything is applied.
+
+";
+
 /// The whole page.
 pub(super) fn markdown() -> String {
     let mut page = HEAD.to_owned();
@@ -69,6 +78,8 @@ pub(super) fn markdown() -> String {
     keys(&mut page, settings::AGENT.keys);
     page.push_str("\n### Environment of the agent\n\nNothing of it reaches an instance.\n\n");
     environment(&mut page, settings::agent::VARIABLES);
+    page.push_str(DATABASE);
+    keys(&mut page, settings::DATABASE.keys);
     page
 }
 

@@ -51,3 +51,30 @@ fn a_release_expands_its_schema_before_it_runs_fills_it_behind_and_contracts_by_
     );
     traffic.stop().assert_no_failures();
 }
+
+#[test]
+fn each_phase_has_a_command_of_its_own_which_leaves_a_deployment_the_rest() {
+    let Some(shop) = Shop::with_hosts(2, "phases by their own commands") else { return };
+    let fleet = &shop.fleet;
+    shop.push(Sample::new("v1"), "1..=4", &[("expand", "0001_customers.sql", TABLE)]);
+    fleet.deploy("v1").expect(0);
+    let traffic = Traffic::on(fleet);
+    shop.push(
+        Sample::new("v2"),
+        "1..=4",
+        &[("expand", "0002_mail.sql", ADD), ("backfill", "0003_mail.sql", FILL)],
+    );
+    fleet.cli().run(["migrate", "expand", "web", "--release", "v2", "--yes"]).expect(0);
+    assert_eq!(shop.applied(), ["1 expand customers", "2 expand mail"]);
+    assert_eq!(fleet.versions(), ["v1"; 2], "a migration deploys nothing");
+    let plan = fleet.cli().run(["deploy", "web", "--version", "v2", "--plan"]).expect(0).stdout;
+    assert!(!plan.contains("the expand migrations") && plan.contains("the backfill migrations"), "{plan}");
+    fleet.deploy("v2").expect(0);
+    let done = ["1 expand customers", "2 expand mail", "3 backfill mail"];
+    assert_eq!(shop.applied(), done);
+
+    let again = fleet.cli().run(["migrate", "backfill", "web", "--yes"]).stderr;
+    assert!(again.contains("the schema is at 3 already; backfill of web v2 makes it 3"), "{again}");
+    assert_eq!(shop.applied(), done);
+    traffic.stop().assert_no_failures();
+}

@@ -123,7 +123,11 @@ impl State {
         self.pass_rehearsal(&plan.release, purpose, request, now)?;
         self.pass_preflight(&plan.release, purpose, request, now)?;
         self.take_locks(taken, &asker, now, effects)?;
-        self.begin(&plan, purpose, by, &request.request, now, effects)
+        let id = self.begin(&plan, purpose, by, &request.request, now, effects)?;
+        if let (Some(phase), Some(_)) = (request.migrate, &request.force) {
+            self.give_up_standbys(&plan.release, phase, effects)?;
+        }
+        Ok(id)
     }
 
     /// That no deployment of the service goes on.

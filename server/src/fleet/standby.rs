@@ -3,9 +3,15 @@
 //! They belong to their service, not to the deployment, which has ended: for a time, or until the next deployment orders
 //! the hosts something else.
 
-use super::{effects::Effects, records::ServiceRecord, refusal::Refusal, state::State};
+use super::{
+    effects::Effects,
+    records::ServiceRecord,
+    refusal::Refusal,
+    schemas::ReleaseSchema,
+    state::{Host, State},
+};
 use crate::store::Keyspace;
-use handover_model::{HostName, ServiceName, Timestamp};
+use handover_model::{HostName, ReleaseRef, SchemaPhase, ServiceName, Timestamp};
 use handover_rollout::{Assignment, Deployment, HostState};
 
 impl State {
@@ -39,7 +45,7 @@ impl State {
         let over: Vec<ServiceName> =
             self.standbys().filter(|(_, until)| *until <= now).map(|(service, _)| service.clone()).collect();
         for service in over {
-            for (host, assignment) in self.with_standby(&service) {
+            for (host, _, assignment) in self.with_standby(&service) {
                 tracing::info!(%service, %host, "the former instance has stood by long enough and ends");
                 self.assign(&host, &service, assignment, None, effects)?;
             }
@@ -51,14 +57,38 @@ impl State {
         Ok(())
     }
 
-    /// The hosts on which something of the service stands by, and what is ordered there without it.
-    fn with_standby(&self, service: &ServiceName) -> Vec<(HostName, Assignment)> {
-        let without = |assignment: &Assignment| {
-            let (main, _) = (assignment.main()?, assignment.standby()?);
-            Some(Assignment(vec![main.clone()]))
+    /// What stands by and does not read what a phase makes of its schema is taken out, of all services, in the order that
+    /// begins the migration: a host gives a standby connections by itself where the other instance ends.
+    pub(super) fn give_up_standbys(
+        &mut self,
+        release: &ReleaseRef,
+        phase: SchemaPhase,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let schema =
+            self.schema_of(release).and_then(|schema| Some((schema.database.clone(), schema.after(phase)?)));
+        let Some((database, to)) = schema else { return Ok(()) };
+        for service in self.services.keys().cloned().collect::<Vec<_>>() {
+            for (host, standby, assignment) in self.with_standby(&service) {
+                let left_behind =
+                    |schema: &ReleaseSchema| schema.database == database && !schema.reads.contains(to);
+                if self.schema_of(&standby).is_some_and(left_behind) {
+                    tracing::info!(%host, release = %standby, schema = %to, "what stands by does not read what the schema becomes, and ends");
+                    self.assign(&host, &service, assignment, None, effects)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The hosts on which something of the service stands by, what that is, and what is ordered there without it.
+    fn with_standby(&self, service: &ServiceName) -> Vec<(HostName, ReleaseRef, Assignment)> {
+        let of_host = |(name, host): (&HostName, &Host)| {
+            let assignment = &host.assignments.get(service)?.assignment;
+            let (main, standby) = (assignment.main()?, assignment.standby()?);
+            Some((name.clone(), standby.release.clone(), Assignment(vec![main.clone()])))
         };
-        let of_host = |host: &super::state::Host| without(&host.assignments.get(service)?.assignment);
-        self.hosts.iter().filter_map(|(name, host)| Some((name.clone(), of_host(host)?))).collect()
+        self.hosts.iter().filter_map(of_host).collect()
     }
 }
 

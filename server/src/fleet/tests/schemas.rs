@@ -214,6 +214,35 @@ fn a_standby_holds_a_contract_up() {
 }
 
 #[test]
+fn a_contract_that_is_forced_takes_out_what_stands_by_and_does_not_read_the_result() {
+    let mut fleet = fleet();
+    let warm = "[rollout]\nkeep_warm = \"1h\"\n";
+    push(&mut fleet, "1", "41..=42", &[]);
+    push_of(&mut fleet, "shop", "2", "41..=43", &[(SchemaPhase::Contract, 43)], warm);
+    push_of(&mut fleet, "billing", "1", "41..=43", &[], "");
+    push_of(&mut fleet, "billing", "2", "41..=43", &[], warm);
+    for (service, version) in [("shop", "1"), ("shop", "2"), ("billing", "1"), ("billing", "2")] {
+        fleet.deploy(&request(service, version)).unwrap();
+        fleet.settle();
+    }
+    let ordered = |fleet: &Fixture, service: &str| {
+        let record = &fleet.state.hosts[&name("web-1")].assignments[&name::<ServiceName>(service)];
+        let mut versions: Vec<String> =
+            record.assignment.0.iter().map(|placement| placement.release.version.to_string()).collect();
+        versions.sort();
+        versions
+    };
+    assert_eq!(ordered(&fleet, "shop"), ["1", "2"]);
+    let forced =
+        DeploymentRequest { force: Some("1 is history".to_owned()), ..migrate(SchemaPhase::Contract) };
+    fleet.deploy(&forced).unwrap();
+    assert_eq!(ordered(&fleet, "shop"), ["2"], "before anything is taken away");
+    assert_eq!(ordered(&fleet, "billing"), ["1", "2"], "what reads the result stands by as before");
+    fleet.settle();
+    assert_eq!(at(&fleet), Some(43));
+}
+
+#[test]
 fn an_expand_that_fails_leaves_everything_as_it_was() {
     let mut fleet = fleet();
     three_releases(&mut fleet);

@@ -39,21 +39,22 @@ impl MariaDb {
         }
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("the folder is ours");
-        for name in ["data", "run"] {
+        for name in ["data", "run", "tmp"] {
             let path = folder.path().join(name);
             fs::create_dir(&path).expect("a folder");
             give(&path, USER);
         }
-        let made = as_user(USER, Path::new("/usr/bin/mariadb-install-db"))
-            .args([
-                "--no-defaults",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-                "--skip-name-resolve",
-            ])
-            .arg(format!("--datadir={}", folder.path().join("data").display()))
-            .output()
-            .expect("mariadb-install-db runs");
+        let made =
+            with_own_temporaries(as_user(USER, Path::new("/usr/bin/mariadb-install-db")), folder.path())
+                .args([
+                    "--no-defaults",
+                    "--auth-root-authentication-method=normal",
+                    "--skip-test-db",
+                    "--skip-name-resolve",
+                ])
+                .arg(format!("--datadir={}", folder.path().join("data").display()))
+                .output()
+                .expect("mariadb-install-db runs");
         assert!(made.status.success(), "mariadb-install-db: {}", String::from_utf8_lossy(&made.stderr));
         let port = tls.map(|(certificate, key)| {
             for (name, content) in [("certificate", certificate), ("key", key)] {
@@ -142,8 +143,14 @@ impl Drop for MariaDb {
     }
 }
 
+/// A MariaDB that starts deletes what another one has in the same folder for temporary tables.
+fn with_own_temporaries(mut command: Command, folder: &Path) -> Command {
+    command.env("TMPDIR", folder.join("tmp"));
+    command
+}
+
 fn command(folder: &Path, port: Option<u16>) -> Command {
-    let mut command = as_user(USER, Path::new(PROGRAM));
+    let mut command = with_own_temporaries(as_user(USER, Path::new(PROGRAM)), folder);
     command
         .args(["--no-defaults", "--innodb-buffer-pool-size=16M", "--skip-name-resolve"])
         .arg(format!("--datadir={}", folder.join("data").display()))

@@ -87,7 +87,9 @@ fn with_too_little_traffic_it_is_held_and_a_person_decides() {
     assert_eq!(waits.last()["state"], "waits to be promoted");
     let what = waits.last()["waiting"]["what"].as_str().unwrap().to_owned();
     assert!(what.contains("no verdict in time"), "{what}");
-    assert_eq!(fleet.versions(), ["v1"; 2], "the most goes to the old one");
+    let answers: Vec<String> = (0..50).flat_map(|_| fleet.versions()).collect();
+    let old = answers.iter().filter(|version| *version == "v1").count();
+    assert!(old > 50, "the most goes to the old one, and {old} of 100 did");
     fleet.cli().run(["abort", "web"]).expect(3);
     assert_eq!(fleet.versions(), ["v1"; 2]);
 }

@@ -226,7 +226,7 @@ fn a_contract_that_is_forced_takes_out_what_stands_by_and_does_not_read_the_resu
         fleet.settle();
     }
     let ordered = |fleet: &Fixture, service: &str| {
-        let record = &fleet.state.hosts[&name("web-1")].assignments[&name::<ServiceName>(service)];
+        let record = &fleet.state.hosts["web-1"].assignments[service];
         let mut versions: Vec<String> =
             record.assignment.0.iter().map(|placement| placement.release.version.to_string()).collect();
         versions.sort();

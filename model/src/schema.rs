@@ -9,6 +9,9 @@ use std::{fmt, str::FromStr};
 pub struct SchemaVersion(u32);
 
 impl SchemaVersion {
+    /// The version of a database to which nothing was applied.
+    pub const NONE: Self = Self(0);
+
     /// The version after the migration of that number.
     #[must_use]
     pub const fn new(number: u32) -> Self {
@@ -149,6 +152,12 @@ pub enum SchemaPhase {
 impl SchemaPhase {
     /// All of them, in the order in which they come.
     pub const ALL: [Self; 3] = [Self::Expand, Self::Backfill, Self::Contract];
+
+    /// The phase with that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.name() == name)
+    }
 
     /// The phase's name, as manifests and commands have it.
     #[must_use]

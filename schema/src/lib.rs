@@ -27,13 +27,14 @@ mod record;
 mod runner;
 mod script;
 mod secret;
-mod version;
+
+pub use handover_model::{SchemaPhase, SchemaRange, SchemaReader, SchemaVersion};
 
 pub use address::{Address, AddressError, Kind, Tls};
 pub use control::Control;
 pub use error::{Error, Fault, FaultKind};
 pub use limits::{Brake, Limits, Throttle};
-pub use plan::{Plan, Reader, Refusal};
+pub use plan::{Plan, Refusal};
 pub use progress::{Blocker, Progress};
 pub use record::{BackfillRecord, Record, State};
 pub use runner::{Job, Listener, Outcome, Resolution, Status, Target, resolve, run, status};
@@ -41,4 +42,3 @@ pub use script::{
     Alone, BatchHeader, Checksum, FolderError, Header, Script, ScriptError, Scripts, Statement, Work,
 };
 pub use secret::{PasswordSource, Secret, SecretError};
-pub use version::{NoRange, Phase, SchemaVersion, VersionRange};

@@ -5,16 +5,7 @@
 
 use crate::record::{Record, State};
 use crate::script::{Checksum, Script, Scripts};
-use crate::version::{Phase, SchemaVersion, VersionRange};
-
-/// Code that runs, or may run, while a phase is applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reader {
-    /// What it is, for a sentence: `release 1.2.0 on host a (standby)`.
-    pub who: String,
-    /// The versions that it works with.
-    pub reads: VersionRange,
-}
+use handover_model::{SchemaPhase, SchemaRange, SchemaReader, SchemaVersion};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +41,7 @@ pub enum Refusal {
         /// The file.
         file: String,
         /// The phase in which it was applied.
-        was: Phase,
+        was: SchemaPhase,
     },
     /// What was applied is not in the release, though later files are.
     #[error(
@@ -76,7 +67,7 @@ pub enum Refusal {
         /// What comes first.
         file: String,
         /// Its phase.
-        phase: Phase,
+        phase: SchemaPhase,
         /// What was asked for.
         then: String,
     },
@@ -90,7 +81,7 @@ pub enum Refusal {
         /// Its name.
         name: String,
         /// Its phase.
-        phase: Phase,
+        phase: SchemaPhase,
     },
     /// Something that was begun is not in the release.
     #[error(
@@ -102,7 +93,7 @@ pub enum Refusal {
         /// Its name.
         name: String,
         /// Its phase.
-        phase: Phase,
+        phase: SchemaPhase,
     },
     /// Code that may run does not work with what would come of it.
     #[error("{file} makes the schema's version {version}, and {who} works with {reads} only")]
@@ -114,7 +105,7 @@ pub enum Refusal {
         /// Whose code.
         who: String,
         /// What that works with.
-        reads: VersionRange,
+        reads: SchemaRange,
     },
 }
 
@@ -130,10 +121,10 @@ pub fn version_of(records: &[Record]) -> SchemaVersion {
 
 /// What a phase has to do, or why it is refused.
 pub fn plan<'a>(
-    phase: Phase,
+    phase: SchemaPhase,
     scripts: &'a Scripts,
     records: &[Record],
-    readers: &[Reader],
+    readers: &[SchemaReader],
 ) -> Result<Plan<'a>, Refusal> {
     for record in records {
         held_against(record, scripts)?;
@@ -209,15 +200,15 @@ mod tests {
     use super::*;
     use crate::address::Kind;
 
-    fn version(number: u64) -> SchemaVersion {
-        SchemaVersion::new(number).unwrap()
+    fn version(number: u32) -> SchemaVersion {
+        SchemaVersion::new(number)
     }
 
-    fn text(number: u64) -> String {
+    fn text(number: u32) -> String {
         format!("select {number}")
     }
 
-    fn scripts(files: &[(Phase, u64)]) -> Scripts {
+    fn scripts(files: &[(SchemaPhase, u32)]) -> Scripts {
         let mut scripts = Scripts::default();
         for (phase, number) in files {
             scripts
@@ -230,7 +221,7 @@ mod tests {
         scripts
     }
 
-    fn record(phase: Phase, number: u64, state: State) -> Record {
+    fn record(phase: SchemaPhase, number: u32, state: State) -> Record {
         Record {
             version: version(number),
             phase,
@@ -248,8 +239,8 @@ mod tests {
     }
 
     fn planned(
-        phase: Phase,
-        files: &[(Phase, u64)],
+        phase: SchemaPhase,
+        files: &[(SchemaPhase, u32)],
         records: &[Record],
     ) -> Result<(u32, u32, Vec<u32>), Refusal> {
         let scripts = scripts(files);
@@ -262,7 +253,7 @@ mod tests {
         })
     }
 
-    use Phase::{Backfill, Contract, Expand};
+    use SchemaPhase::{Backfill, Contract, Expand};
     use State::{Applied, Started};
 
     #[test]
@@ -317,7 +308,8 @@ mod tests {
     #[test]
     fn a_version_that_running_code_does_not_work_with_is_refused_with_who_it_is() {
         let release = scripts(&[(Contract, 3)]);
-        let reader = |who: &str, reads: &str| Reader { who: who.to_owned(), reads: reads.parse().unwrap() };
+        let reader =
+            |who: &str, reads: &str| SchemaReader { who: who.to_owned(), reads: reads.parse().unwrap() };
         let readers = [reader("1.1.0 on a", "2..=3"), reader("1.0.0 on b (standby)", "1..=2")];
         let refused = plan(Contract, &release, &[], &readers).unwrap_err().to_string();
         assert_eq!(

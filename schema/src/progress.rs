@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::version::SchemaVersion;
+use handover_model::SchemaVersion;
 
 /// Something that happened, or that is waited for. Printing one gives a sentence.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! What a database remembers of what was applied to it.
 
 use crate::script::Checksum;
-use crate::version::{Phase, SchemaVersion};
+use handover_model::{SchemaPhase, SchemaVersion};
 
 /// One row of the table `handover_migrations`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Record {
     /// The migration's number.
     pub version: SchemaVersion,
     /// Its phase, as it was then.
-    pub phase: Phase,
+    pub phase: SchemaPhase,
     /// Its name, as it was then.
     pub name: String,
     /// Of its bytes, as they were then.

@@ -1,6 +1,6 @@
 //! Looking at a release's migrations before anything runs: for whoever pushes a release, and for the server that takes it.
 
-use handover_lint::{Context, Migration, Outcome, Phase, Report};
+use handover_lint::{Context, Migration, Outcome, Report};
 use handover_model::{
     SchemaPhase,
     config::{DatabaseKind, SchemaConfig},
@@ -22,16 +22,7 @@ pub(crate) struct MigrationFile {
 
 impl MigrationFile {
     fn linted(&self) -> Migration<'_> {
-        Migration {
-            file: &self.path,
-            text: &self.text,
-            phase: match self.phase {
-                SchemaPhase::Expand => Phase::Expand,
-                SchemaPhase::Backfill => Phase::Backfill,
-                SchemaPhase::Contract => Phase::Contract,
-            },
-            transaction: None,
-        }
+        Migration { file: &self.path, text: &self.text, phase: self.phase, transaction: None }
     }
 }
 

@@ -6,10 +6,10 @@
 use super::database::described;
 use crate::bundles::Bundles;
 use handover_model::{
-    MigrationState, MigrationTarget, SchemaPhase, SchemaReader, SchemaVersion,
+    MigrationState, MigrationTarget, SchemaPhase,
     config::{DatabaseKind, Manifest, SchemaConfig},
 };
-use handover_schema::{Control, Job, Limits, Phase, Progress, Reader, Scripts, Throttle, VersionRange, run};
+use handover_schema::{Control, Job, Limits, Progress, Scripts, Throttle, run};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -76,16 +76,15 @@ impl Attempt {
             Err(error) => return failed(&error),
         };
         let limits = limits(&config, self.target.phase);
-        let readers: Vec<Reader> = self.target.readers.iter().filter_map(reader).collect();
         let deployment = self.target.id.deployment.to_string();
         let job = Job {
             target: &database,
             service: self.target.release.name.service.as_str(),
             by: &self.by,
             deployment: &deployment,
-            phase: phase_of(self.target.phase),
+            phase: self.target.phase,
             scripts: &scripts,
-            readers: &readers,
+            readers: &self.target.readers,
             limits: &limits,
         };
         let mut last = None::<Instant>;
@@ -102,7 +101,7 @@ impl Attempt {
             }
         };
         match run(&job, &self.control, &mut listener).await {
-            Ok(outcome) => MigrationState::Done { version: SchemaVersion::new(outcome.to.number()) },
+            Ok(outcome) => MigrationState::Done { version: outcome.to },
             Err(error) => failed(&error),
         }
     }
@@ -135,7 +134,7 @@ fn scripts(
     let mut scripts = Scripts::default();
     for phase in SchemaPhase::ALL {
         if let Some(path) = config.migrations(phase) {
-            scripts.read_phase(kind, phase_of(phase), &folder.join(path))?;
+            scripts.read_phase(kind, phase, &folder.join(path))?;
         }
     }
     Ok(scripts)
@@ -153,23 +152,6 @@ fn limits(config: &SchemaConfig, phase: SchemaPhase) -> Limits {
         throttle: Throttle { most_lag: config.max_lag, ..Throttle::default() },
         ..usual
     }
-}
-
-const fn phase_of(phase: SchemaPhase) -> Phase {
-    match phase {
-        SchemaPhase::Expand => Phase::Expand,
-        SchemaPhase::Backfill => Phase::Backfill,
-        SchemaPhase::Contract => Phase::Contract,
-    }
-}
-
-fn reader(reader: &SchemaReader) -> Option<Reader> {
-    let version = |version: SchemaVersion| {
-        handover_schema::SchemaVersion::new(u64::from(version.number()))
-            .unwrap_or(handover_schema::SchemaVersion::MAX)
-    };
-    let reads = VersionRange::new(version(reader.reads.first()), version(reader.reads.last()))?;
-    Some(Reader { who: reader.who.clone(), reads })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::{
     finding::{Finding, MAX_LISTED, Report, Severity, Step},
     known::{Known, Transaction},
     look::{Found, Look},
-    migration::{Context, Migration, Phase},
+    migration::{Context, Migration, SchemaPhase},
     parse::{self, MOST_DEPTH, MOST_WEIGHT, Misread, Parsed},
     rule::Rule,
     rules, shown,
@@ -132,7 +132,7 @@ fn too_deep(cut: &Cut) -> Found {
     }
 }
 
-fn unreadable(text: &str, misread: &Misread, phase: Phase) -> Found {
+fn unreadable(text: &str, misread: &Misread, phase: SchemaPhase) -> Found {
     if text.starts_with('\\') {
         let command = text.split_whitespace().next().unwrap_or_default();
         return Found {

@@ -1,7 +1,7 @@
 //! What the linter says: findings, each with its steps.
 
 use crate::{
-    migration::{Database, Phase},
+    migration::{Database, SchemaPhase},
     rule::Rule,
 };
 use serde::{Serialize, Serializer};
@@ -46,12 +46,12 @@ pub enum Part {
     Contract,
 }
 
-impl From<Phase> for Part {
-    fn from(phase: Phase) -> Self {
+impl From<SchemaPhase> for Part {
+    fn from(phase: SchemaPhase) -> Self {
         match phase {
-            Phase::Expand => Self::Expand,
-            Phase::Backfill => Self::Backfill,
-            Phase::Contract => Self::Contract,
+            SchemaPhase::Expand => Self::Expand,
+            SchemaPhase::Backfill => Self::Backfill,
+            SchemaPhase::Contract => Self::Contract,
         }
     }
 }
@@ -59,12 +59,12 @@ impl From<Phase> for Part {
 impl Part {
     /// The phase of the migrations of this part; `None` for code.
     #[must_use]
-    pub fn phase(self) -> Option<Phase> {
+    pub fn phase(self) -> Option<SchemaPhase> {
         match self {
-            Self::Expand => Some(Phase::Expand),
+            Self::Expand => Some(SchemaPhase::Expand),
             Self::Code => None,
-            Self::Backfill => Some(Phase::Backfill),
-            Self::Contract => Some(Phase::Contract),
+            Self::Backfill => Some(SchemaPhase::Backfill),
+            Self::Contract => Some(SchemaPhase::Contract),
         }
     }
 }
@@ -105,7 +105,7 @@ impl Step {
     }
 
     /// A step of the phase that the finding is in.
-    pub(crate) fn here(phase: Phase, words: &str) -> Self {
+    pub(crate) fn here(phase: SchemaPhase, words: &str) -> Self {
         Self::new(phase.into(), words)
     }
 
@@ -152,7 +152,7 @@ pub struct Finding {
     /// The file.
     pub file: String,
     /// The phase that the file belongs to.
-    pub phase: Phase,
+    pub phase: SchemaPhase,
     /// The bytes of the file that it is about.
     #[serde(serialize_with = "as_pair")]
     pub range: Range<usize>,

@@ -1,7 +1,7 @@
 //! What the linter knows at a statement from those before it: in this file, and in the files before it.
 
 use crate::{
-    migration::{ColumnOf, Context, Phase},
+    migration::{ColumnOf, Context, SchemaPhase},
     name::{Name, one_word},
     tree,
 };
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What the statements so far have made and learnt, over all files.
 #[derive(Debug)]
 pub(crate) struct Known {
-    phase: Option<Phase>,
+    phase: Option<SchemaPhase>,
     /// Tables, views and everything else made in this phase: no release uses them yet.
     made: BTreeSet<Name>,
     /// Columns added in this phase.
@@ -44,7 +44,7 @@ impl Known {
     }
 
     /// The files of a phase begin: what was made in the one before it is in use by now.
-    pub(crate) fn enter(&mut self, phase: Phase) {
+    pub(crate) fn enter(&mut self, phase: SchemaPhase) {
         if self.phase.is_some_and(|before| before != phase) {
             self.made.clear();
             self.columns.clear();

@@ -1,7 +1,7 @@
 //! Tells what SQL migrations would break in a live system, before anything runs, and the safe steps for each
 //! statement.
 //!
-//! A release's migrations come in three [phases](Phase): `expand` runs before its code, while the old release goes on;
+//! A release's migrations come in three [phases](SchemaPhase): `expand` runs before its code, while the old release goes on;
 //! `backfill` in the background; `contract` once nothing runs the old release any more. What is safe depends on that,
 //! and on what the files before have made: [`lint`] reads all of them together.
 //!
@@ -12,12 +12,12 @@
 //! Pure: no database, no files, no clock. One thread, with a stack that fits the parser, lives as long as a call.
 //!
 //! ```
-//! use handover_lint::{Context, Migration, Outcome, Phase, lint};
+//! use handover_lint::{Context, Migration, Outcome, SchemaPhase, lint};
 //!
 //! let migration = Migration {
 //!     file: "expand/0007.sql",
 //!     text: "CREATE INDEX users_email ON users (email);\n",
-//!     phase: Phase::Expand,
+//!     phase: SchemaPhase::Expand,
 //!     transaction: None,
 //! };
 //! let Outcome::Linted(report) = lint(&[migration], &Context::postgresql(15)) else { unreachable!() };
@@ -51,7 +51,7 @@ mod tree;
 mod types;
 
 pub use finding::{Finding, MAX_LISTED, Outcome, Part, Release, Report, Severity, Step};
-pub use migration::{ColumnOf, Context, Database, Migration, Phase, Reads};
+pub use migration::{ColumnOf, Context, Database, Migration, Reads, SchemaPhase};
 pub use name::Name;
 pub use parse::{MOST_BYTES, MOST_DEPTH, MOST_STATEMENTS, MOST_WEIGHT};
 pub use rule::Rule;
@@ -67,7 +67,7 @@ pub fn lint(migrations: &[Migration<'_>], context: &Context) -> Outcome {
     let report = parse::with_room(|| {
         let mut report = Report::default();
         let mut known = known::Known::new(context);
-        for phase in Phase::ALL {
+        for phase in SchemaPhase::ALL {
             known.enter(phase);
             for migration in migrations.iter().filter(|migration| migration.phase == phase) {
                 file::lint(migration, context, &mut known, &mut report);

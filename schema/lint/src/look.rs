@@ -3,7 +3,7 @@
 use crate::{
     finding::{Severity, Step},
     known::{Known, Transaction},
-    migration::{Phase, Reads},
+    migration::{Reads, SchemaPhase},
     name::Name,
     rule::Rule,
 };
@@ -13,7 +13,7 @@ use std::ops::Range;
 /// A look at one statement.
 pub(crate) struct Look<'a> {
     pub(crate) stmt: &'a ast::Stmt,
-    pub(crate) phase: Phase,
+    pub(crate) phase: SchemaPhase,
     pub(crate) server_major: u16,
     pub(crate) known: &'a Known,
     pub(crate) transaction: &'a Transaction,
@@ -33,7 +33,7 @@ pub(crate) struct Found {
 impl<'a> Look<'a> {
     pub(crate) fn new(
         stmt: &'a ast::Stmt,
-        phase: Phase,
+        phase: SchemaPhase,
         (server_major, reads): (u16, &'a Reads),
         known: &'a Known,
         transaction: &'a Transaction,

@@ -1,44 +1,12 @@
 //! What is linted, and what the linter is told beside it.
 
 use crate::name::Name;
+pub use handover_model::SchemaPhase;
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
-
-/// When a migration runs, seen from the code of its release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Before the code: the old release runs while it does, and goes on afterwards.
-    Expand,
-    /// After the code, in the background; the old release may be gone back to.
-    Backfill,
-    /// Once no host runs the old release, nor may be sent back to it.
-    Contract,
-}
-
-impl Phase {
-    /// All of them, in the order in which they run.
-    pub const ALL: [Self; 3] = [Self::Expand, Self::Backfill, Self::Contract];
-
-    /// Its name in a manifest.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Expand => "expand",
-            Self::Backfill => "backfill",
-            Self::Contract => "contract",
-        }
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// One file of a release's migrations.
 #[derive(Clone, Debug)]
@@ -48,7 +16,7 @@ pub struct Migration<'t> {
     /// What stands in it.
     pub text: &'t str,
     /// When it runs.
-    pub phase: Phase,
+    pub phase: SchemaPhase,
     /// Whether the file is one transaction. `None`: it is, unless one of its statements cannot be in one.
     pub transaction: Option<bool>,
 }

@@ -1,7 +1,7 @@
 //! The rules: their names, how bad each is in which phase, why it is one. One table, which `docs/schema-lint.md` is
 //! compared with.
 
-use crate::{finding::Severity, migration::Phase};
+use crate::{finding::Severity, migration::SchemaPhase};
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -42,14 +42,14 @@ macro_rules! rules {
 
             /// How bad it is in a phase; `None` where it is allowed there.
             #[must_use]
-            pub fn severity(self, phase: Phase) -> Option<Severity> {
+            pub fn severity(self, phase: SchemaPhase) -> Option<Severity> {
                 let [expand, backfill, contract] = match self {
                     $(Self::$name => [$expand, $backfill, $contract]),*
                 };
                 match phase {
-                    Phase::Expand => expand,
-                    Phase::Backfill => backfill,
-                    Phase::Contract => contract,
+                    SchemaPhase::Expand => expand,
+                    SchemaPhase::Backfill => backfill,
+                    SchemaPhase::Contract => contract,
                 }
             }
         }

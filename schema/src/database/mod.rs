@@ -7,6 +7,7 @@ pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
 pub(crate) mod tables;
+mod values;
 
 use std::future::Future;
 use std::time::Duration;
@@ -16,38 +17,7 @@ use crate::limits::Limits;
 use crate::progress::Blocker;
 use crate::runner::Target;
 use tables::Tables;
-
-/// A value that goes into one of our statements, or comes out of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Value {
-    Null,
-    Int(i64),
-    Text(String),
-}
-
-impl Value {
-    pub(crate) fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Null | Self::Int(_) => None,
-        }
-    }
-
-    pub(crate) fn int(&self) -> Option<i64> {
-        match self {
-            Self::Int(number) => Some(*number),
-            Self::Null | Self::Text(_) => None,
-        }
-    }
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-pub(crate) type Row = Vec<Value>;
+pub(crate) use values::{Row, Value};
 
 /// Whose the lock is.
 #[derive(Debug, PartialEq, Eq)]

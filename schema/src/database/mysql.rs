@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use sqlx::mysql::{
-    MySqlArguments, MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode,
-};
-use sqlx::query::Query;
-use sqlx::{ConnectOptions, Connection, Executor, MySql as Driver, Row as _, TypeInfo, ValueRef};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlRow, MySqlSslMode};
+use sqlx::{ConnectOptions, Connection, Executor, Row as _};
 
 use crate::address::{Place, Tls, Way};
 use crate::database::tables::{Tables, Words};
+use crate::database::values::{bound, row_of};
 use crate::database::{Eye, Key, Lock, Row, Session, Value, fault_of_driver, no_answer, within};
 use crate::error::{Fault, FaultKind};
 use crate::limits::Limits;
@@ -86,31 +84,16 @@ fn fault(error: &sqlx::Error) -> Fault {
     Fault { kind, message: format!("{} ({number})", answer.message()), position: None }
 }
 
-fn bound<'q>(sql: &'q str, values: &[Value]) -> Query<'q, Driver, MySqlArguments> {
-    values.iter().fold(sqlx::query(sql), |query, value| match value {
-        Value::Null => query.bind(None::<String>),
-        Value::Int(number) => query.bind(*number),
-        Value::Text(text) => query.bind(text.clone()),
-    })
-}
-
 fn values(row: &MySqlRow) -> Result<Row, sqlx::Error> {
-    (0..row.len())
-        .map(|at| {
-            let raw = row.try_get_raw(at)?;
-            if raw.is_null() {
-                return Ok(Value::Null);
-            }
-            let kind = raw.type_info().name().to_owned();
-            Ok(if kind.contains("UNSIGNED") {
-                Value::Int(i64::try_from(row.try_get_unchecked::<u64, _>(at)?).unwrap_or(i64::MAX))
-            } else if kind.contains("INT") || kind == "BOOLEAN" {
-                Value::Int(row.try_get_unchecked(at)?)
-            } else {
-                Value::Text(row.try_get_unchecked(at)?)
-            })
+    row_of(row, |row, at, kind| {
+        Ok(if kind.contains("UNSIGNED") {
+            Value::Int(i64::try_from(row.try_get_unchecked::<u64, _>(at)?).unwrap_or(i64::MAX))
+        } else if kind.contains("INT") || kind == "BOOLEAN" {
+            Value::Int(row.try_get_unchecked(at)?)
+        } else {
+            Value::Text(row.try_get_unchecked(at)?)
         })
-        .collect()
+    })
 }
 
 async fn ask(connection: &mut MySqlConnection, sql: &str, arguments: &[Value]) -> Result<Vec<Row>, Fault> {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use sqlx::query::Query;
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteRow};
-use sqlx::{ConnectOptions, Connection, Row as _, Sqlite as Driver, TypeInfo, ValueRef};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::{ConnectOptions, Connection, Row as _};
 
 use crate::address::Place;
 use crate::database::tables::{Tables, Words};
+use crate::database::values::{bound, row_of};
 use crate::database::{Eye, Key, Lock, Row, Session, Value, fault_of_driver, within};
 use crate::error::{Fault, FaultKind};
 use crate::limits::Limits;
@@ -68,27 +68,13 @@ fn fault(error: &sqlx::Error) -> Fault {
     Fault { kind, message: format!("{} ({code})", answer.message()), position: None }
 }
 
-fn bound<'q>(sql: &'q str, values: &[Value]) -> Query<'q, Driver, SqliteArguments<'q>> {
-    values.iter().fold(sqlx::query(sql), |query, value| match value {
-        Value::Null => query.bind(None::<String>),
-        Value::Int(number) => query.bind(*number),
-        Value::Text(text) => query.bind(text.clone()),
-    })
-}
-
 fn values(row: &SqliteRow) -> Result<Row, sqlx::Error> {
-    (0..row.len())
-        .map(|at| {
-            let raw = row.try_get_raw(at)?;
-            if raw.is_null() {
-                return Ok(Value::Null);
-            }
-            Ok(match raw.type_info().name() {
-                "INTEGER" | "BOOLEAN" => Value::Int(row.try_get_unchecked(at)?),
-                _ => Value::Text(row.try_get_unchecked(at)?),
-            })
+    row_of(row, |row, at, kind| {
+        Ok(match kind {
+            "INTEGER" | "BOOLEAN" => Value::Int(row.try_get_unchecked(at)?),
+            _ => Value::Text(row.try_get_unchecked(at)?),
         })
-        .collect()
+    })
 }
 
 fn quoted(name: &str) -> String {

@@ -4,7 +4,7 @@ use crate::database::{Row, Value};
 use crate::error::Error;
 use crate::record::{BackfillRecord, Record, State};
 use crate::script::{Checksum, Script};
-use crate::version::{Phase, SchemaVersion};
+use handover_model::{SchemaPhase, SchemaVersion};
 
 /// In which words a database says what our tables need.
 pub(crate) struct Words {
@@ -189,7 +189,7 @@ pub(crate) fn record(row: &Row) -> Result<Record, Error> {
     };
     Ok(Record {
         version: version_of(version).ok_or_else(|| nonsense("no version"))?,
-        phase: phase.text().and_then(Phase::named).ok_or_else(|| nonsense("no phase"))?,
+        phase: phase.text().and_then(SchemaPhase::named).ok_or_else(|| nonsense("no phase"))?,
         name: text(name, "no name")?,
         checksum: checksum.text().and_then(Checksum::parse).ok_or_else(|| nonsense("no checksum"))?,
         state: match state.text() {
@@ -222,5 +222,5 @@ pub(crate) fn backfill_record(row: &Row) -> Result<BackfillRecord, Error> {
 }
 
 fn version_of(value: &Value) -> Option<SchemaVersion> {
-    value.int().and_then(|number| u64::try_from(number).ok()).and_then(SchemaVersion::new)
+    value.int().and_then(|number| u32::try_from(number).ok()).map(SchemaVersion::new)
 }

@@ -21,12 +21,12 @@ use crate::database::{Lock, Session, within};
 use crate::database::{mysql::MySql, postgres::Postgres, sqlite::Sqlite};
 use crate::error::{Error, Fault, FaultKind};
 use crate::limits::Limits;
-use crate::plan::{self, Reader};
+use crate::plan;
 use crate::progress::Progress;
 use crate::record::Record;
 use crate::script::{Script, Scripts, Statement, Work};
 use crate::secret::{PasswordSource, Secret, SecretError};
-use crate::version::{Phase, SchemaVersion};
+use handover_model::{SchemaPhase, SchemaReader, SchemaVersion};
 
 pub use resolve::{Resolution, resolve};
 pub use status::{Status, status};
@@ -64,11 +64,11 @@ pub struct Job<'a> {
     /// The deployment that it is part of.
     pub deployment: &'a str,
     /// Which phase.
-    pub phase: Phase,
+    pub phase: SchemaPhase,
     /// The release's migrations, of all phases.
     pub scripts: &'a Scripts,
     /// Code that runs meanwhile.
-    pub readers: &'a [Reader],
+    pub readers: &'a [SchemaReader],
     /// The bounds.
     pub limits: &'a Limits,
 }

@@ -8,7 +8,7 @@ use crate::record::State;
 use crate::runner::alone::write;
 use crate::runner::{Course, End, Job, Outcome, end, prepared, take_lock};
 use crate::script::Work;
-use crate::version::SchemaVersion;
+use handover_model::SchemaVersion;
 
 /// What a person says of the statement at which a run was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

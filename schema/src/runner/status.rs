@@ -8,7 +8,7 @@ use crate::limits::Limits;
 use crate::plan::version_of;
 use crate::record::{BackfillRecord, Record};
 use crate::runner::{End, Target, end, records, unreadable};
-use crate::version::SchemaVersion;
+use handover_model::SchemaVersion;
 
 /// What stands in a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,12 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::address::Kind;
 use crate::file::read_ordinary;
 use crate::script::{Script, ScriptError};
-use crate::version::{Phase, SchemaVersion};
-
-/// A release has no more files of a phase.
-pub(crate) const MOST_FILES: usize = 1000;
-/// A file is no larger.
-pub(crate) const MOST_BYTES: u64 = 1024 * 1024;
+use handover_model::{
+    MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MigrationName, MigrationNameError, SchemaPhase, SchemaVersion,
+};
 
 /// All migrations of a release, by version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,16 +28,18 @@ pub enum FolderError {
         source: io::Error,
     },
     /// There are too many files.
-    #[error("{} has more than {MOST_FILES} files: fold the oldest, which every database has, into one", path.display())]
+    #[error("{} has more than {MAX_MIGRATIONS} files: fold the oldest, which every database has, into one", path.display())]
     TooMany {
         /// The folder.
         path: PathBuf,
     },
     /// A file's name does not say its number.
-    #[error("{} is not named NUMBER_NAME.sql (0042_add_total.sql): NUMBER from 1 to 2147483648, NAME of letters, digits, - and _", path.display())]
+    #[error("in {}, {error}", folder.display())]
     Name {
-        /// The file.
-        path: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+        /// The file's name, and what it should be like.
+        error: MigrationNameError,
     },
     /// Two files have one number.
     #[error("{first} and {second} have the same number: give the newer one the next that is free")]
@@ -64,14 +63,14 @@ impl Scripts {
     /// Reads the folders `expand`, `backfill` and `contract` of a folder; each may be missing.
     pub fn read(kind: Kind, folder: &Path) -> Result<Self, FolderError> {
         let mut scripts = Self::default();
-        for phase in Phase::ALL {
+        for phase in SchemaPhase::ALL {
             scripts.read_phase(kind, phase, &folder.join(phase.name()))?;
         }
         Ok(scripts)
     }
 
     /// Reads one phase's folder into it. A folder that is not there has no files.
-    pub fn read_phase(&mut self, kind: Kind, phase: Phase, folder: &Path) -> Result<(), FolderError> {
+    pub fn read_phase(&mut self, kind: Kind, phase: SchemaPhase, folder: &Path) -> Result<(), FolderError> {
         let unreadable = |source| FolderError::Read { path: folder.to_owned(), source };
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
@@ -79,12 +78,14 @@ impl Scripts {
             Err(error) => return Err(unreadable(error)),
         };
         for (count, entry) in entries.enumerate() {
-            if count >= MOST_FILES {
+            if count >= MAX_MIGRATIONS {
                 return Err(FolderError::TooMany { path: folder.to_owned() });
             }
             let path = entry.map_err(unreadable)?.path();
-            let (version, name) = parts(&path).ok_or_else(|| FolderError::Name { path: path.clone() })?;
-            let (_, content) = read_ordinary(&path, MOST_BYTES)
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let MigrationName { version, name } =
+                name.parse().map_err(|error| FolderError::Name { folder: folder.to_owned(), error })?;
+            let (_, content) = read_ordinary(&path, MAX_MIGRATION_BYTES)
                 .map_err(|source| FolderError::Read { path: path.clone(), source })?;
             let script = Script::read(kind, phase, version, &name, &content)
                 .map_err(|error| FolderError::Content { path: path.clone(), error })?;
@@ -119,18 +120,6 @@ impl Scripts {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
-
-/// Number and name, of a file's name.
-fn parts(path: &Path) -> Option<(SchemaVersion, String)> {
-    let (number, name) = path.file_name()?.to_str()?.strip_suffix(".sql")?.split_once('_')?;
-    let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if number.is_empty() || number.len() > 12 || !number.bytes().all(|digit| digit.is_ascii_digit()) {
-        return None;
-    }
-    let version =
-        number.parse().ok().and_then(SchemaVersion::new).filter(|version| *version != SchemaVersion::NONE)?;
-    ((1..=100).contains(&name.len()) && plain).then(|| (version, name.to_owned()))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::address::Kind;
-use crate::version::{Phase, SchemaVersion};
+use handover_model::{SchemaPhase, SchemaVersion};
 
 pub use alone::Alone;
 pub use folder::{FolderError, Scripts};
@@ -61,7 +61,7 @@ pub struct Script {
     /// The schema's version once it is applied.
     pub version: SchemaVersion,
     /// The phase that it belongs to.
-    pub phase: Phase,
+    pub phase: SchemaPhase,
     /// Its name, without number and ending.
     pub name: String,
     /// Of its bytes.
@@ -112,7 +112,7 @@ impl Script {
     /// Reads a file's content.
     pub fn read(
         kind: Kind,
-        phase: Phase,
+        phase: SchemaPhase,
         version: SchemaVersion,
         name: &str,
         content: &[u8],
@@ -150,7 +150,12 @@ impl Script {
     }
 }
 
-fn work(kind: Kind, phase: Phase, header: Header, statements: Vec<Statement>) -> Result<Work, ScriptError> {
+fn work(
+    kind: Kind,
+    phase: SchemaPhase,
+    header: Header,
+    statements: Vec<Statement>,
+) -> Result<Work, ScriptError> {
     let many = statements.len() > 1;
     let mut by_itself = None;
     for statement in &statements {
@@ -187,7 +192,7 @@ fn work(kind: Kind, phase: Phase, header: Header, statements: Vec<Statement>) ->
                     what: "batches run in transactions, which this statement cannot be in".to_owned(),
                 });
             }
-            if phase != Phase::Backfill {
+            if phase != SchemaPhase::Backfill {
                 return Err(ScriptError {
                     line: first_line,
                     what: format!("batches take long: move the file from {phase}/ to backfill/"),
@@ -227,8 +232,8 @@ fn one(statements: Vec<Statement>) -> Result<Statement, ScriptError> {
 mod tests {
     use super::*;
 
-    fn read(phase: Phase, text: &str) -> Result<Work, (usize, String)> {
-        let version = SchemaVersion::new(7).unwrap();
+    fn read(phase: SchemaPhase, text: &str) -> Result<Work, (usize, String)> {
+        let version = SchemaVersion::new(7);
         Script::read(Kind::Postgres, phase, version, "x", text.as_bytes())
             .map(|script| script.work)
             .map_err(|error| (error.line, error.what))
@@ -237,20 +242,20 @@ mod tests {
     #[test]
     fn a_file_is_one_transaction_a_statement_alone_or_batches() {
         assert!(
-            matches!(read(Phase::Expand, "create table a(); create table b();"), Ok(Work::Together(two)) if two.len() == 2)
+            matches!(read(SchemaPhase::Expand, "create table a(); create table b();"), Ok(Work::Together(two)) if two.len() == 2)
         );
         assert!(matches!(
-            read(Phase::Expand, "create index concurrently i on a (b)"),
+            read(SchemaPhase::Expand, "create index concurrently i on a (b)"),
             Ok(Work::Alone(_, Alone::CreateIndex { .. }))
         ));
         assert!(matches!(
-            read(Phase::Expand, "-- handover: no transaction\ncall p()"),
+            read(SchemaPhase::Expand, "-- handover: no transaction\ncall p()"),
             Ok(Work::Alone(_, Alone::Unknown))
         ));
         let batches =
             "-- handover: batch table=a key=id\nupdate a set b = 1 where id between :first and :last";
         assert!(matches!(
-            read(Phase::Backfill, batches),
+            read(SchemaPhase::Backfill, batches),
             Ok(Work::Batches(_, BatchHeader { size: 1000, .. }))
         ));
     }
@@ -259,33 +264,44 @@ mod tests {
     fn a_file_that_cannot_be_run_says_where_and_what_to_do() {
         let batch = "-- handover: batch table=a key=id\n";
         for (phase, text, line, words) in [
-            (Phase::Expand, "-- nothing\n;;", 1, "no statement"),
-            (Phase::Expand, "select 1;\n\ncreate index concurrently i on a (b)", 3, "alone in its file"),
-            (Phase::Expand, "-- handover: no transaction\nselect 1;\nselect 2", 3, "file of its own"),
-            (Phase::Expand, "select 1;\n-- handover: no transaction\n", 2, "before the first statement"),
-            (Phase::Expand, "-- handover: notransaction\nselect 1", 1, "not known"),
-            (Phase::Expand, "select 1;\ncommit", 2, "runner's"),
-            (Phase::Expand, "update a set b = 1 where id between :first and :last", 1, "for batches"),
+            (SchemaPhase::Expand, "-- nothing\n;;", 1, "no statement"),
             (
-                Phase::Expand,
+                SchemaPhase::Expand,
+                "select 1;\n\ncreate index concurrently i on a (b)",
+                3,
+                "alone in its file",
+            ),
+            (SchemaPhase::Expand, "-- handover: no transaction\nselect 1;\nselect 2", 3, "file of its own"),
+            (
+                SchemaPhase::Expand,
+                "select 1;\n-- handover: no transaction\n",
+                2,
+                "before the first statement",
+            ),
+            (SchemaPhase::Expand, "-- handover: notransaction\nselect 1", 1, "not known"),
+            (SchemaPhase::Expand, "select 1;\ncommit", 2, "runner's"),
+            (SchemaPhase::Expand, "update a set b = 1 where id between :first and :last", 1, "for batches"),
+            (
+                SchemaPhase::Expand,
                 &format!("{batch}update a set b = 1 where id between :first and :last"),
                 2,
                 "backfill/",
             ),
             (
-                Phase::Backfill,
+                SchemaPhase::Backfill,
                 &format!("{batch}update a set b = 1 where id > :first"),
                 2,
                 "BETWEEN :first AND :last",
             ),
-            (Phase::Backfill, &format!("{batch}select 1;\nselect 2"), 3, "one statement"),
-            (Phase::Expand, "create index concurrently on a (b)", 1, "no name"),
+            (SchemaPhase::Backfill, &format!("{batch}select 1;\nselect 2"), 3, "one statement"),
+            (SchemaPhase::Expand, "create index concurrently on a (b)", 1, "no name"),
         ] {
             let (found, what) = read(phase, text).unwrap_err();
             assert!(found == line && what.contains(words), "{text:?}: {found}: {what}");
         }
-        let error = Script::read(Kind::Postgres, Phase::Expand, SchemaVersion::NONE, "x", b"select\n'\xff'")
-            .unwrap_err();
+        let error =
+            Script::read(Kind::Postgres, SchemaPhase::Expand, SchemaVersion::NONE, "x", b"select\n'\xff'")
+                .unwrap_err();
         assert_eq!(error.line, 2);
     }
 

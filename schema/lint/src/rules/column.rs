@@ -4,7 +4,7 @@ use super::{Target, column_type, constraint, rename, value::Default};
 use crate::{
     finding::Step,
     look::Look,
-    migration::Phase,
+    migration::SchemaPhase,
     name::{Name, made_of},
     rule::Rule,
     tree,
@@ -69,8 +69,13 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddColumn) {
                     steps.push(Step::code("write it in each row"));
                     steps.push(Step::backfill("give each old row a value of its own, a batch at a time"));
                     steps.extend(not_null_steps(table, &added.name));
-                    let key =
-                        constraint::by_index(Phase::Contract, table, None, "PRIMARY KEY", (&column, ""));
+                    let key = constraint::by_index(
+                        SchemaPhase::Contract,
+                        table,
+                        None,
+                        "PRIMARY KEY",
+                        (&column, ""),
+                    );
                     steps.extend(key);
                     "PRIMARY KEY"
                 };

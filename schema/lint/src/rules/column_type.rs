@@ -1,7 +1,9 @@
 //! The type of a column is changed.
 
 use super::{Target, constraint, rename};
-use crate::{finding::Step, look::Look, migration::Phase, name::made_of, rule::Rule, tree, types::Type};
+use crate::{
+    finding::Step, look::Look, migration::SchemaPhase, name::made_of, rule::Rule, tree, types::Type,
+};
 use squawk_syntax::{
     SyntaxNode,
     ast::{self, AstNode as _},
@@ -34,7 +36,7 @@ pub(crate) fn change(
             let check = format!("CHECK (char_length({column}) <= {limit})");
             let code = Step::code(&format!("write no {column} that is longer; shorten the old ones"));
             std::iter::once(code)
-                .chain(constraint::in_two_steps(Phase::Contract, table, &name, &check))
+                .chain(constraint::in_two_steps(SchemaPhase::Contract, table, &name, &check))
                 .collect()
         }
         _ => {

@@ -4,7 +4,7 @@ use super::{Target, listed};
 use crate::{
     finding::Step,
     look::Look,
-    migration::Phase,
+    migration::SchemaPhase,
     name::{Name, made_of, one_word},
     rule::Rule,
     tree,
@@ -19,39 +19,25 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddConstraint) 
     let Some(constraint) = it.constraint() else { return };
     let node = it.syntax();
     let written = constraint.constraint_name().map(|name| tree::plain(name.syntax()));
+    let validates = |look: &mut Look<'_>, rule, columns: Vec<String>, ending| {
+        let name = name_of(written.clone(), table, &columns, ending);
+        if !spares_old_rows(&constraint) {
+            let steps = in_two_steps(look.phase, table, &name, &clause(&constraint));
+            let steps = later(look, table, &columns, steps);
+            let message = format!("{name} of {} is checked for all rows at once", table.name);
+            look.find(rule, node, message, steps);
+        }
+        restricts(look, table, &constraint, &name, &columns);
+    };
     match &constraint {
         Constraint::ForeignKeyConstraint(key) => {
             let columns = key
                 .from_columns()
                 .map(|it| listed(it.syntax().children().filter_map(ast::ColumnNameRef::cast)));
-            let columns = columns.unwrap_or_default();
-            let name = name_of(written, table, &columns, "fkey");
-            if !spares_old_rows(&constraint) {
-                let steps = later(
-                    look,
-                    table,
-                    &columns,
-                    in_two_steps(look.phase, table, &name, &clause(&constraint)),
-                );
-                let message = format!("{name} of {} is checked for all rows at once", table.name);
-                look.find(Rule::ForeignKeyValidates, node, message, steps);
-            }
-            restricts(look, table, &constraint, &name, &columns);
+            validates(look, Rule::ForeignKeyValidates, columns.unwrap_or_default(), "fkey");
         }
         Constraint::CheckConstraint(check) => {
-            let columns = columns_in(check.syntax());
-            let name = name_of(written, table, &columns, "check");
-            if !spares_old_rows(&constraint) {
-                let steps = later(
-                    look,
-                    table,
-                    &columns,
-                    in_two_steps(look.phase, table, &name, &clause(&constraint)),
-                );
-                let message = format!("{name} of {} is checked for all rows at once", table.name);
-                look.find(Rule::CheckValidates, node, message, steps);
-            }
-            restricts(look, table, &constraint, &name, &columns);
+            validates(look, Rule::CheckValidates, columns_in(check.syntax()), "check");
         }
         Constraint::NotNullConstraint(not_null) => {
             let Some(column) = not_null.column_name_ref() else { return };
@@ -61,7 +47,7 @@ pub(crate) fn add(look: &mut Look<'_>, table: &Target, it: &ast::AddConstraint) 
             if !known && !waits {
                 let name = made_of(&[table.short(), &tree::unquoted(&column), "not_null"]);
                 let check = format!("CHECK ({column} IS NOT NULL)");
-                let steps = in_two_steps(Phase::Contract, table, &name, &check);
+                let steps = in_two_steps(SchemaPhase::Contract, table, &name, &check);
                 let message = format!("{column} of {} is set NOT NULL without a validated check", table.name);
                 look.find(Rule::SetNotNull, node, message, steps);
             }
@@ -137,7 +123,7 @@ fn columns_in(node: &SyntaxNode) -> Vec<String> {
 }
 
 /// Added for new rows, then validated for the old ones.
-pub(crate) fn in_two_steps(phase: Phase, table: &Target, name: &str, clause: &str) -> Vec<Step> {
+pub(crate) fn in_two_steps(phase: SchemaPhase, table: &Target, name: &str, clause: &str) -> Vec<Step> {
     vec![
         Step::here(phase, "for new rows; a file of its own")
             .sql(format!("ALTER TABLE {} ADD CONSTRAINT {name} {clause} NOT VALID;", table.sql)),
@@ -148,7 +134,7 @@ pub(crate) fn in_two_steps(phase: Phase, table: &Target, name: &str, clause: &st
 
 /// What the old release writes is not to be refused: unless the columns are new, the steps wait for its end.
 fn later(look: &Look<'_>, table: &Target, columns: &[String], steps: Vec<Step>) -> Vec<Step> {
-    let waits = look.phase != Phase::Contract && !all_new(look, table, columns);
+    let waits = look.phase != SchemaPhase::Contract && !all_new(look, table, columns);
     if !waits {
         return steps;
     }
@@ -218,7 +204,7 @@ fn index_options(node: &SyntaxNode) -> String {
 
 /// A constraint by an index that was built beside the traffic.
 pub(crate) fn by_index(
-    phase: Phase,
+    phase: SchemaPhase,
     table: &Target,
     name: Option<&str>,
     kind: &str,

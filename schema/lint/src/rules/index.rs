@@ -1,7 +1,7 @@
 //! Indexes: made, dropped, rebuilt.
 
 use super::Target;
-use crate::{finding::Step, look::Look, migration::Phase, name::Name, rule::Rule, tree};
+use crate::{finding::Step, look::Look, migration::SchemaPhase, name::Name, rule::Rule, tree};
 use squawk_syntax::{
     SyntaxKind,
     ast::{self, AstNode as _},
@@ -56,7 +56,7 @@ fn restricts(look: &Look<'_>, table: &Target, it: &ast::CreateIndex) -> bool {
     let is_new = |column: &Option<String>| {
         column.as_ref().is_some_and(|column| look.known.is_new_column(&table.name, column))
     };
-    look.phase != Phase::Contract && it.unique_token().is_some() && !columns.iter().all(is_new)
+    look.phase != SchemaPhase::Contract && it.unique_token().is_some() && !columns.iter().all(is_new)
 }
 
 pub(crate) fn drop(look: &mut Look<'_>, it: &ast::DropIndex) {

@@ -4,7 +4,7 @@ use super::Target;
 use crate::{
     finding::Step,
     look::Look,
-    migration::Phase,
+    migration::SchemaPhase,
     name::Name,
     rule::Rule,
     tree::{self, has_inside},
@@ -73,7 +73,7 @@ fn renamed(
 ) {
     let taken = Name::new(old.name.schema(), Name::of(new).name());
     let frees = look.transaction.dropped.contains(&taken);
-    if look.known.is_new(&old.name) || (look.phase == Phase::Contract && frees) {
+    if look.known.is_new(&old.name) || (look.phase == SchemaPhase::Contract && frees) {
         return;
     }
     let message = format!("renames {noun} {} to {} in one step", old.name, tree::plain(new));
@@ -275,7 +275,7 @@ fn moves(look: &mut Look<'_>) {
     let schema = new_name(&set);
     let short = squawk_syntax::quote::quote_ident(old.short());
     let frees = look.transaction.dropped.contains(&Name::new(Some(&tree::unquoted(&schema)), old.short()));
-    if look.phase == Phase::Contract && frees {
+    if look.phase == SchemaPhase::Contract && frees {
         return;
     }
     let steps = match look.stmt {

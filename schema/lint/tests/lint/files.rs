@@ -1,28 +1,28 @@
 //! Migrations of a release, written down in a line.
 
-use handover_lint::{Context, Finding, Migration, Outcome, Phase, Report, Rule, lint};
+use handover_lint::{Context, Finding, Migration, Outcome, Report, Rule, SchemaPhase, lint};
 
 /// Files in their order, and the server that they are for.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
-    files: Vec<(Phase, String, Option<bool>)>,
+    files: Vec<(SchemaPhase, String, Option<bool>)>,
     server: u16,
 }
 
-pub(crate) fn file(phase: Phase, text: &str) -> Files {
+pub(crate) fn file(phase: SchemaPhase, text: &str) -> Files {
     Files { files: vec![(phase, text.to_owned(), None)], server: 15 }
 }
 
 pub(crate) fn expand(text: &str) -> Files {
-    file(Phase::Expand, text)
+    file(SchemaPhase::Expand, text)
 }
 
 pub(crate) fn backfill(text: &str) -> Files {
-    file(Phase::Backfill, text)
+    file(SchemaPhase::Backfill, text)
 }
 
 pub(crate) fn contract(text: &str) -> Files {
-    file(Phase::Contract, text)
+    file(SchemaPhase::Contract, text)
 }
 
 impl Files {

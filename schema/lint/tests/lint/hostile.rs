@@ -2,8 +2,8 @@
 
 use crate::files::{Files, expand};
 use handover_lint::{
-    Context, MAX_LISTED, MOST_BYTES, MOST_STATEMENTS, MOST_WEIGHT, Migration, Outcome, Phase, Rule, Unsplit,
-    lint, split,
+    Context, MAX_LISTED, MOST_BYTES, MOST_STATEMENTS, MOST_WEIGHT, Migration, Outcome, Rule, SchemaPhase,
+    Unsplit, lint, split,
 };
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
@@ -289,8 +289,12 @@ fn every_file_of_several_is_looked_at_whatever_is_wrong_with_one() {
 #[test]
 fn bytes_that_are_no_character_cannot_be_given() {
     // The type says it; a byte order mark is none of the first statement.
-    let migration =
-        Migration { file: "a.sql", text: "\u{feff}DROP TABLE t;", phase: Phase::Expand, transaction: None };
+    let migration = Migration {
+        file: "a.sql",
+        text: "\u{feff}DROP TABLE t;",
+        phase: SchemaPhase::Expand,
+        transaction: None,
+    };
     let Outcome::Linted(report) = lint(&[migration], &Context::postgresql(15)) else { panic!() };
     assert_eq!((report.findings[0].line, report.findings[0].column), (1, 12));
     assert_eq!(report.findings[0].statement, "DROP TABLE t");

@@ -1,7 +1,7 @@
 //! `docs/schema-lint.md` against the rules: ours, squawk's as its own crate has them, and those of strong_migrations.
 
 use crate::files::file;
-use handover_lint::{Phase, Rule, Severity};
+use handover_lint::{Rule, SchemaPhase, Severity};
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
 const BEGINS: &str = "<!-- rules -->\n";
@@ -25,7 +25,7 @@ fn table() -> String {
             Some(Severity::Warn) => "warns",
             None => "allowed",
         };
-        let [expand, backfill, contract] = Phase::ALL.map(word);
+        let [expand, backfill, contract] = SchemaPhase::ALL.map(word);
         let (id, what, why) = (rule.id(), rule.what(), rule.why());
         table.push_str(&format!("| `{id}` | {expand} | {backfill} | {contract} | {what} | {why} |\n"));
     }
@@ -48,7 +48,7 @@ fn the_page_has_every_rule_as_the_code_has_it() {
 struct Row {
     theirs: String,
     example: String,
-    phase: Option<Phase>,
+    phase: Option<SchemaPhase>,
     ours: String,
 }
 
@@ -78,7 +78,7 @@ fn rows(heading: &str) -> Vec<Row> {
         Row {
             theirs: theirs.trim_matches('`').to_owned(),
             example: example.trim_matches('`').to_owned(),
-            phase: Phase::ALL.into_iter().find(|one| one.name() == phase),
+            phase: SchemaPhase::ALL.into_iter().find(|one| one.name() == phase),
             ours: ours.to_owned(),
         }
     })
@@ -184,6 +184,6 @@ fn the_finding_that_the_page_shows_is_the_one_that_is_printed() {
         .collect();
     let shown: String =
         shown.iter().map(|line| format!("{}\n", line.strip_prefix("    ").unwrap())).collect();
-    let report = file(Phase::Expand, "ALTER TABLE users RENAME COLUMN name TO full_name;\n").linted();
+    let report = file(SchemaPhase::Expand, "ALTER TABLE users RENAME COLUMN name TO full_name;\n").linted();
     assert_eq!(shown, format!("{report}\n").replace("expand/0.sql", "expand/0007_rename.sql"));
 }

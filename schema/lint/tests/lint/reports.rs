@@ -2,7 +2,7 @@
 
 use crate::files::{contract, expand, file};
 use handover_lint::{
-    Context, Database, Migration, Name, Outcome, Phase, Reads, Release, Rule, Severity, lint,
+    Context, Database, Migration, Name, Outcome, Reads, Release, Rule, SchemaPhase, Severity, lint,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -114,7 +114,7 @@ fn what_is_not_postgresql_is_not_linted_and_that_is_no_pass() {
         let mut context = Context::postgresql(15);
         context.database = database;
         let migration =
-            Migration { file: "a.sql", text: "SELECT 1", phase: Phase::Expand, transaction: None };
+            Migration { file: "a.sql", text: "SELECT 1", phase: SchemaPhase::Expand, transaction: None };
         let outcome = lint(&[migration], &context);
         assert_eq!(outcome, Outcome::NotLinted { database });
         assert!(outcome.to_string().starts_with("not linted: "), "{outcome}");
@@ -206,7 +206,7 @@ fn json_has_everything_but_the_drawing() {
 
 #[test]
 fn severity_follows_the_phase() {
-    for phase in Phase::ALL {
+    for phase in SchemaPhase::ALL {
         let report = file(phase, "ALTER TABLE t DROP COLUMN a;").linted();
         let severity = report.findings.first().map(|finding| finding.severity);
         assert_eq!(severity, Rule::DropColumn.severity(phase), "{phase}");

@@ -5,12 +5,12 @@ mod eye;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow, PgSslMode};
-use sqlx::query::Query;
-use sqlx::{ConnectOptions, Connection, Executor, Postgres as Driver, Row as _, TypeInfo, ValueRef};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow, PgSslMode};
+use sqlx::{ConnectOptions, Connection, Executor, Row as _};
 
 use crate::address::{Place, Tls, Way};
 use crate::database::tables::{Tables, Words};
+use crate::database::values::{bound, row_of};
 use crate::database::{Index, Key, Lag, Lock, Row, Session, Value, fault_of_driver, no_answer, within};
 use crate::error::{Fault, FaultKind};
 use crate::limits::Limits;
@@ -106,29 +106,15 @@ fn numbered(sql: &str) -> String {
     text
 }
 
-fn bound<'q>(sql: &'q str, values: &[Value]) -> Query<'q, Driver, PgArguments> {
-    values.iter().fold(sqlx::query(sql), |query, value| match value {
-        Value::Null => query.bind(None::<String>),
-        Value::Int(number) => query.bind(*number),
-        Value::Text(text) => query.bind(text.clone()),
-    })
-}
-
 fn values(row: &PgRow) -> Result<Row, sqlx::Error> {
-    (0..row.len())
-        .map(|at| {
-            let raw = row.try_get_raw(at)?;
-            if raw.is_null() {
-                return Ok(Value::Null);
-            }
-            Ok(match raw.type_info().name() {
-                "INT8" => Value::Int(row.try_get(at)?),
-                "INT4" => Value::Int(row.try_get::<i32, _>(at)?.into()),
-                "BOOL" => Value::Int(row.try_get::<bool, _>(at)?.into()),
-                _ => Value::Text(row.try_get(at)?),
-            })
+    row_of(row, |row, at, kind| {
+        Ok(match kind {
+            "INT8" => Value::Int(row.try_get(at)?),
+            "INT4" => Value::Int(row.try_get::<i32, _>(at)?.into()),
+            "BOOL" => Value::Int(row.try_get::<bool, _>(at)?.into()),
+            _ => Value::Text(row.try_get(at)?),
         })
-        .collect()
+    })
 }
 
 async fn ask(connection: &mut PgConnection, sql: &str, arguments: &[Value]) -> Result<Vec<Row>, Fault> {

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use handover_schema::{Address, Control, Job, Limits, PasswordSource, Phase, Scripts, Target, run};
+use handover_schema::{Address, Control, Job, Limits, PasswordSource, SchemaPhase, Scripts, Target, run};
 
 fn main() -> ExitCode {
     // Whatever anybody logs, when a test wants to see it.
@@ -41,7 +41,7 @@ fn migrate() -> Result<(), String> {
     };
     let address: Address = address.parse().map_err(|error| format!("{error}"))?;
     let scripts = Scripts::read(address.kind(), folder.as_ref()).map_err(|error| error.to_string())?;
-    let phase = Phase::named(phase).ok_or("no phase")?;
+    let phase = SchemaPhase::named(phase).ok_or("no phase")?;
     let mut limits = Limits { pause: Duration::from_millis(50), ..Limits::default() };
     for (key, place) in [
         ("lease-ms", &mut limits.lease),

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use handover_schema::{Control, Error, Job, Limits, Outcome, Phase, Scripts, Target, run};
+use handover_schema::{Control, Error, Job, Limits, Outcome, SchemaPhase, Scripts, Target, run};
 use handover_schema_testing::Release;
 
 /// Limits that a test has the patience for.
@@ -36,20 +36,25 @@ impl Told {
 pub(crate) async fn apply(
     target: &Target,
     release: &Release,
-    phase: Phase,
+    phase: SchemaPhase,
     limits: &Limits,
 ) -> (Result<Outcome, Error>, Told) {
     apply_with(target, release, phase, limits, &Control::new(), Told::default()).await
 }
 
-pub(crate) fn job<'a>(target: &'a Target, scripts: &'a Scripts, phase: Phase, limits: &'a Limits) -> Job<'a> {
+pub(crate) fn job<'a>(
+    target: &'a Target,
+    scripts: &'a Scripts,
+    phase: SchemaPhase,
+    limits: &'a Limits,
+) -> Job<'a> {
     Job { target, service: "shop", by: "agent-1", deployment: "7", phase, scripts, readers: &[], limits }
 }
 
 pub(crate) async fn apply_with(
     target: &Target,
     release: &Release,
-    phase: Phase,
+    phase: SchemaPhase,
     limits: &Limits,
     control: &Control,
     told: Told,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use handover_schema::{
-    Kind, Limits, PasswordSource, Phase, Resolution, SchemaVersion, Target, resolve, status,
+    Kind, Limits, PasswordSource, Resolution, SchemaPhase, SchemaVersion, Target, resolve, status,
 };
 use handover_schema_testing::{MariaDb, Release, eventually};
 use sqlx::Executor;
@@ -43,7 +43,7 @@ async fn phases_are_applied_once_and_a_changed_file_is_refused() {
     let Some(mariadb) = MariaDb::start("MariaDB") else { return };
     mariadb.run("SELECT 1").await;
     let (release, target, limits) = (release(), target(&mariadb), limits());
-    for phase in [Phase::Expand, Phase::Backfill, Phase::Expand] {
+    for phase in [SchemaPhase::Expand, SchemaPhase::Backfill, SchemaPhase::Expand] {
         let (done, told) = apply(&target, &release, phase, &limits).await;
         done.unwrap_or_else(|error| panic!("{}: {:#?}", error.chain(), told.all()));
     }
@@ -53,7 +53,7 @@ async fn phases_are_applied_once_and_a_changed_file_is_refused() {
     let now = mariadb.number("SELECT CAST(UNIX_TIMESTAMP() AS SIGNED)").await;
     assert!((found.records[0].started_ms / 1000 - now).abs() < 60, "{found:?}");
     release.write("expand/1_table.sql", "SELECT 1;");
-    let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
+    let error = said(apply(&target, &release, SchemaPhase::Expand, &limits).await.0);
     assert!(error.contains("expand/0001_table.sql was applied as"), "{error}");
 }
 
@@ -67,14 +67,14 @@ async fn a_statement_that_fails_leaves_what_stands_before_it_and_says_so() {
     )]);
     mariadb.run("INSERT INTO other VALUES (1)").await;
     let (target, limits) = (target(&mariadb), limits());
-    let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
+    let error = said(apply(&target, &release, SchemaPhase::Expand, &limits).await.0);
     assert!(
         error.starts_with("expand/0001_a.sql, line 2: Duplicate entry '1' for key 'n' (1062)"),
         "{error}"
     );
     assert!(error.contains("statement 1 stands"), "{error}");
     mariadb.run("DELETE FROM other").await;
-    let (done, told) = apply(&target, &release, Phase::Expand, &limits).await;
+    let (done, told) = apply(&target, &release, SchemaPhase::Expand, &limits).await;
     assert_eq!(done.unwrap().to.number(), 1);
     assert!(told.has("statement 2 of 3") && !told.has("statement 1 of 3"), "{:#?}", told.all());
 }
@@ -96,7 +96,7 @@ async fn a_runner_that_is_killed_anywhere_goes_on_or_says_what_stands() {
             break;
         }
         let what = format!("killed at {:?}", told.last());
-        let (mut done, _) = apply(&target, &release, Phase::Expand, &limits).await;
+        let (mut done, _) = apply(&target, &release, SchemaPhase::Expand, &limits).await;
         while let Err(error) = done {
             let error = error.chain();
             assert!(
@@ -124,13 +124,13 @@ async fn a_runner_that_is_killed_anywhere_goes_on_or_says_what_stands() {
             };
             let found = if seen == 1 { Resolution::TookEffect } else { Resolution::DidNot };
             resolve(
-                &job(&target, &scripts, Phase::Expand, &limits),
-                SchemaVersion::new(version).unwrap(),
+                &job(&target, &scripts, SchemaPhase::Expand, &limits),
+                SchemaVersion::new(version),
                 found,
             )
             .await
             .unwrap();
-            done = apply(&target, &release, Phase::Expand, &limits).await.0;
+            done = apply(&target, &release, SchemaPhase::Expand, &limits).await.0;
         }
         let rows = "SELECT COUNT(*) * 100 + SUM(n = 1) * 10 + (SELECT COUNT(*) FROM handover_migrations WHERE state = 'applied') FROM orders";
         assert_eq!(
@@ -180,7 +180,7 @@ async fn a_backfill_is_killed_with_the_server_and_does_every_row_once() {
         }
         runner.kill();
     }
-    apply(&target, &release, Phase::Backfill, &limits).await.0.unwrap();
+    apply(&target, &release, SchemaPhase::Backfill, &limits).await.0.unwrap();
     assert_eq!(mariadb.number(done).await, 3000);
 }
 
@@ -195,11 +195,11 @@ async fn a_lock_is_waited_for_no_longer_than_its_timeout_and_two_at_once_cannot_
     let (target, limits) = (target(&mariadb), Limits { attempts: 100, ..limits() });
     let told = Told::default();
     let control = handover_schema::Control::new();
-    let migration = apply_with(&target, &release, Phase::Expand, &limits, &control, told.clone());
+    let migration = apply_with(&target, &release, SchemaPhase::Expand, &limits, &control, told.clone());
     let (done, refused) = tokio::join!(migration, async {
         eventually(Duration::from_secs(20), "a try", || async { told.has("try 2 of 100").then_some(()) })
             .await;
-        let refused = said(apply(&target, &release, Phase::Expand, &limits).await.0);
+        let refused = said(apply(&target, &release, SchemaPhase::Expand, &limits).await.0);
         let began = Instant::now();
         long.execute("SELECT * FROM orders").await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(3));
@@ -230,7 +230,7 @@ async fn over_tcp_the_server_has_to_be_the_one_that_was_asked_for_and_the_passwo
         let address = format!("mysql://app@127.0.0.1:{}/shop?{options}", mariadb.port()).parse().unwrap();
         let password = PasswordSource::File(password.to_owned());
         let target = Target { address, password, credentials: None, schema: None };
-        apply(&target, &release, Phase::Expand, &limits()).await.0
+        apply(&target, &release, SchemaPhase::Expand, &limits()).await.0
     };
     let known = format!("sslrootcert={}", authority.display());
     let refused = said(apply_as(format!("sslrootcert={}", other.display()), &right).await);

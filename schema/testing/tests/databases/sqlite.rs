@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use handover_schema::{Control, Error, Limits, PasswordSource, Phase, Target, status};
+use handover_schema::{Control, Error, Limits, PasswordSource, SchemaPhase, Target, status};
 use handover_schema_testing::{Release, eventually};
 use nix::sys::signal::Signal;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -65,13 +65,13 @@ async fn phases_are_applied_once_and_a_failing_file_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("db");
     let (release, target, limits) = (release(), target(&file), limits());
-    let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
+    let error = said(apply(&target, &release, SchemaPhase::Expand, &limits).await.0);
     assert!(
         error.starts_with("cannot reach ") && !file.exists(),
         "a file that is not there is not made: {error}"
     );
     run(&file, "SELECT 1").await;
-    for phase in [Phase::Expand, Phase::Backfill, Phase::Expand] {
+    for phase in [SchemaPhase::Expand, SchemaPhase::Backfill, SchemaPhase::Expand] {
         let (done, told) = apply(&target, &release, phase, &limits).await;
         done.unwrap_or_else(|error| panic!("{}: {:#?}", error.chain(), told.all()));
     }
@@ -81,7 +81,7 @@ async fn phases_are_applied_once_and_a_failing_file_leaves_nothing() {
     let now = number(&file, "SELECT unixepoch()").await;
     assert!((found.records[0].started_ms / 1000 - now).abs() < 60, "{found:?}");
     release.write("contract/5_bad.sql", "CREATE TABLE a (n INT);\nSELECT nothing;");
-    let error = said(apply(&target, &release, Phase::Contract, &limits).await.0);
+    let error = said(apply(&target, &release, SchemaPhase::Contract, &limits).await.0);
     assert!(error.starts_with("contract/0005_bad.sql, line 2: "), "{error}");
     assert_eq!(number(&file, "SELECT count(*) FROM sqlite_master WHERE name = 'a'").await, 0);
 }
@@ -128,11 +128,11 @@ async fn a_runner_that_stands_still_loses_the_lock_after_its_lease_and_does_noth
     })
     .await;
     let limits = Limits { lease: Duration::from_millis(1500), ..limits() };
-    let error = said(apply(&target(&file), &release, Phase::Backfill, &limits).await.0);
+    let error = said(apply(&target(&file), &release, SchemaPhase::Backfill, &limits).await.0);
     assert!(error.starts_with("handover migrate shop by test (process "), "{error}");
     runner.signal(Signal::SIGSTOP);
     let patient = Limits { wait_for_lock: Duration::from_secs(10), ..limits };
-    let (second, told) = apply(&target(&file), &release, Phase::Backfill, &patient).await;
+    let (second, told) = apply(&target(&file), &release, SchemaPhase::Backfill, &patient).await;
     second.unwrap_or_else(|error| panic!("{}: {:#?}", error.chain(), told.all()));
     runner.signal(Signal::SIGCONT);
     let told = runner.into_lines();
@@ -149,19 +149,21 @@ async fn a_statement_without_end_is_ended_by_its_time_or_by_somebody() {
     let release =
         Release::new(&[("expand/1_a.sql", &format!("-- handover: statement_timeout=200ms\n{forever}"))]);
     let began = Instant::now();
-    let error = said(apply(&target(&file), &release, Phase::Expand, &limits()).await.0);
+    let error = said(apply(&target(&file), &release, SchemaPhase::Expand, &limits()).await.0);
     assert!(error.contains("interrupted (9)") && began.elapsed() < Duration::from_secs(20), "{error}");
     let release = Release::new(&[("expand/1_a.sql", forever)]);
     let (control, told) = (Control::new(), Told::default());
     let (target, limits) = (target(&file), limits());
-    let (done, ()) =
-        tokio::join!(apply_with(&target, &release, Phase::Expand, &limits, &control, told.clone()), async {
+    let (done, ()) = tokio::join!(
+        apply_with(&target, &release, SchemaPhase::Expand, &limits, &control, told.clone()),
+        async {
             eventually(Duration::from_secs(10), "it runs", || async {
                 told.has("statement 1 of 1").then_some(())
             })
             .await;
             control.cancel();
-        });
+        }
+    );
     assert!(matches!(done.0, Err(Error::Cancelled { .. })), "{:?}", done.0);
     assert_eq!(number(&file, "SELECT count(*) FROM handover_migrations").await, 0);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use handover_schema::{Control, Error, Limits, Phase, Throttle, status};
+use handover_schema::{Control, Error, Limits, SchemaPhase, Throttle, status};
 use handover_schema_testing::{Postgres, Release, eventually};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -54,7 +54,7 @@ async fn a_backfill_that_is_killed_ten_times_does_every_row_once() {
     let (finished, told) = apply(
         &target(&postgres),
         &release,
-        Phase::Backfill,
+        SchemaPhase::Backfill,
         &Limits { wait_for_lock: Duration::from_secs(6), ..fast() },
     )
     .await;
@@ -86,7 +86,7 @@ async fn keys_are_integers_uuids_or_texts_whatever_stands_in_them() {
             "-- handover: batch table=public.{table} key=k size=7\nUPDATE {table} SET n = n + 1 WHERE k >= :first AND k <= :last AND :first IS NOT NULL;"
         );
         let release = Release::new(&[("backfill/1_add.sql", &text)]);
-        let (done, told) = apply(&target, &release, Phase::Backfill, &fast()).await;
+        let (done, told) = apply(&target, &release, SchemaPhase::Backfill, &fast()).await;
         done.unwrap_or_else(|error| panic!("{table}: {}: {:#?}", error.chain(), told.all()));
         assert_eq!(
             postgres.number(&format!("SELECT count(*) FROM {table} WHERE n <> 1")).await,
@@ -110,8 +110,9 @@ async fn a_table_that_cannot_be_walked_over_is_refused_with_the_reason() {
         ("a", "x", "no table \"a\" with a column x"),
         ("x", "k", "no table \"x\" with a column k"),
     ] {
-        let error =
-            said(apply(&target(&postgres), &adding(table, key, 10), Phase::Backfill, &limits()).await.0);
+        let error = said(
+            apply(&target(&postgres), &adding(table, key, 10), SchemaPhase::Backfill, &limits()).await.0,
+        );
         assert!(error.contains(words) && error.contains("nothing was done"), "{table}.{key}: {error}");
     }
     assert_eq!(postgres.number("SELECT count(*) FROM handover_migrations").await, 0);
@@ -140,10 +141,9 @@ async fn a_backfill_is_paused_resumed_held_up_and_cancelled() {
     let limits = Limits { lease, throttle, ..limits() };
     let (control, told) = (Control::new(), Told::default());
     let (target, heard, wish) = (target(&postgres), told.clone(), control.clone());
-    let task =
-        tokio::spawn(
-            async move { apply_with(&target, &release, Phase::Backfill, &limits, &wish, heard).await.0 },
-        );
+    let task = tokio::spawn(async move {
+        apply_with(&target, &release, SchemaPhase::Backfill, &limits, &wish, heard).await.0
+    });
     let deadline = Duration::from_secs(20);
     let done = "SELECT count(*) FROM orders WHERE n = 1";
     eventually(deadline, "some batches", || async { (postgres.number(done).await > 50).then_some(()) }).await;
@@ -190,7 +190,7 @@ async fn a_batch_that_meets_a_lock_is_taken_back_and_done_again_smaller() {
     let (target, heard) = (target(&postgres), told.clone());
     let release = adding("orders", "id", 100);
     let task = tokio::spawn(async move {
-        apply_with(&target, &release, Phase::Backfill, &limits, &Control::new(), heard).await.0
+        apply_with(&target, &release, SchemaPhase::Backfill, &limits, &Control::new(), heard).await.0
     });
     eventually(Duration::from_secs(20), "three tries", || async { told.has("try 4 of 100").then_some(()) })
         .await;
@@ -220,7 +220,7 @@ async fn a_backfill_waits_for_a_replica_that_is_behind() {
     let release = adding("orders", "id", 2);
     let (target, told, control) = (target(&postgres), Told::default(), Control::new());
     let (done, ()) = tokio::join!(
-        apply_with(&target, &release, Phase::Backfill, &limits, &control, told.clone()),
+        apply_with(&target, &release, SchemaPhase::Backfill, &limits, &control, told.clone()),
         async {
             eventually(Duration::from_secs(30), "it waits", || async {
                 told.has("waits: a replica is ").then_some(())

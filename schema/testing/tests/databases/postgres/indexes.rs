@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use handover_schema::{Control, Error, Kind, Phase, Resolution, SchemaVersion, resolve, status};
+use handover_schema::{Control, Error, Kind, Resolution, SchemaPhase, SchemaVersion, resolve, status};
 use handover_schema_testing::{Postgres, Release, eventually};
 use sqlx::Executor;
 
@@ -26,14 +26,14 @@ async fn an_index_that_fails_is_named_dropped_and_made_once_it_can_be() {
     postgres.run("UPDATE orders SET n = 7 WHERE id = 8").await;
     let (target, limits) = (target(&postgres), limits());
     let release = Release::new(&[("expand/1_index.sql", INDEX)]);
-    let (done, told) = apply(&target, &release, Phase::Expand, &limits).await;
+    let (done, told) = apply(&target, &release, SchemaPhase::Expand, &limits).await;
     let error = said(done);
     assert!(error.contains("could not create unique index \"orders_n\" (23505)"), "{error}");
     assert!(told.has("index orders_n is invalid"), "{:#?}", told.all());
     assert_eq!(postgres.number(THERE).await, 0);
     assert_eq!(postgres.number("SELECT count(*) FROM handover_migrations").await, 0);
     postgres.run("UPDATE orders SET n = 8 WHERE id = 8").await;
-    apply(&target, &release, Phase::Expand, &limits).await.0.unwrap();
+    apply(&target, &release, SchemaPhase::Expand, &limits).await.0.unwrap();
     assert_eq!(postgres.number(VALID).await, 1);
 }
 
@@ -61,7 +61,7 @@ async fn an_index_whose_runner_was_killed_is_found_invalid_named_and_made_anew()
     let found = status(&target, "shop", &limits).await.unwrap();
     assert_eq!((found.invalid_indexes, found.version), (vec!["orders_n".to_owned()], SchemaVersion::NONE));
     long.execute("ROLLBACK").await.unwrap();
-    let (done, told) = apply(&target, &release, Phase::Expand, &limits).await;
+    let (done, told) = apply(&target, &release, SchemaPhase::Expand, &limits).await;
     assert_eq!(done.unwrap().to.number(), 1);
     assert!(
         told.has("index orders_n is invalid") && told.has("expand/0001_index.sql: goes on"),
@@ -83,7 +83,7 @@ async fn an_index_of_somebody_else_is_left_alone_and_named() {
         .unwrap_err();
     let (target, limits) = (target(&postgres), limits());
     let release = Release::new(&[("expand/1_index.sql", INDEX)]);
-    let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
+    let error = said(apply(&target, &release, SchemaPhase::Expand, &limits).await.0);
     assert!(error.contains("there is an index orders_n already, and it is invalid, left by a failure: nothing was done; drop it"), "{error}");
     assert_eq!(postgres.number(THERE).await, 1);
     assert_eq!(postgres.number("SELECT count(*) FROM handover_migrations").await, 0);
@@ -99,9 +99,9 @@ async fn an_index_is_dropped_and_another_made_anew_outside_of_transactions() {
         ("contract/4_drop.sql", "DROP INDEX CONCURRENTLY orders_n;"),
     ]);
     let (target, limits) = (target(&postgres), limits());
-    apply(&target, &release, Phase::Expand, &limits).await.0.unwrap();
+    apply(&target, &release, SchemaPhase::Expand, &limits).await.0.unwrap();
     assert_eq!(postgres.number(VALID).await, 1);
-    apply(&target, &release, Phase::Contract, &limits).await.0.unwrap();
+    apply(&target, &release, SchemaPhase::Contract, &limits).await.0.unwrap();
     assert_eq!(postgres.number(THERE).await, 0);
 }
 
@@ -121,15 +121,15 @@ async fn what_cannot_be_told_is_said_and_waits_for_a_person() {
     Runner::start(&address, &release, "expand", &[&format!("kill-at={at}")]).into_lines();
     let (target, limits) =
         (target(&postgres), handover_schema::Limits { wait_for_lock: Duration::from_secs(10), ..limits() });
-    let error = said(apply(&target, &release, Phase::Expand, &limits).await.0);
+    let error = said(apply(&target, &release, SchemaPhase::Expand, &limits).await.0);
     assert!(error.starts_with("expand/0001_database.sql stands half: its statement was begun"), "{error}");
     assert_eq!(postgres.number("SELECT count(*) FROM pg_class WHERE relname = 'a'").await, 0);
     let scripts = release.scripts(Kind::Postgres);
-    let job = job(&target, &scripts, Phase::Expand, &limits);
-    let one = SchemaVersion::new(1).unwrap();
+    let job = job(&target, &scripts, SchemaPhase::Expand, &limits);
+    let one = SchemaVersion::new(1);
     resolve(&job, one, Resolution::TookEffect).await.unwrap();
     assert!(matches!(resolve(&job, one, Resolution::TookEffect).await, Err(Error::Nonsense { .. })));
-    assert_eq!(apply(&target, &release, Phase::Expand, &limits).await.0.unwrap().to.number(), 2);
+    assert_eq!(apply(&target, &release, SchemaPhase::Expand, &limits).await.0.unwrap().to.number(), 2);
 }
 
 #[tokio::test]
@@ -142,11 +142,11 @@ async fn an_index_that_is_there_is_passed_over_where_the_file_says_so_but_not_an
     )]);
     postgres.run("UPDATE orders SET n = 7 WHERE id = 8").await;
     postgres.connect().await.execute(INDEX).await.unwrap_err();
-    let error = said(apply(&target, &lenient, Phase::Expand, &limits).await.0);
+    let error = said(apply(&target, &lenient, SchemaPhase::Expand, &limits).await.0);
     assert!(error.contains("and it is invalid"), "{error}");
     postgres.run("UPDATE orders SET n = 8 WHERE id = 8").await;
     postgres.connect().await.execute("REINDEX INDEX CONCURRENTLY orders_n").await.unwrap();
-    assert_eq!(apply(&target, &lenient, Phase::Expand, &limits).await.0.unwrap().to.number(), 1);
+    assert_eq!(apply(&target, &lenient, SchemaPhase::Expand, &limits).await.0.unwrap().to.number(), 1);
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn an_index_whose_making_is_cancelled_is_named_and_made_by_the_next_run() 
     let (target, limits, control) = (target(&postgres), limits(), Control::new());
     let release = Release::new(&[("expand/1_index.sql", INDEX)]);
     let (done, ()) = tokio::join!(
-        apply_with(&target, &release, Phase::Expand, &limits, &control, Told::default()),
+        apply_with(&target, &release, SchemaPhase::Expand, &limits, &control, Told::default()),
         async {
             eventually(Duration::from_secs(20), "the index is being made", || async {
                 (postgres.number(THERE).await == 1).then_some(())
@@ -170,6 +170,6 @@ async fn an_index_whose_making_is_cancelled_is_named_and_made_by_the_next_run() 
     let error = said(done.0);
     assert_eq!(error, "cancelled. index orders_n is invalid; the next run drops it and begins anew");
     long.execute("ROLLBACK").await.unwrap();
-    assert_eq!(apply(&target, &release, Phase::Expand, &limits).await.0.unwrap().to.number(), 1);
+    assert_eq!(apply(&target, &release, SchemaPhase::Expand, &limits).await.0.unwrap().to.number(), 1);
     assert_eq!(postgres.number(VALID).await, 1);
 }

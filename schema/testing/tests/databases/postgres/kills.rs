@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use handover_schema::{Control, Limits, Phase, Progress, run, status};
+use handover_schema::{Control, Limits, Progress, SchemaPhase, run, status};
 use handover_schema_testing::{Postgres, Release, eventually};
 use nix::sys::signal::Signal;
 
@@ -95,7 +95,7 @@ async fn a_session_that_is_ended_anywhere_is_opened_anew_and_nothing_is_done_twi
     loop {
         postgres.run(EMPTY).await;
         let mut told = Vec::new();
-        for phase in [Phase::Expand, Phase::Backfill] {
+        for phase in [SchemaPhase::Expand, SchemaPhase::Backfill] {
             let job = job(&target, &scripts, phase, &limits);
             let mut listener = |progress: Progress| {
                 told.push(progress.to_string());
@@ -142,7 +142,7 @@ async fn a_postgres_that_is_killed_anywhere_comes_back_and_nothing_is_done_twice
     let mut at = 1;
     loop {
         let mut told = Vec::new();
-        for phase in [Phase::Expand, Phase::Backfill] {
+        for phase in [SchemaPhase::Expand, SchemaPhase::Backfill] {
             let job = job(&target, &scripts, phase, &limits);
             let mut listener = |progress: Progress| {
                 told.push(progress.to_string());
@@ -210,7 +210,7 @@ async fn a_runner_that_stands_still_loses_the_lock_after_the_lease_and_commits_n
     runner.signal(Signal::SIGSTOP);
     let stopped = Instant::now();
     let scripts = release.scripts(handover_schema::Kind::Postgres);
-    let other = job(&target, &scripts, Phase::Backfill, &limits);
+    let other = job(&target, &scripts, SchemaPhase::Backfill, &limits);
     let mut locked = None;
     let mut listener = |progress: Progress| {
         if progress == Progress::Locked {

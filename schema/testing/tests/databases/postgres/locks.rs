@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use handover_schema::{Control, Error, Limits, Phase};
+use handover_schema::{Control, Error, Limits, SchemaPhase};
 use handover_schema_testing::{Postgres, Release, eventually};
 use sqlx::Executor;
 
@@ -45,7 +45,7 @@ async fn a_migration_behind_a_long_transaction_keeps_others_waiting_no_longer_th
     let told = Told::default();
     let (heard, target) = (told.clone(), target(&postgres));
     let migration = tokio::spawn(async move {
-        apply_with(&target, &release, Phase::Expand, &limits, &Control::new(), heard).await.0
+        apply_with(&target, &release, SchemaPhase::Expand, &limits, &Control::new(), heard).await.0
     });
     // Long enough for several tries: each of them queues everybody up behind it.
     eventually(Duration::from_secs(30), "three tries", || async { told.has("try 4 of 100").then_some(()) })
@@ -78,7 +78,7 @@ async fn a_lock_that_never_comes_free_ends_in_an_error_and_nothing_stands() {
     long.execute("SELECT * FROM a").await.unwrap();
     let limits = Limits { lock_timeout: Duration::from_millis(50), attempts: 3, ..limits() };
     let release = Release::new(&[("expand/1_b.sql", "CREATE TABLE b (n int);\nALTER TABLE a ADD m int;")]);
-    let (done, told) = apply(&target(&postgres), &release, Phase::Expand, &limits).await;
+    let (done, told) = apply(&target(&postgres), &release, SchemaPhase::Expand, &limits).await;
     let error = said(done);
     assert!(
         error.starts_with("expand/0001_b.sql, line 2: canceling statement due to lock timeout (55P03)"),
@@ -99,7 +99,7 @@ async fn a_statement_that_takes_too_long_is_ended_by_the_server() {
     let release =
         Release::new(&[("expand/1_b.sql", "-- handover: statement_timeout=200ms\nSELECT pg_sleep(60);")]);
     let began = Instant::now();
-    let error = said(apply(&target(&postgres), &release, Phase::Expand, &limits()).await.0);
+    let error = said(apply(&target(&postgres), &release, SchemaPhase::Expand, &limits()).await.0);
     assert!(error.contains("statement timeout (57014)"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(20));
 }
@@ -111,7 +111,7 @@ async fn a_run_that_is_cancelled_ends_its_statement_at_the_server() {
         let release = Release::new(&[("expand/1_sleep.sql", text)]);
         let (target, limits, control) = (target(&postgres), limits(), Control::new());
         let (done, ()) = tokio::join!(
-            apply_with(&target, &release, Phase::Expand, &limits, &control, Told::default()),
+            apply_with(&target, &release, SchemaPhase::Expand, &limits, &control, Told::default()),
             async {
                 eventually(Duration::from_secs(10), "the statement runs", || async {
                 (postgres.number("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND state = 'active' AND pid <> pg_backend_pid()").await == 1).then_some(())

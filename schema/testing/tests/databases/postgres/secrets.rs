@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use handover_schema::{PasswordSource, Phase, Target, status};
+use handover_schema::{PasswordSource, SchemaPhase, Target, status};
 use handover_schema_testing::{Postgres, Release, Setup};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
@@ -41,7 +41,7 @@ async fn a_password_comes_from_its_file_only_and_is_in_nothing_that_is_printed()
         schema: None,
     };
     let mut printed = format!("{target:?}");
-    let (done, told) = apply(&target, &release, Phase::Expand, &limits()).await;
+    let (done, told) = apply(&target, &release, SchemaPhase::Expand, &limits()).await;
     let error = done.unwrap_err();
     assert!(error.chain().contains("42703"), "{}", error.chain());
     printed.push_str(&format!("{error:?} {} {:?}", error.chain(), told.all()));
@@ -68,7 +68,7 @@ async fn a_password_comes_from_its_file_only_and_is_in_nothing_that_is_printed()
     printed.push_str(&without);
 
     password_file(folder.path(), "wr0ng-p4ss");
-    let error = apply(&target, &release, Phase::Expand, &limits()).await.0.unwrap_err();
+    let error = apply(&target, &release, SchemaPhase::Expand, &limits()).await.0.unwrap_err();
     assert!(error.chain().starts_with("cannot reach postgres as app at "), "{}", error.chain());
     printed.push_str(&format!("{error:?} {}", error.chain()));
     for secret in [SECRET, "wr0ng-p4ss"] {
@@ -117,7 +117,7 @@ async fn over_tcp_the_server_has_to_be_the_one_that_was_asked_for() {
                 credentials: None,
                 schema: None,
             };
-            apply(&target, &release, Phase::Expand, &limits()).await.0
+            apply(&target, &release, SchemaPhase::Expand, &limits()).await.0
         };
         let by_default = apply(format!("sslrootcert={}", authority.display())).await;
         if full {

@@ -15,9 +15,15 @@ const GROUPS: usize = 8;
 /// The last blocks of a service, the newest last.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    blocks: VecDeque<Vec<Traffic>>,
-    /// Hosts that counted something in the last one.
+    blocks: VecDeque<Past>,
+}
+
+/// What was done in one block.
+#[derive(Debug)]
+struct Past {
+    /// Hosts that counted something in it.
     hosts: usize,
+    groups: Vec<Traffic>,
 }
 
 impl History {
@@ -35,8 +41,7 @@ impl History {
         if groups.is_empty() {
             return;
         }
-        self.hosts = hosts;
-        self.blocks.push_back(groups);
+        self.blocks.push_back(Past { hosts, groups });
         if self.blocks.len() > REMEMBERED {
             self.blocks.pop_front();
         }
@@ -44,19 +49,20 @@ impl History {
 
     /// What the judge of a canary learns from: of each block both halves of the hosts.
     pub(super) fn learnt(&self) -> impl Iterator<Item = [Option<Traffic>; 2]> {
-        self.blocks.iter().skip(self.blocks.len().saturating_sub(LEARNT)).map(|groups| halves(groups))
+        self.blocks.iter().skip(self.blocks.len().saturating_sub(LEARNT)).map(|block| halves(&block.groups))
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 
-    pub(super) const fn hosts(&self) -> usize {
-        self.hosts
+    /// The most hosts that counted something in one block: one is measured late now and then, and has nothing in the newest.
+    pub(super) fn hosts(&self) -> usize {
+        self.blocks.iter().map(|block| block.hosts).max().unwrap_or(0)
     }
 
-    pub(super) const fn blocks(&self) -> &VecDeque<Vec<Traffic>> {
-        &self.blocks
+    pub(super) fn blocks(&self) -> impl Iterator<Item = &[Traffic]> {
+        self.blocks.iter().map(|block| block.groups.as_slice())
     }
 }
 
@@ -68,4 +74,31 @@ pub(crate) fn halves(groups: &[Traffic]) -> [Option<Traffic>; 2] {
         *half = Some(half.as_ref().map_or_else(|| traffic.clone(), |sum| plus(sum, traffic)));
     }
     halves
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::blocks::LastEnds, *};
+    use handover_model::{HostName, Measurement, Sample, Share, Timestamp, Usage};
+
+    /// What an instance had counted at a moment on its host.
+    fn measured(at: u64, requests: u64) -> (Timestamp, Measurement) {
+        let traffic = Ok(Traffic { requests, bad: 0, latency: None });
+        let sample = Sample { run: 0, share: Share::ALL, traffic, usage: Usage::default() };
+        let instances = [("shop-1".parse().unwrap(), sample)].into();
+        (Timestamp::from_unix_millis(at), Measurement { service: "shop".parse().unwrap(), instances })
+    }
+
+    #[test]
+    fn a_host_that_is_measured_late_is_still_one_of_the_hosts() {
+        let hosts: [HostName; 2] = ["a".parse().unwrap(), "b".parse().unwrap()];
+        let (mut ends, mut history) = (LastEnds::default(), History::default());
+        for moments in [[1, 1], [2, 2], [3, 2]] {
+            let measured = moments.map(|moment| measured(moment, moment * 10));
+            let seen = hosts.iter().zip(&measured).map(|(host, (at, of))| (host, *at, of));
+            history.remember(&ends.close(seen));
+        }
+        let groups: Vec<usize> = history.blocks().map(<[Traffic]>::len).collect();
+        assert_eq!((groups, history.hosts()), (vec![2, 1], 2));
+    }
 }

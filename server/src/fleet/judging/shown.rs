@@ -94,7 +94,7 @@ pub struct HistoryView<'a> {
     pub version: Option<&'a Version>,
     /// How long a block is.
     pub block: Duration,
-    /// Hosts that counted something in the last of them.
+    /// The most hosts that counted something in one of them.
     pub hosts: usize,
     /// The newest last; of each block what its groups of hosts did.
     pub blocks: Vec<&'a [Traffic]>,
@@ -112,7 +112,7 @@ impl State {
             version: record.current.as_ref(),
             block: self.judge_config(service).block,
             hosts: before.map_or(0, History::hosts),
-            blocks: before.into_iter().flat_map(History::blocks).map(Vec::as_slice).collect(),
+            blocks: before.into_iter().flat_map(History::blocks).collect(),
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use handover_daemon::FileError;
 use handover_model::{
-    config::{Mistakes, WrongFile},
+    config::Mistakes,
     language::Reading,
     settings::{self, database as keys},
 };
@@ -30,9 +30,15 @@ pub(super) enum DatabaseError {
     /// Its file cannot be read.
     #[error("the description of a database cannot be read")]
     Read(#[source] FileError),
-    /// Its file is not what it should be.
-    #[error("{} has {}\n{}", .0.path.display(), .0.count(), .0)]
-    Wrong(Box<WrongFile>),
+    /// Its file is not what it should be. Where and why is told, and never the line itself: this goes to the log and to the
+    /// server, and a password that was written into the file by mistake would go with it.
+    #[error("{} has mistakes: {mistakes}", path.display())]
+    Wrong {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        mistakes: Mistakes,
+    },
 }
 
 /// The database of that name, as the folder describes it.
@@ -45,14 +51,13 @@ pub(super) fn described(folder: &Path, name: &str) -> Result<Target, DatabaseErr
         }
         error => DatabaseError::Read(error),
     })?;
-    parse(&bytes)
-        .map_err(|mistakes| DatabaseError::Wrong(Box::new(WrongFile::new(&path, &bytes, most, mistakes))))
+    parse(&bytes).map_err(|mistakes| DatabaseError::Wrong { path, mistakes })
 }
 
 fn parse(bytes: &[u8]) -> Result<Target, Mistakes> {
     Reading::of(bytes, &settings::DATABASE, |file| {
         let url = file.required(&keys::URL, str::parse::<Address>);
-        let password_file = file.text(&keys::PASSWORD_FILE, settings::absolute);
+        let password_file = file.text(&keys::PASSWORD_FILE, absolute);
         let credential = file.text(&keys::CREDENTIAL, credential);
         let tables = file.text(&keys::TABLES, identifier);
         let password = match (password_file, credential) {
@@ -67,6 +72,11 @@ fn parse(bytes: &[u8]) -> Result<Target, Mistakes> {
             schema: tables.map(|tables| tables.value),
         })
     })
+}
+
+/// As [`settings::absolute`], without the text: somebody may have written the password there.
+fn absolute(text: &str) -> Result<PathBuf, &'static str> {
+    settings::absolute(text).map_err(|_| "is no absolute path of a file that holds the password")
 }
 
 fn credential(text: &str) -> Result<String, &'static str> {
@@ -109,6 +119,20 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_their_place_and_without_a_password() {
         let mistakes = |text: &str| parse(text.as_bytes()).unwrap_err().to_string();
+        let folder = tempfile::tempdir().unwrap();
+        for (text, place) in [
+            ("url = \"postgres://shop:hunter2@db/shop\"\n", "line 1"),
+            ("url = \"sqlite:///a\"\npassword = \"hunter2\"\n", "line 2"),
+            ("url = \"sqlite:///a\"\npassword_file = \"hunter2\"\n", "line 2"),
+            ("url = \"sqlite:///a\"\ncredential = \"hunter2/\"\n", "line 2"),
+            ("url = \"sqlite:///a\"\ntables = \"hunter-2\"\n", "line 2"),
+            ("url = \"sqlite:///a\"\npassword_file = hunter2\n", "line 2"),
+            ("url = postgres://shop:hunter2@db/shop\n", "line 1"),
+        ] {
+            std::fs::write(folder.path().join("shop.toml"), text).unwrap();
+            let told = handover_model::chain(&described(folder.path(), "shop").unwrap_err());
+            assert!(told.contains(place) && !told.contains("hunter"), "{told}");
+        }
         let secret = mistakes("url = \"postgres://shop:hunter2@db/shop\"\n");
         assert!(secret.contains("holds a password") && secret.starts_with("line 1"), "{secret}");
         assert!(mistakes("").contains("url: is missing"));

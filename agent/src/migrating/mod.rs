@@ -140,11 +140,16 @@ impl Migrating {
                 // A task that panicked is over as well.
                 let _ = before.await;
             }
-            let tell = |state| {
+            let told = events.clone();
+            let tell = move |state| {
                 // One that finds no room is followed by another; the last one waits for room.
-                let _ = events.try_send((id, state));
+                let _ = told.try_send((id, state));
             };
-            let end = attempt.run(tell).await;
+            // In a task of its own: should it break off, that is an end as well, and nobody waits for another.
+            let attempt = tokio::spawn(attempt.run(tell).in_current_span());
+            let end = attempt.await.unwrap_or_else(|error| MigrationState::Failed {
+                reason: format!("the agent's work on it broke off: {error}"),
+            });
             let _ = events.send((id, end)).await;
         };
         let task = tokio::spawn(task.instrument(span));

@@ -5,7 +5,7 @@ use crate::{
     confirming::{AskedFlip, AskedState},
     journal::FlipRecord,
 };
-use handover_model::{Confirmation, ConfirmationState, FlipReport, ServiceName};
+use handover_model::{Confirmation, ConfirmationState, FlipReport, ServiceName, Share};
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
@@ -68,9 +68,15 @@ impl Supervisor {
 
     /// The server has had the report of a flip. One that comes too late changes nothing.
     pub(super) fn confirmed(&mut self, service: &ServiceName, revision: u64) {
+        // It may have been asked for and not made: then nothing is proven, and the report of the flip is what counts.
+        let is_made = self.flips.asked.get(service).is_some_and(|flip| {
+            flip.wanted.iter().all(|(id, share)| {
+                self.instances.get(id).map_or(Share::HIDDEN, |instance| instance.share) == *share
+            })
+        });
         let Some(flip) = self.flips.asked.get_mut(service) else { return };
         let awaited = matches!(flip.state, AskedState::Awaited { .. });
-        if flip.revision == revision && awaited {
+        if flip.revision == revision && awaited && is_made {
             flip.state = AskedState::Given;
             tracing::info!(%service, revision, "the flip is confirmed");
             self.note_flip(service);

@@ -75,7 +75,7 @@ impl Deployment {
             Event::Judged { stage, verdict } => self.hear_judge(stage, verdict),
             Event::MigrationReported { host, migration, state } => {
                 self.observe_session(&host, true, now);
-                self.hear_migration(migration, state);
+                self.hear_migration(&host, migration, state);
             }
             Event::Promote { by } => self.heed_promote(draft, &by, now),
             Event::Abort { by, reason } => {

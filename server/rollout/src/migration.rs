@@ -76,8 +76,9 @@ impl Deployment {
         self.facts.state = DeploymentState::Running { phase: StagePhase::Migrating { until }, since: at };
     }
 
-    pub(crate) fn hear_migration(&mut self, id: MigrationId, state: MigrationState) {
-        if self.migration_order().is_some_and(|order| order.id == id) {
+    /// What a host says of an attempt counts where it was ordered from that host.
+    pub(crate) fn hear_migration(&mut self, host: &HostName, id: MigrationId, state: MigrationState) {
+        if self.migration_order().is_some_and(|order| order.id == id && order.host == *host) {
             self.observed.migration = Some(state);
         }
     }

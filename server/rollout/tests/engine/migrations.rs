@@ -50,6 +50,19 @@ fn no_host_is_touched_before_the_schema_is_expanded() {
 }
 
 #[test]
+fn only_the_host_that_migrates_says_how_that_ends() {
+    let mut world = world();
+    world.run_for(secs(1));
+    let migration = world.deployment.migration_order().unwrap().id;
+    let state = MigrationState::Done { version: SchemaVersion::new(42) };
+    let said = |from| Event::MigrationReported { host: host(from), migration, state: state.clone() };
+    world.event(said(0));
+    assert!(migrates(&world), "another host's word counts for nothing");
+    world.event(said(9));
+    assert!(!migrates(&world));
+}
+
+#[test]
 fn where_the_schema_cannot_be_expanded_nothing_changes() {
     let mut fleet = Fleet::of(settings());
     fleet.migrator.failures = 1;

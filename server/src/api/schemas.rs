@@ -68,7 +68,7 @@ fn shown(state: &State, service: &ServiceName, view: SchemaView) -> v1::Schema {
 }
 
 fn reader(reader: &Reader) -> v1::SchemaReaderInfo {
-    let Reader { release, reads, runs, stands_by, offline, rollback } = reader;
+    let Reader { release, reads, runs, stands_by, offline, current, rollback } = reader;
     let names = |hosts: &[HostName]| hosts.iter().map(ToString::to_string).collect();
     v1::SchemaReaderInfo {
         service: release.service.to_string(),
@@ -78,10 +78,11 @@ fn reader(reader: &Reader) -> v1::SchemaReaderInfo {
         stands_by_on: names(stands_by),
         offline_on: names(offline),
         rollback_target: *rollback,
+        current: *current,
     }
 }
 
-/// Findings that are remembered one by one, and characters of each.
+/// Findings that are remembered one by one, and bytes of each in a record.
 const FINDINGS: usize = 5;
 const FINDING: usize = 200;
 
@@ -129,13 +130,28 @@ fn summary(report: &handover_lint::Report) -> LintRecord {
     let (fail, warn) = (handover_lint::Severity::Fail, handover_lint::Severity::Warn);
     let line = |finding: &handover_lint::Finding| {
         let place = format!("{}:{}: {}: {}", finding.file, finding.line, finding.rule.id(), finding.message);
-        place.chars().take(FINDING).collect()
+        cut(&place)
     };
     LintRecord {
         fails: count(fail).saturating_add(u32::try_from(report.left_out).unwrap_or(u32::MAX)),
         warns: count(warn),
         first: of(fail).chain(of(warn)).take(FINDINGS).map(line).collect(),
     }
+}
+
+/// As much of a text as has room: escaped, or in letters of several bytes, it takes more than it has characters.
+fn cut(text: &str) -> String {
+    let mut room = FINDING;
+    let mut fits = |letter: &char| {
+        let size = match letter {
+            '"' | '\\' => 2,
+            letter if letter.is_control() => 6,
+            letter => letter.len_utf8(),
+        };
+        room = room.checked_sub(size)?;
+        Some(*letter)
+    };
+    text.chars().map_while(|letter| fits(&letter)).collect()
 }
 
 fn read(config: &SchemaConfig, found: &Found) -> Result<ReleaseSchema, String> {

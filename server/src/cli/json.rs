@@ -198,7 +198,7 @@ pub(super) fn schema(schema: &v1::Schema) -> Value {
         json!({
             "service": reader.service, "version": reader.version, "reads": reader.reads, "runs_on": reader.runs_on,
             "stands_by_on": reader.stands_by_on, "offline_on": reader.offline_on,
-            "rollback_target": reader.rollback_target,
+            "rollback_target": reader.rollback_target, "current": reader.current,
         })
     };
     json!({

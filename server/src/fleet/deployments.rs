@@ -498,5 +498,6 @@ fn answers(record: &DeploymentRecord, request: &DeploymentRequest) -> bool {
     record.release.service == request.service
         && (record.purpose == Purpose::Rollback) == request.rollback
         && (record.purpose == Purpose::Rehearsal) == request.rehearse.is_some()
+        && (record.purpose == Purpose::Migration) == request.migrate.is_some()
         && request.version.as_ref().is_none_or(|version| record.release.version == *version)
 }

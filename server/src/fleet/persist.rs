@@ -291,14 +291,16 @@ pub(super) async fn commit(store: &Arc<dyn Store>, writes: Writes) -> Result<(),
     Ok(())
 }
 
-/// In order: the journal's new records and the audit's entries (what the journal has is done, and must be told), everything
+/// In order: what schemas are (nothing makes that again from the journal, and a migration that is ordered once more finds that
+/// it is done), the journal's new records and the audit's entries (what the journal has is done, and must be told), everything
 /// else, what is dropped of the journal.
 pub(super) fn batches(writes: Writes) -> Result<Vec<Batch>, StoreError> {
     let mut ordered: Vec<_> = writes.into_iter().collect();
     ordered.sort_by_key(|((keyspace, _), value)| match (keyspace, value) {
-        (Keyspace::Journal | Keyspace::Audit, Some(_)) => 0,
-        (Keyspace::Journal, None) => 2,
-        _ => 1,
+        (Keyspace::Schemas, Some(_)) => 0,
+        (Keyspace::Journal | Keyspace::Audit, Some(_)) => 1,
+        (Keyspace::Journal, None) => 3,
+        _ => 2,
     });
     let mut batches = vec![Batch::new()];
     let mut bytes = 0;

@@ -360,7 +360,9 @@ impl State {
             request.on_failure = OnFailure::RollBack;
             request.offline = OfflinePolicy::Skip;
             request.keep_warm = Duration::ZERO;
-            rolling(&request, batches(&manifest.rollout)).map_err(|error| Refusal::no_plan(&error))
+            let plan =
+                rolling(&request, batches(&manifest.rollout)).map_err(|error| Refusal::no_plan(&error))?;
+            self.with_migrations(plan, Purpose::CatchUp, &manifest, now)
         });
         match plan {
             Ok(plan) => self.begin(&plan, Purpose::CatchUp, CATCH_UP, "", now, effects).map(|_| ()),

@@ -11,8 +11,10 @@ mod record;
 mod status;
 
 pub use readers::Reader;
+use record::Heading;
 pub(super) use record::MigrationRecord;
-pub use record::{LintRecord, ReleaseSchema, SchemaRecord};
+pub(super) use record::SchemaRecord;
+pub use record::{LintRecord, ReleaseSchema, SeenSchema};
 pub use status::SchemaView;
 
 use super::{
@@ -23,8 +25,8 @@ use super::{
 };
 use crate::store::Keyspace;
 use handover_model::{
-    DeploymentId, HostName, MigrationTarget, ReleaseRef, SchemaPhase, SchemaReader, SchemaVersion,
-    ServiceName, Timestamp,
+    DeploymentId, HostName, MAX_READERS, MigrationState, MigrationTarget, ReleaseRef, SchemaPhase,
+    SchemaReader, SchemaVersion, ServiceName, Timestamp,
 };
 use handover_rollout::{Event, MigrationOrder, Record};
 use std::collections::BTreeMap;
@@ -38,24 +40,34 @@ impl State {
 
     /// A database's schema, as it was seen last; `None` where it was never seen.
     #[must_use]
-    pub fn schema(&self, database: &str) -> Option<&SchemaRecord> {
-        self.schemas.get(database)
+    pub fn schema(&self, database: &str) -> Option<&SeenSchema> {
+        self.schemas.get(database)?.seen.as_ref()
     }
 
     pub(super) fn schema_version(&self, database: &str) -> Option<SchemaVersion> {
         self.schema(database).map(|schema| schema.version)
     }
 
+    /// Migrations of a database that were ordered and of which nobody has said that all are applied.
+    pub(super) fn heading(&self, database: &str) -> Option<&Heading> {
+        self.schemas.get(database)?.heading.as_ref()
+    }
+
     /// Why a release's code does not work with its database's schema; `None` where it does, or nothing is known.
     #[must_use]
     pub fn does_not_read(&self, release: &ReleaseRef) -> Option<String> {
         let ReleaseSchema { database, reads, .. } = self.schema_of(release)?;
-        let SchemaRecord { version, by, phase, .. } = self.schema(database)?;
-        (!reads.contains(*version)).then(|| {
-            format!(
+        let seen = self.schema(database).filter(|seen| !reads.contains(seen.version));
+        let heading = self.heading(database).filter(|heading| !reads.contains(heading.to));
+        match (seen, heading) {
+            (Some(SeenSchema { version, by, phase, .. }), _) => Some(format!(
                 "the schema of database {database} is at {version} since the {phase} of {by}, and {release} reads {reads}"
-            )
-        })
+            )),
+            (None, Some(Heading { to, by, phase })) => Some(format!(
+                "the {phase} of {by} was begun, and nobody has said what the schema of database {database} is now, up to {to}; {release} reads {reads}"
+            )),
+            (None, None) => None,
+        }
     }
 
     /// What the engine's records tell of a schema, written with them.
@@ -65,17 +77,58 @@ impl State {
         records: &[Record],
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let migrated = records.iter().find_map(|record| match record {
-            Record::Migrated { version, at, phase } => Some((*version, *at, *phase)),
-            _ => None,
-        });
-        let Some(((version, at, phase), live)) = migrated.zip(self.live.get(&id)) else { return Ok(()) };
+        let Some(live) = self.live.get(&id) else { return Ok(()) };
         let Some(schema) = self.schema_of(live.engine.release()) else { return Ok(()) };
         let database = schema.database.clone();
-        let record = SchemaRecord { version, at, by: id, phase };
-        effects.put(Keyspace::Schemas, database.as_bytes().to_vec(), &record)?;
-        self.schemas.insert(database, record);
+        let mut known = self.schemas.get(&database).cloned().unwrap_or_default();
+        let before = known.clone();
+        for record in records {
+            match record {
+                Record::Migrated { version, at, phase } => {
+                    let seen = SeenSchema { version: *version, at: *at, by: id, phase: *phase };
+                    known = SchemaRecord { seen: Some(seen), heading: None };
+                }
+                Record::MigrationStarted { .. } => {
+                    let phase = live.engine.migration_order().map(|order| order.phase);
+                    let at = known.seen.as_ref().map(|seen| seen.version);
+                    let to = phase.and_then(|phase| Some((phase, schema.pending(phase, at)?)));
+                    // Another attempt leads no further back than the one before it has come.
+                    let further = |to| known.heading.as_ref().is_none_or(|heading| heading.to < to);
+                    if let Some((phase, to)) = to.filter(|(_, to)| further(*to)) {
+                        known.heading = Some(Heading { to, by: id, phase });
+                    }
+                }
+                _ => {}
+            }
+        }
+        if known != before {
+            effects.put(Keyspace::Schemas, database.as_bytes().to_vec(), &known)?;
+            self.schemas.insert(database, known);
+        }
         Ok(())
+    }
+
+    /// What a host says of its migrations, held against what they were to make: that all are applied is no end where the schema
+    /// is not what the release works with. A file of another phase in between makes an end before the last one.
+    fn as_promised(&self, id: DeploymentId, state: MigrationState) -> MigrationState {
+        let MigrationState::Done { version } = state else { return state };
+        let Some(engine) = self.live.get(&id).map(|live| &live.engine) else { return state };
+        let (Some(order), Some(schema)) = (engine.migration_order(), self.schema_of(engine.release())) else {
+            return state;
+        };
+        let (release, reads) = (engine.release(), schema.reads);
+        let reason = match schema.after(order.phase) {
+            Some(to) if version < to => format!(
+                "the schema is at {version}, and the {phase} of {release} makes it {to}: files of another phase come first; `handover migrate status {service}` shows them",
+                phase = order.phase,
+                service = release.service,
+            ),
+            _ if !reads.contains(version) => {
+                format!("the schema is at {version}, and {release} reads {reads}")
+            }
+            _ => return state,
+        };
+        MigrationState::Failed { reason }
     }
 
     /// Writes down what a host should apply to a service's database, and counts its target up.
@@ -136,8 +189,7 @@ impl State {
         let reads = |reader: &Reader| schema.after(phase).is_none_or(|to| reader.reads.contains(to));
         readers.retain(|reader| reader.release != *release && (reader.is_running() || reads(reader)));
         let own = SchemaReader { who: format!("{release}, whose migrations they are"), reads: schema.reads };
-        let mut told = readers::told(&readers);
-        told.truncate(handover_model::MAX_READERS.saturating_sub(1));
+        let mut told = readers::told(&readers, MAX_READERS.saturating_sub(1));
         told.insert(0, own);
         told
     }
@@ -170,6 +222,7 @@ impl State {
     ) -> Result<(), Refusal> {
         let Some(report) = self.hosts.get(name).and_then(|host| host.report.as_ref()) else { return Ok(()) };
         for (migration, state) in report.migrations.clone() {
+            let state = self.as_promised(migration.deployment, state);
             let event = Event::MigrationReported { host: name.clone(), migration, state };
             self.drive(migration.deployment, event, now, effects)?;
         }

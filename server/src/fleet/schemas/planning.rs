@@ -63,8 +63,8 @@ impl State {
             }
         }
         self.reads_what_is(release, schema, at)?;
-        // A schema that was never seen is looked at before anything else, also where there is nothing to add.
-        let looks = expand.is_some() || known.is_none();
+        // A schema of which nobody knows what it is now is looked at before anything else, also where there is nothing to add.
+        let looks = expand.is_some() || known.is_none() || self.heading(&schema.database).is_some();
         let before = looks.then(|| self.migration(release, manifest, config, SchemaPhase::Expand, now));
         let after = backfill.map(|_| self.migration(release, manifest, config, SchemaPhase::Backfill, now));
         Ok([before.transpose()?, after.transpose()?])
@@ -91,6 +91,11 @@ impl State {
         };
         self.database_is_free(&release.service, &schema.database)?;
         let known = self.schema_version(&schema.database);
+        let unknown = phase == SchemaPhase::Expand && self.heading(&schema.database).is_some();
+        if unknown && schema.pending(phase, known).is_none() {
+            // Nothing to add, but to find out what the schema is: of migrations that were begun nobody has said how they ended.
+            return Ok(migrating(request, self.migration(release, &manifest, config, phase, now)?));
+        }
         let Some(to) = schema.pending(phase, known) else {
             return Err(Refusal::Schema {
                 why: match (schema.after(phase), known) {
@@ -136,6 +141,21 @@ impl State {
         at: Option<SchemaVersion>,
     ) -> Result<(), Refusal> {
         let ReleaseSchema { database, reads, expand, .. } = schema;
+        // Where nobody has said how migrations ended, the schema may be as far as they lead.
+        if let Some(heading) = self.heading(database)
+            && !reads.contains(heading.to)
+            && at.is_none_or(|at| reads.contains(at))
+        {
+            return Err(Refusal::Schema {
+                why: self.does_not_read(release).unwrap_or_default().into(),
+                hint: format!(
+                    "wait for {by} where it goes on; then `handover migrate expand {service}` looks what the schema is, and adds nothing that is there",
+                    by = heading.by,
+                    service = release.service
+                )
+                .into(),
+            });
+        }
         match at {
             Some(at) if !reads.contains(at) => Err(Refusal::Schema {
                 why: match self.does_not_read(release) {
@@ -164,6 +184,25 @@ impl State {
         }
     }
 
+    /// That each host which has something of the database has said what it runs since the server's start: what finishes its
+    /// connections there, and what has taken connections over by itself, nobody else knows.
+    fn have_reported(&self, database: &str, now: Timestamp) -> Result<(), Refusal> {
+        let silent = self.hosts.iter().find(|(_, host)| {
+            let placed = host.assignments.values().flat_map(|record| &record.assignment.0);
+            let mut schemas = placed.filter_map(|placement| self.schema_of(&placement.release));
+            host.report.is_none()
+                && self.reachable(host, now)
+                && schemas.any(|schema| schema.database == database)
+        });
+        match silent {
+            None => Ok(()),
+            Some((name, _)) => Err(Refusal::Schema {
+                why: format!("{name} has not said yet what it runs, since the server was started").into(),
+                hint: "ask again in a moment".into(),
+            }),
+        }
+    }
+
     /// That everything that reads the schema works with the version that a phase makes.
     fn is_read_by_all(
         &self,
@@ -174,6 +213,7 @@ impl State {
         forced: Option<&str>,
         now: Timestamp,
     ) -> Result<(), Refusal> {
+        self.have_reported(&schema.database, now)?;
         let mut readers = self.schema_readers(&schema.database, now);
         if phase != SchemaPhase::Contract {
             // What would be gone back to a second time is no reason to hold a release up: status says that it is lost.
@@ -204,9 +244,11 @@ impl State {
         };
         let hint = if left.iter().any(|reader| reader.is_running()) {
             format!("deploy a release there that reads {to} first")
+        } else if phase != SchemaPhase::Contract {
+            "wait until what stands by has ended, and bring hosts that are offline back, or remove them: `handover hosts remove HOST`".to_owned()
         } else {
             format!(
-                "wait until nothing is left that could be gone back to, or give it up: `handover migrate {phase} {} --force --reason WHY`, which stands in the audit",
+                "wait until nothing is left that could be gone back to, or give it up: `handover migrate contract {} --force --reason WHY`, which stands in the audit",
                 release.service
             )
         };

@@ -4,14 +4,14 @@
 use super::ReleaseSchema;
 use crate::fleet::state::{Host, State};
 use handover_model::{
-    HostName, InstancePhase, MAX_READERS, ReleaseRef, SchemaRange, SchemaReader, SchemaVersion, Timestamp,
+    HostName, InstancePhase, ReleaseRef, SchemaRange, SchemaReader, SchemaVersion, Timestamp, Version,
 };
 use std::{collections::BTreeMap, fmt};
 
 /// Hosts that are named of each kind; the others are counted.
 const NAMED: usize = 3;
-/// Longest sentence about one release, in characters: a record with all of them stays below what the store takes.
-const MAX_WHO: usize = 90;
+/// Longest sentence about one release, in characters of one byte: a record with all of them stays below what the store takes.
+const MAX_WHO: usize = 60;
 
 /// A release whose code may meet the schema, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Reader {
     pub stands_by: Vec<HostName>,
     /// Hosts that are offline and would come back with it.
     pub offline: Vec<HostName>,
+    /// Whether hosts that come to its service get it.
+    pub current: bool,
     /// Whether a rollback goes to it.
     pub rollback: bool,
 }
@@ -41,6 +43,9 @@ impl fmt::Display for Reader {
                 parts.push(format!("{what} {}", some(hosts)));
             }
         }
+        if self.current && parts.is_empty() {
+            parts.push("for hosts that come to the service".to_owned());
+        }
         if self.rollback {
             parts.push("rollback target".to_owned());
         }
@@ -50,12 +55,17 @@ impl fmt::Display for Reader {
 
 impl Reader {
     fn of(release: ReleaseRef, reads: SchemaRange) -> Self {
-        Self { release, reads, runs: Vec::new(), stands_by: Vec::new(), offline: Vec::new(), rollback: false }
+        let (runs, stands_by, offline) = (Vec::new(), Vec::new(), Vec::new());
+        Self { release, reads, runs, stands_by, offline, current: false, rollback: false }
     }
 
     /// Whether it is nowhere, and only a rollback would bring it back.
     pub(super) fn is_only_rollback(&self) -> bool {
-        self.rollback && self.runs.is_empty() && self.stands_by.is_empty() && self.offline.is_empty()
+        self.rollback
+            && !self.current
+            && self.runs.is_empty()
+            && self.stands_by.is_empty()
+            && self.offline.is_empty()
     }
 
     /// Whether its code runs, for whatever somebody forces.
@@ -94,10 +104,13 @@ impl State {
             }
         }
         for (service, record) in &self.services {
-            if let Some(version) = record.history.last() {
-                let release = ReleaseRef { service: service.clone(), version: version.clone() };
-                if let Some(reader) = self.reader(&mut readers, &release, database) {
-                    reader.rollback = true;
+            let named = |version: &Version| ReleaseRef { service: service.clone(), version: version.clone() };
+            for (release, is_current) in [(record.current.as_ref(), true), (record.history.last(), false)] {
+                let release = release.map(named);
+                let reader = release.and_then(|release| self.reader(&mut readers, &release, database));
+                if let Some(reader) = reader {
+                    reader.current |= is_current;
+                    reader.rollback |= !is_current;
                 }
             }
         }
@@ -145,13 +158,13 @@ pub(super) fn cannot_read(readers: &[Reader], version: SchemaVersion) -> Vec<&Re
     readers.iter().filter(|reader| !reader.reads.contains(version)).collect()
 }
 
-/// What a host that migrates is told of them: where there are too many, the last stands for the rest.
-pub(super) fn told(readers: &[Reader]) -> Vec<SchemaReader> {
+/// What a host that migrates is told of them, at most so many: where there are more, the last stands for the rest.
+pub(super) fn told(readers: &[Reader], most: usize) -> Vec<SchemaReader> {
     let who = |reader: &Reader| reader.to_string().chars().take(MAX_WHO).collect();
     let mut told: Vec<SchemaReader> =
         readers.iter().map(|reader| SchemaReader { who: who(reader), reads: reader.reads }).collect();
-    if told.len() > MAX_READERS {
-        let rest = told.split_off(MAX_READERS.saturating_sub(1));
+    if told.len() > most {
+        let rest = told.split_off(most.saturating_sub(1));
         // The server has held the migrations against each of them; this is the second look.
         let reads = rest.iter().try_fold(SchemaRange::ALL, |all, reader| all.and(reader.reads));
         let first = rest.first().map_or(SchemaRange::ALL, |reader| reader.reads);
@@ -161,4 +174,48 @@ pub(super) fn told(readers: &[Reader]) -> Vec<SchemaReader> {
         });
     }
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fleet::schemas::MigrationRecord, store::MAX_VALUE_BYTES};
+    use handover_model::{DeploymentId, MAX_READERS, MigrationId, SchemaPhase};
+
+    fn readers(count: u32) -> Vec<Reader> {
+        let of = |number: u32| {
+            let release = ReleaseRef {
+                service: "s".repeat(48).parse().unwrap(),
+                version: format!("{number:0>64}").parse().unwrap(),
+            };
+            let reads = format!("{}..=4294967295", 4_000_000_000 + number).parse().unwrap();
+            Reader { rollback: true, ..Reader::of(release, reads) }
+        };
+        (0..count).map(of).collect()
+    }
+
+    #[test]
+    fn whom_there_is_no_room_for_one_at_the_end_stands() {
+        let told = told(&readers(100), 63);
+        assert_eq!((told.len(), told[62].who.as_str()), (63, "38 more releases"));
+        assert_eq!(told[62].reads.first().number(), 4_000_000_099, "the narrowest of them");
+    }
+
+    #[test]
+    fn as_many_readers_as_there_may_be_fit_into_a_record() {
+        let mut readers = told(&readers(200), MAX_READERS - 1);
+        readers.insert(0, readers[0].clone());
+        let record = MigrationRecord {
+            id: MigrationId { deployment: DeploymentId::new(u64::MAX), stage: u32::MAX, attempt: u32::MAX },
+            release: ReleaseRef {
+                service: "s".repeat(48).parse().unwrap(),
+                version: "1".repeat(64).parse().unwrap(),
+            },
+            phase: SchemaPhase::Contract,
+            readers,
+            paused: true,
+        };
+        let bytes = serde_json::to_vec(&record).unwrap().len();
+        assert!(bytes <= MAX_VALUE_BYTES, "{bytes}");
+    }
 }

@@ -52,9 +52,19 @@ impl ReleaseSchema {
     }
 }
 
+/// A database's schema, as far as the server knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(in crate::fleet) struct SchemaRecord {
+    /// What it was when a host that migrated it said so last; `None` where none did.
+    pub(in crate::fleet) seen: Option<SeenSchema>,
+    /// Migrations that were ordered and of which nobody has said that all are applied. The schema may be at any version up to
+    /// theirs, also when their deployment has ended meanwhile.
+    pub(in crate::fleet) heading: Option<Heading>,
+}
+
 /// A database's schema, as a host that migrated it said last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SchemaRecord {
+pub struct SeenSchema {
     /// Its version.
     pub version: SchemaVersion,
     /// When it became so.
@@ -63,6 +73,17 @@ pub struct SchemaRecord {
     pub by: DeploymentId,
     /// By which of its release's migrations.
     pub phase: SchemaPhase,
+}
+
+/// Where migrations lead that were ordered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::fleet) struct Heading {
+    /// The version behind the last of them.
+    pub(in crate::fleet) to: SchemaVersion,
+    /// Of which deployment they are.
+    pub(in crate::fleet) by: DeploymentId,
+    /// Which of its release's migrations.
+    pub(in crate::fleet) phase: SchemaPhase,
 }
 
 /// What a host should apply to the database of a service. Written with the target's revision: under one revision it

@@ -1,6 +1,6 @@
 //! How a service stands with its database's schema, to be shown.
 
-use super::{Reader, ReleaseSchema, SchemaRecord, readers::cannot_read};
+use super::{Reader, ReleaseSchema, SeenSchema, readers::cannot_read};
 use crate::fleet::{refusal::Refusal, state::State};
 use handover_model::{ReleaseRef, SchemaPhase, ServiceName, Timestamp, Version};
 
@@ -10,7 +10,7 @@ pub struct SchemaView {
     /// The database; empty where no release that counts declares one.
     pub database: String,
     /// What it is; `None` where it was never seen.
-    pub schema: Option<SchemaRecord>,
+    pub schema: Option<SeenSchema>,
     /// The releases that count: the current one, the one that a rollback goes to, the newest; each once.
     pub releases: Vec<(ReleaseRef, Option<ReleaseSchema>)>,
     /// All that reads it, of any service.

@@ -283,3 +283,127 @@ fn nobody_who_could_migrate_is_a_clear_refusal() {
         why(fleet.deploy(&DeploymentRequest { version: Some(name("1")), ..migrate(SchemaPhase::Expand) }));
     assert_eq!(nothing, "shop 1 has no expand migrations");
 }
+
+#[test]
+fn migrations_that_do_not_make_what_was_promised_are_no_success() {
+    let mut fleet = fleet();
+    three_releases(&mut fleet);
+    fleet.migrates_to = Some(SchemaVersion::new(20));
+    let id = deploy(&mut fleet, "1");
+    let record = &fleet.state.deployments[&id];
+    assert_eq!(record.ended.unwrap().1, Ending::RolledBack);
+    assert!(record.reason.contains("the schema is at 20, and shop 1 reads 41..=43"), "{}", record.reason);
+    assert_eq!(fleet.runs("web-1", "shop"), None);
+
+    fleet.migrates_to = None;
+    deploy(&mut fleet, "1");
+    fleet.migrates_to = Some(SchemaVersion::new(41));
+    let id = deploy(&mut fleet, "2");
+    let record = &fleet.state.deployments[&id];
+    assert!(record.reason.contains("files of another phase come first"), "{}", record.reason);
+    assert_eq!((at(&fleet), fleet.runs("web-1", "shop").as_deref()), (Some(41), Some("1")));
+}
+
+fn abort(fleet: &mut Fixture, id: DeploymentId) {
+    let abort = handover_rollout::Event::Abort { by: "ada".into(), reason: String::new() };
+    fleet.act(|state, now, effects| state.drive(id, abort, now, effects)).unwrap();
+}
+
+/// 2 may be gone back to until a contract is forced; what became of that nobody has said.
+fn with_a_contract_under_way(fleet: &mut Fixture) -> DeploymentId {
+    three_releases(fleet);
+    for version in ["1", "2", "3"] {
+        deploy(fleet, version);
+    }
+    push_of(fleet, "billing", "1", "41..=43", &[], "");
+    push_of(fleet, "billing", "2", "41..=44", &[], "");
+    for version in ["1", "2"] {
+        fleet.deploy(&request("billing", version)).unwrap();
+        fleet.settle();
+    }
+    let reason = Some("nobody goes back".to_owned());
+    fleet.deploy(&DeploymentRequest { force: reason, ..migrate(SchemaPhase::Contract) }).unwrap()
+}
+
+#[test]
+fn while_a_contract_goes_on_nothing_goes_back_to_what_does_not_read_its_result() {
+    let mut fleet = fleet();
+    let id = with_a_contract_under_way(&mut fleet);
+    let rehearsal = DeploymentRequest {
+        rehearse: Some(Duration::from_secs(1)),
+        version: Some(name("1")),
+        ..request("billing", "1")
+    };
+    let begun =
+        "the contract of d6 was begun, and nobody has said what the schema of database shop is now, up to 44";
+    assert_eq!(id.to_string(), "d6");
+    assert!(why(fleet.deploy(&rehearsal)).contains(begun));
+    let lost = fleet.deploy(&rollback("billing")).unwrap_err();
+    assert!(matches!(&lost, Refusal::NoPreviousRelease { why, .. } if why.contains(begun)), "{lost}");
+}
+
+#[test]
+fn a_contract_whose_end_nobody_told_may_have_taken_away_what_it_should_until_somebody_looks() {
+    let mut fleet = fleet();
+    let id = with_a_contract_under_way(&mut fleet);
+    abort(&mut fleet, id);
+    fleet.settle();
+    fleet.crash_and_start_again();
+    fleet.report_all();
+    assert_eq!(at(&fleet), Some(43), "as it was seen last");
+    let lost = fleet.deploy(&rollback("shop")).unwrap_err();
+    assert!(matches!(&lost, Refusal::NoPreviousRelease { why, .. } if why.contains("was begun")), "{lost}");
+    fleet.deploy(&migrate(SchemaPhase::Expand)).unwrap();
+    fleet.settle();
+    assert_eq!(at(&fleet), Some(43), "nothing of it was applied");
+    fleet.deploy(&rollback("shop")).unwrap();
+    fleet.settle();
+    assert_eq!(fleet.current("shop").as_deref(), Some("2"));
+}
+
+#[test]
+fn what_hosts_that_come_to_the_service_get_holds_a_contract_up() {
+    let mut fleet = fleet();
+    push(&mut fleet, "1", "41..=42", &[]);
+    push(&mut fleet, "2", "41..=43", &[(SchemaPhase::Contract, 43)]);
+    deploy(&mut fleet, "1");
+    // It keeps a deployment to the others from becoming the current one.
+    fleet.enrol("web-3", &[]);
+    let hosts = ["db", "web-1", "web-2"].map(name).into();
+    fleet.deploy(&DeploymentRequest { hosts, ..request("shop", "2") }).unwrap();
+    fleet.settle();
+    let of_two = DeploymentRequest { version: Some(name("2")), ..migrate(SchemaPhase::Contract) };
+    assert_eq!(fleet.current("shop").as_deref(), Some("1"));
+    let held = why(fleet.deploy(&of_two));
+    assert!(held.contains("shop 1 (for hosts that come to the service) reads 41..=42"), "{held}");
+}
+
+#[test]
+fn a_request_that_began_a_deployment_answers_no_migration() {
+    let mut fleet = fleet();
+    three_releases(&mut fleet);
+    deploy(&mut fleet, "1");
+    let deployed = DeploymentRequest { request: "r1".to_owned(), ..request("shop", "2") };
+    fleet.deploy(&deployed).unwrap();
+    fleet.settle();
+    let migrates = DeploymentRequest {
+        request: "r1".to_owned(),
+        version: Some(name("2")),
+        ..migrate(SchemaPhase::Backfill)
+    };
+    let reused = fleet.deploy(&migrates).unwrap_err();
+    assert!(matches!(reused, Refusal::RequestReused { .. }), "{reused}");
+}
+
+#[test]
+fn a_host_that_has_not_said_what_it_runs_since_the_start_holds_a_migration_up() {
+    let mut fleet = fleet();
+    three_releases(&mut fleet);
+    deploy(&mut fleet, "1");
+    fleet.crash_and_start_again();
+    assert!(why(fleet.deploy(&request("shop", "2"))).contains("has not said yet what it runs"));
+    fleet.report_all();
+    fleet.deploy(&request("shop", "2")).unwrap();
+    fleet.settle();
+    assert_eq!(at(&fleet), Some(43));
+}

@@ -24,6 +24,8 @@ pub struct SchemaConfig {
     pub backfill: Option<PathBuf>,
     /// The folder of what is taken away once no code is left that needs it.
     pub contract: Option<PathBuf>,
+    /// How long the release runs everywhere before the contract comes by itself, 1 s to 365 d; `None`: never.
+    pub contract_after: Option<Duration>,
     /// How long expand or contract may take, 1 s to 24 h.
     pub within: Duration,
     /// How long a backfill may take, 1 s to 30 d.

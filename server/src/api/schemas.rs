@@ -4,7 +4,7 @@
 use super::{operators::Answer, permit::Permit, request, uploads};
 use crate::{
     blobs::Bundles,
-    fleet::{LintRecord, Reader, ReleaseSchema, SchemaView, State},
+    fleet::{LintRecord, Reader, ReleaseSchema, SchemaView, Soak, State},
     linting::{self, MigrationFile, folder},
 };
 use handover_bundle::{FilesLimits, Found};
@@ -40,7 +40,7 @@ pub(super) async fn get(wire: Request<v1::GetSchemaRequest>) -> Answer<v1::Schem
 }
 
 fn shown(state: &State, service: &ServiceName, view: SchemaView) -> v1::Schema {
-    let SchemaView { database, schema, releases, readers, no_return } = view;
+    let SchemaView { database, schema, releases, readers, soak, no_return } = view;
     let record = state.service(service);
     let release = |(name, schema): (ReleaseRef, Option<ReleaseSchema>)| {
         let after = |phase| Some(schema.as_ref()?.after(phase)?.number());
@@ -64,6 +64,10 @@ fn shown(state: &State, service: &ServiceName, view: SchemaView) -> v1::Schema {
         releases: releases.into_iter().map(release).collect(),
         readers: readers.iter().map(reader).collect(),
         no_return: no_return.unwrap_or_default(),
+        soak: soak.map(|Soak { due, waits_for, .. }| v1::ContractSoak {
+            due_unix_millis: due.unix_millis(),
+            waits_for: waits_for.unwrap_or_default(),
+        }),
     }
 }
 
@@ -177,6 +181,7 @@ fn read(config: &SchemaConfig, found: &Found) -> Result<ReleaseSchema, String> {
         expand: of(SchemaPhase::Expand),
         backfill: of(SchemaPhase::Backfill),
         contract: of(SchemaPhase::Contract),
+        contract_after: config.contract_after.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         lint: None,
     })
 }

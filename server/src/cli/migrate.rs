@@ -13,7 +13,7 @@ use super::{
     time,
 };
 use handover_proto::v1::{
-    DeploymentRequest, GetSchemaRequest, MigrationProgress, PlanMigration, Schema, SchemaPhase,
+    ContractSoak, DeploymentRequest, GetSchemaRequest, MigrationProgress, PlanMigration, Schema, SchemaPhase,
     SchemaReaderInfo, SchemaRelease,
 };
 use std::path::PathBuf;
@@ -215,6 +215,7 @@ fn shown(schema: &Schema) -> Vec<String> {
     }
     lines.extend(releases.lines().iter().map(|line| format!("  {line}")));
     lines.extend(schema.readers.iter().map(|reader| format!("  {}", reader_line(reader))));
+    lines.extend(schema.soak.as_ref().map(|soak| format!("  {}", soak_line(soak, time::now()))));
     if !schema.no_return.is_empty() {
         lines.push(format!("  point of no return: {}", schema.no_return));
     }
@@ -244,6 +245,19 @@ fn reader_line(reader: &SchemaReaderInfo) -> String {
         parts.push("a rollback goes there".to_owned());
     }
     format!("{} {} reads {}: {}", reader.service, reader.version, reader.reads, parts.join("; "))
+}
+
+/// When the contract comes by itself, or what it waits for.
+fn soak_line(soak: &ContractSoak, now: u64) -> String {
+    match soak.due_unix_millis.checked_sub(now) {
+        Some(left) => format!("the contract comes by itself in {}", time::span(left)),
+        None if soak.waits_for.is_empty() => "the contract comes by itself now".to_owned(),
+        None => format!(
+            "the contract would come by itself since {}, and waits: {}",
+            time::moment(soak.due_unix_millis),
+            soak.waits_for
+        ),
+    }
 }
 
 /// A phase's name, as manifests have it.
@@ -344,6 +358,21 @@ mod tests {
         );
         let none = Schema { service: "shop".to_owned(), ..Schema::default() };
         assert_eq!(shown(&none), ["service shop: no release declares a schema"]);
+    }
+
+    #[test]
+    fn a_contract_that_comes_by_itself_says_when_or_what_it_waits_for() {
+        let soak = |due_unix_millis, waits_for: &str| {
+            soak_line(&ContractSoak { due_unix_millis, waits_for: waits_for.to_owned() }, 60_000)
+        };
+        assert_eq!(soak(120_000, ""), "the contract comes by itself in 1m00s");
+        assert_eq!(soak(60_000 - 1, ""), "the contract comes by itself now");
+        let waits = soak(1_000, "shop 1 reads 41");
+        assert!(
+            waits.starts_with("the contract would come by itself since ")
+                && waits.ends_with(", and waits: shop 1 reads 41"),
+            "{waits}"
+        );
     }
 
     #[test]

@@ -70,6 +70,25 @@ pub struct DeploymentRequest {
 }
 
 impl DeploymentRequest {
+    /// A release to all hosts of its service, with nothing overridden and no id.
+    pub(super) fn of(service: &ServiceName, version: &Version) -> Self {
+        Self {
+            service: service.clone(),
+            version: Some(version.clone()),
+            rollback: false,
+            hosts: BTreeSet::new(),
+            request: String::new(),
+            take_over: None,
+            override_freeze: None,
+            rehearse: None,
+            override_rehearsal: None,
+            override_preflight: None,
+            migrate: None,
+            force: None,
+            limited: false,
+        }
+    }
+
     /// The command that asks for it.
     pub(super) fn command(&self) -> String {
         let (service, version) = (&self.service, self.version.as_ref());
@@ -213,6 +232,7 @@ impl State {
         self.end_locks(now, effects);
         self.end_freezes(now, effects);
         self.end_standbys(now, effects)?;
+        self.end_soaks(now, effects)?;
         self.close_blocks(now, effects)?;
         let due: Vec<DeploymentId> = self
             .live
@@ -234,7 +254,14 @@ impl State {
         let standbys = self.standbys().map(|(_, until)| until);
         let deadlines = self.live.values().filter_map(|live| live.engine.next_deadline());
         let freezes = self.freezes.values().filter_map(|freeze| freeze.until);
-        deadlines.chain(grace).chain(locks).chain(freezes).chain(standbys).chain(self.next_block()).min()
+        deadlines
+            .chain(grace)
+            .chain(locks)
+            .chain(freezes)
+            .chain(standbys)
+            .chain(self.next_soak())
+            .chain(self.next_block())
+            .min()
     }
 
     pub(super) fn host_came(

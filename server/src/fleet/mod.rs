@@ -56,7 +56,7 @@ pub use records::{
 pub use refusal::Refusal;
 pub use rehearsals::{FlipRecord, RehearsalRecord};
 pub use role::{Grant, Role, RoleError};
-pub use schemas::{LintRecord, Reader, ReleaseSchema, SchemaView, SeenSchema};
+pub use schemas::{LintRecord, Reader, ReleaseSchema, SchemaView, SeenSchema, Soak};
 pub use services::CATCH_UP;
 pub use state::{Host, State, StoredRelease};
 pub use vitals::Vitals;

@@ -76,6 +76,12 @@ pub(crate) const CONTRACT: Key<Text> = key(
     Otherwise("there is nothing to take away"),
     "A folder like that of `expand`: what takes away what only older code needs: by `handover migrate contract`. Refused while anything is left, or could be gone back to, that needs it.",
 );
+pub(crate) const CONTRACT_AFTER: Key<Durations> = key(
+    "contract_after",
+    Durations(SECOND, Duration::from_secs(365 * DAY)),
+    Otherwise("only `handover migrate contract` begins it"),
+    "How long the release is the current one before the contract comes by itself. It is refused as the command is, and then waits until nothing is in the way.",
+);
 pub(crate) const WITHIN: Key<Durations> = key(
     "within",
     Durations(SECOND, MAX_DEADLINE),
@@ -118,6 +124,7 @@ pub(crate) const SCHEMA: Table = Table {
         &EXPAND,
         &BACKFILL,
         &CONTRACT,
+        &CONTRACT_AFTER,
         &WITHIN,
         &BACKFILL_WITHIN,
         &LOCK_TIMEOUT,

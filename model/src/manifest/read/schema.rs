@@ -25,6 +25,10 @@ impl Reader<'_, '_> {
         let mut phase = |key| section.get(key).and_then(|value| value.parsed(self.problems, folder));
         let (expand, backfill, contract) =
             (phase(&keys::EXPAND), phase(&keys::BACKFILL), phase(&keys::CONTRACT));
+        if contract.is_none() {
+            let reason = "there is no `contract` that could come by itself";
+            section.meaningless([keys::CONTRACT_AFTER.name], reason, self.problems);
+        }
         let config = SchemaConfig {
             database: database.clone().unwrap_or_default(),
             kind,
@@ -33,6 +37,7 @@ impl Reader<'_, '_> {
             expand,
             backfill,
             contract,
+            contract_after: section.present_duration(&keys::CONTRACT_AFTER, self.problems),
             within: section.duration(&keys::WITHIN, seconds(600), self.problems),
             backfill_within: section.duration(&keys::BACKFILL_WITHIN, seconds(24 * 3600), self.problems),
             lock_timeout: section.duration(&keys::LOCK_TIMEOUT, seconds(1), self.problems),

@@ -44,7 +44,9 @@ fn before(table: &Table, key: &str) -> String {
         "schema" => {
             let database = if key == "database" { "" } else { "database = \"shop\"\n" };
             let reads = if key == "reads" { "" } else { "reads = \"1\"\n" };
-            top(&format!("[schema]\n{database}{reads}"))
+            // Only a contract that there is can come by itself.
+            let contract = if key == "contract_after" { "contract = \"contract\"\n" } else { "" };
+            top(&format!("[schema]\n{database}{reads}{contract}"))
         }
         name => top(&format!("[{name}]\n")),
     }

@@ -88,6 +88,7 @@ mod tests {
             expand: Some(SchemaVersion::new(42)),
             backfill: None,
             contract: Some(SchemaVersion::new(44)),
+            contract_after: None,
             lint: Some(LintRecord::default()),
         };
         Declared { schema, known: Some(SchemaVersion::new(41)), refused: None }

@@ -8,6 +8,7 @@
 mod planning;
 mod readers;
 mod record;
+mod soak;
 mod status;
 
 pub use readers::Reader;
@@ -15,6 +16,10 @@ use record::Heading;
 pub(super) use record::MigrationRecord;
 pub(super) use record::SchemaRecord;
 pub use record::{LintRecord, ReleaseSchema, SeenSchema};
+pub(super) use soak::Held;
+#[cfg(test)]
+pub(super) use soak::SOAK;
+pub use soak::Soak;
 pub use status::SchemaView;
 
 use super::{

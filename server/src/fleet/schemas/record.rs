@@ -18,6 +18,9 @@ pub struct ReleaseSchema {
     pub backfill: Option<SchemaVersion>,
     /// The version after its contract migrations.
     pub contract: Option<SchemaVersion>,
+    /// How long it is the current release before its contract comes by itself, in milliseconds; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract_after: Option<u64>,
     /// What the linter says of its migrations; `None` where it does not know the kind of database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lint: Option<LintRecord>,
@@ -115,6 +118,7 @@ mod tests {
             expand: Some(version(42)),
             backfill: None,
             contract: Some(version(44)),
+            contract_after: None,
             lint: None,
         };
         assert_eq!(schema.pending(SchemaPhase::Expand, None), Some(version(42)));

@@ -1,6 +1,6 @@
 //! How a service stands with its database's schema, to be shown.
 
-use super::{Reader, ReleaseSchema, SeenSchema, readers::cannot_read};
+use super::{Reader, ReleaseSchema, SeenSchema, Soak, readers::cannot_read};
 use crate::fleet::{refusal::Refusal, state::State};
 use handover_model::{ReleaseRef, SchemaPhase, ServiceName, Timestamp, Version};
 
@@ -15,6 +15,8 @@ pub struct SchemaView {
     pub releases: Vec<(ReleaseRef, Option<ReleaseSchema>)>,
     /// All that reads it, of any service.
     pub readers: Vec<Reader>,
+    /// The contract of the current release, where it comes by itself.
+    pub soak: Option<Soak>,
     /// What cannot be gone back to, or will not be after a contract; empty where all can.
     pub no_return: Option<String>,
 }
@@ -46,6 +48,7 @@ impl State {
         Ok(SchemaView {
             schema: self.schema(&database).cloned(),
             readers: if database.is_empty() { Vec::new() } else { self.schema_readers(&database, now) },
+            soak: self.soak(service),
             no_return: self.no_return(service, now),
             database,
             releases,
@@ -68,8 +71,12 @@ impl State {
         if lost.is_empty() {
             return None;
         }
+        let comes = match schema.contract_after {
+            Some(_) => "comes by itself",
+            None => "waits",
+        };
         Some(format!(
-            "the contract of {release} to schema {to} waits; after it there is no way back: {}",
+            "the contract of {release} to schema {to} {comes}; after it there is no way back: {}",
             lost.join("; ")
         ))
     }

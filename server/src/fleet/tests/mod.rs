@@ -16,6 +16,7 @@ mod prometheus;
 mod rehearsals;
 mod renewal;
 mod schemas;
+mod soak;
 mod standby;
 
 use super::{DeploymentRequest, Effects, Enrolment, Introduction, Refusal, ReleaseSchema, State, persist};
@@ -84,21 +85,7 @@ pub(super) fn release(service: &str, version: &str, extra: &str) -> Release {
 }
 
 pub(super) fn request(service: &str, version: &str) -> DeploymentRequest {
-    DeploymentRequest {
-        service: name(service),
-        version: Some(name(version)),
-        rollback: false,
-        hosts: BTreeSet::new(),
-        request: String::new(),
-        take_over: None,
-        override_freeze: None,
-        rehearse: None,
-        override_rehearsal: None,
-        override_preflight: None,
-        migrate: None,
-        force: None,
-        limited: false,
-    }
+    DeploymentRequest::of(&name(service), &name(version))
 }
 
 pub(super) fn rollback(service: &str) -> DeploymentRequest {

@@ -6,19 +6,22 @@ use handover_model::{DeploymentId, Duration, SchemaPhase, SchemaVersion, Service
 use handover_proto::status::Reason;
 
 /// A fleet with two hosts; `db` has the label that migrations ask for.
-fn fleet() -> Fixture {
+pub(super) fn fleet() -> Fixture {
     let mut fleet = Fixture::with_hosts(&["web-1", "web-2"]);
     fleet.enrol("db", &[("role", "db")]);
     fleet.connect("db");
     fleet
 }
 
+/// Said of a release, its contract comes by itself after a day.
+pub(super) const BY_ITSELF: &str = "# by itself\n";
+
 /// Pushes a release that reads these versions, and makes these.
-fn push(fleet: &mut Fixture, version: &str, reads: &str, phases: &[(SchemaPhase, u32)]) {
+pub(super) fn push(fleet: &mut Fixture, version: &str, reads: &str, phases: &[(SchemaPhase, u32)]) {
     push_of(fleet, "shop", version, reads, phases, "");
 }
 
-fn push_of(
+pub(super) fn push_of(
     fleet: &mut Fixture,
     service: &str,
     version: &str,
@@ -35,6 +38,7 @@ fn push_of(
         expand: after(SchemaPhase::Expand),
         backfill: after(SchemaPhase::Backfill),
         contract: after(SchemaPhase::Contract),
+        contract_after: rollout.contains(BY_ITSELF).then_some(24 * 3_600_000),
         lint: None,
     };
     let folders: String = phases.iter().map(|(phase, _)| format!("{phase} = \"m/{phase}\"\n")).collect();
@@ -44,7 +48,7 @@ fn push_of(
     fleet.push_with(service, version, &manifest, Some(schema));
 }
 
-fn deploy(fleet: &mut Fixture, version: &str) -> DeploymentId {
+pub(super) fn deploy(fleet: &mut Fixture, version: &str) -> DeploymentId {
     let id = fleet.deploy(&request("shop", version)).unwrap();
     fleet.settle();
     id
@@ -54,7 +58,7 @@ fn migrate(phase: SchemaPhase) -> DeploymentRequest {
     DeploymentRequest { version: None, migrate: Some(phase), ..request("shop", "0") }
 }
 
-fn at(fleet: &Fixture) -> Option<u32> {
+pub(super) fn at(fleet: &Fixture) -> Option<u32> {
     fleet.state.schema_version("shop").map(SchemaVersion::number)
 }
 
@@ -304,7 +308,7 @@ fn migrations_that_do_not_make_what_was_promised_are_no_success() {
     assert_eq!((at(&fleet), fleet.runs("web-1", "shop").as_deref()), (Some(41), Some("1")));
 }
 
-fn abort(fleet: &mut Fixture, id: DeploymentId) {
+pub(super) fn abort(fleet: &mut Fixture, id: DeploymentId) {
     let abort = handover_rollout::Event::Abort { by: "ada".into(), reason: String::new() };
     fleet.act(|state, now, effects| state.drive(id, abort, now, effects)).unwrap();
 }

@@ -14,19 +14,43 @@ pub const MAX_MIGRATION_BYTES: u64 = 1024 * 1024;
 /// The largest number that one can have.
 const MAX_NUMBER: u64 = 1 << 31;
 
-/// What the name of a file says of the migration in it: `0042_add_total.sql`.
+/// What a migration's file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationKind {
+    /// Statements, which the agent runs.
+    Sql,
+    /// A program, which connects to the database itself.
+    Program,
+}
+
+impl MigrationKind {
+    const ALL: [Self; 2] = [Self::Sql, Self::Program];
+
+    /// The ending of the file's name, with its dot.
+    #[must_use]
+    pub const fn ending(self) -> &'static str {
+        match self {
+            Self::Sql => ".sql",
+            Self::Program => ".run",
+        }
+    }
+}
+
+/// What the name of a file says of the migration in it: `0042_add_total.sql`, `0043_import.run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MigrationName {
     /// The schema's version once it is applied, from 1.
     pub version: SchemaVersion,
     /// Its name, without number and ending.
     pub name: String,
+    /// What it holds.
+    pub kind: MigrationKind,
 }
 
 /// A file's name that says no migration's number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not named NUMBER_NAME.sql (0042_add_total.sql): NUMBER from 1 to {MAX_NUMBER}, NAME of 1 to 100 letters, digits, '-' and '_'"
+    "{0:?} is not named NUMBER_NAME.sql, or NUMBER_NAME.run for a program (0042_add_total.sql): NUMBER from 1 to {MAX_NUMBER}, NAME of 1 to 100 letters, digits, '-' and '_'"
 )]
 pub struct MigrationNameError(String);
 
@@ -35,13 +59,15 @@ impl FromStr for MigrationName {
 
     fn from_str(text: &str) -> Result<Self, MigrationNameError> {
         let parts = || {
-            let (number, name) = text.strip_suffix(".sql")?.split_once('_')?;
+            let of_kind = |kind: MigrationKind| Some((kind, text.strip_suffix(kind.ending())?));
+            let (kind, stem) = MigrationKind::ALL.into_iter().find_map(of_kind)?;
+            let (number, name) = stem.split_once('_')?;
             let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
             let digits = (1..=12).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
             let number = number.parse::<u64>().ok().filter(|_| digits);
             let number = number.filter(|number| (1..=MAX_NUMBER).contains(number))?;
             let version = SchemaVersion::new(u32::try_from(number).ok()?);
-            ((1..=100).contains(&name.len()) && plain).then(|| Self { version, name: name.to_owned() })
+            ((1..=100).contains(&name.len()) && plain).then(|| Self { version, name: name.to_owned(), kind })
         };
         parts().ok_or_else(|| MigrationNameError(text.chars().take(100).collect()))
     }
@@ -117,12 +143,18 @@ mod tests {
 
     #[test]
     fn a_files_name_says_the_version_that_it_makes() {
-        let read = |text: &str| text.parse::<MigrationName>().map(|read| (read.version.number(), read.name));
-        assert_eq!(read("0042_add_total.sql"), Ok((42, "add_total".to_owned())));
-        assert_eq!(read("2147483648_last.sql"), Ok((2_147_483_648, "last".to_owned())));
+        let read = |text: &str| {
+            text.parse::<MigrationName>().map(|read| (read.version.number(), read.name, read.kind))
+        };
+        let (sql, program) = (MigrationKind::Sql, MigrationKind::Program);
+        assert_eq!(read("0042_add_total.sql"), Ok((42, "add_total".to_owned(), sql)));
+        assert_eq!(read("0043_import.run"), Ok((43, "import".to_owned(), program)));
+        assert_eq!(read("2147483648_last.sql"), Ok((2_147_483_648, "last".to_owned(), sql)));
         for text in [
             "",
             "42.sql",
+            "42_a.run.txt",
+            "42_a",
             "42_.sql",
             "0_none.sql",
             "_a.sql",

@@ -64,12 +64,18 @@ pub(crate) enum Place {
 pub struct Address {
     pub(crate) kind: Kind,
     pub(crate) place: Place,
+    url: String,
 }
 
 impl Address {
     /// What kind of database it is.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// The URL that it was read from.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 }
 
@@ -149,7 +155,7 @@ impl FromStr for Address {
             }
             Place::Server { user, database, way: way(kind, &url, options)? }
         };
-        Ok(Self { kind, place })
+        Ok(Self { kind, place, url: text.to_owned() })
     }
 }
 

@@ -87,6 +87,16 @@ pub enum Error {
         /// What the database said.
         source: Fault,
     },
+    /// A migration that is a program failed.
+    #[error("{file} {why}. {stands}")]
+    Program {
+        /// Its file.
+        file: String,
+        /// How it ended.
+        why: String,
+        /// What stands now, and what to do.
+        stands: String,
+    },
     /// A migration stands half, and only a person can tell how far it came.
     #[error("{file} stands half: {stands}")]
     Stands {

@@ -1,4 +1,4 @@
-//! Applies migrations of a schema: a release's folders of SQL files, to PostgreSQL, MySQL or SQLite.
+//! Applies migrations of a schema: a release's folders of SQL files and programs, to PostgreSQL, MySQL or SQLite.
 //!
 //! What it promises:
 //!
@@ -22,6 +22,7 @@ mod error;
 mod file;
 mod limits;
 pub mod plan;
+mod programs;
 mod progress;
 mod record;
 mod runner;
@@ -35,6 +36,7 @@ pub use control::Control;
 pub use error::{Error, Fault, FaultKind};
 pub use limits::{Brake, Limits, Throttle};
 pub use plan::{Plan, Refusal};
+pub use programs::{ProgramCall, Programs, RunsProgram};
 pub use progress::{Blocker, Progress};
 pub use record::{BackfillRecord, Record, State};
 pub use runner::{Job, Listener, Outcome, Resolution, Status, Target, resolve, run, status};

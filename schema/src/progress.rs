@@ -122,6 +122,13 @@ pub enum Progress {
         /// What was said.
         why: String,
     },
+    /// A line of a migration that is a program.
+    Said {
+        /// Its file.
+        file: String,
+        /// What it wrote.
+        line: String,
+    },
     /// Something that the operator should know.
     Note(String),
 }
@@ -193,6 +200,7 @@ impl fmt::Display for Progress {
             Self::Paused => out.write_str("paused"),
             Self::Resumed => out.write_str("goes on"),
             Self::Lost { why } => write!(out, "the database is gone ({why}); tries to reach it again"),
+            Self::Said { file, line } => write!(out, "{file}: {line}"),
             Self::Note(note) => out.write_str(note),
         }
     }

@@ -15,6 +15,11 @@ const MOST: u64 = 4096;
 pub struct Secret(String);
 
 impl Secret {
+    /// Writes it where only somebody who needs it may read it, without a line's end.
+    pub fn write_to(&self, to: &mut impl io::Write) -> io::Result<()> {
+        to.write_all(self.0.as_bytes())
+    }
+
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

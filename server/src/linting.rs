@@ -2,7 +2,7 @@
 
 use handover_lint::{Context, Migration, Outcome, Report};
 use handover_model::{
-    SchemaPhase,
+    MigrationKind, SchemaPhase,
     config::{DatabaseKind, SchemaConfig},
 };
 
@@ -21,18 +21,25 @@ pub(crate) struct MigrationFile {
 }
 
 impl MigrationFile {
+    /// Whether it is a program: nobody can say what it does to a schema.
+    pub(crate) fn is_program(&self) -> bool {
+        self.path.ends_with(MigrationKind::Program.ending())
+    }
+
     fn linted(&self) -> Migration<'_> {
         Migration { file: &self.path, text: &self.text, phase: self.phase, transaction: None }
     }
 }
 
-/// What the linter says of the files, in the order of their paths; `None` where it does not know the kind of database.
+/// What the linter says of the files, programs left out, in the order of their paths; `None` where it does not know the kind
+/// of database.
 pub(crate) fn lint(config: &SchemaConfig, files: &[MigrationFile]) -> Option<Report> {
     let context = match config.kind {
         DatabaseKind::Postgres => Context::postgresql(OLDEST_POSTGRESQL),
         DatabaseKind::MySql | DatabaseKind::Sqlite => return None,
     };
-    let migrations: Vec<Migration<'_>> = files.iter().map(MigrationFile::linted).collect();
+    let statements = files.iter().filter(|file| !file.is_program());
+    let migrations: Vec<Migration<'_>> = statements.map(MigrationFile::linted).collect();
     match handover_lint::lint(&migrations, &context) {
         Outcome::Linted(report) => Some(report),
         Outcome::NotLinted { .. } => None,

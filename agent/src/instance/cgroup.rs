@@ -313,7 +313,7 @@ impl Group {
     }
 
     /// SIGKILL to every process that is there now; does not wait.
-    pub(super) fn kill_once(&self) -> io::Result<()> {
+    pub(crate) fn kill_once(&self) -> io::Result<()> {
         self.kill_each(&self.members()?)
     }
 

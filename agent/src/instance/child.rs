@@ -6,7 +6,7 @@
 //! never comes and the launcher ends without having executed anything.
 
 use super::{
-    error::{Failure, LaunchStep, Message},
+    error::{Failure, LaunchError, LaunchStep, Message},
     logs,
     spec::{LaunchSpec, LogSink, MAX_SOCKETS, MAX_SPEC_BYTES, Order},
     sys,
@@ -181,6 +181,15 @@ fn set_limits(spec: &LaunchSpec) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The numbers of the user and the group that a program runs as; `None` where they stay the agent's.
+///
+/// # Errors
+/// When this host has no such user or group.
+pub(crate) fn account(spec: &LaunchSpec) -> Result<(Option<u32>, Option<u32>), LaunchError> {
+    let account = Account::find(spec)?;
+    Ok((account.uid.map(Uid::as_raw), account.gid.map(Gid::as_raw)))
 }
 
 /// Whom the program runs as.

@@ -5,6 +5,7 @@ use super::{
     cgroup::{Containment, Group, Place},
     error::LaunchError,
     launch::{DEFAULT_DEADLINE, Launcher},
+    logs,
     process::{ExitStatus, Process},
     spec::{LaunchSpec, LogSink},
 };
@@ -18,6 +19,9 @@ use tokio::{
 
 /// How long killed processes may take to be gone before the answer is given all the same.
 const KILL_WAIT: Duration = Duration::from_secs(2);
+/// Lines and characters of a failed command's output that are told.
+const LINES: usize = 3;
+const CHARACTERS: usize = 600;
 
 /// A command beside an instance.
 #[derive(Clone, Debug)]
@@ -41,6 +45,24 @@ pub struct Ran {
     pub cut: bool,
 }
 
+impl Ran {
+    /// Why it did not end well, with its last lines; `None` where it did.
+    pub(crate) fn failure(&self, limit: Duration) -> Option<String> {
+        let how = match self.status {
+            Some(ExitStatus::Code(0)) => return None,
+            Some(status) => status.to_string(),
+            None => format!("did not end within {limit:?} and was killed"),
+        };
+        let text = String::from_utf8_lossy(&self.output);
+        let lines: Vec<String> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(logs::escape).collect();
+        let last = lines[lines.len().saturating_sub(LINES)..].join(" | ");
+        let surplus = last.chars().count().saturating_sub(CHARACTERS);
+        let last: String = last.chars().skip(surplus).collect();
+        Some(if last.is_empty() { how } else { format!("{how}; its last words: {last}") })
+    }
+}
+
 impl SideCommand {
     /// Its words, cut to a line's length.
     pub(crate) fn subject(&self) -> String {
@@ -53,6 +75,21 @@ impl SideCommand {
     /// # Errors
     /// When it cannot be started.
     pub async fn run(&self, limit: Duration, kept: usize) -> Result<Ran, LaunchError> {
+        self.run_told(limit, kept, |_| Ok(()), |_| {}).await
+    }
+
+    /// As [`Self::run`]. `begins` hears of its processes before anything is executed, and may refuse; `said` hears the
+    /// last whole line of each piece of its output.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn run_told(
+        &self,
+        limit: Duration,
+        kept: usize,
+        begins: impl FnOnce(&Group) -> io::Result<()>,
+        said: impl FnMut(&str),
+    ) -> Result<Ran, LaunchError> {
         let deadline = Instant::now() + limit;
         let failed = |source: io::Error| {
             let instance = self.spec.instance.clone();
@@ -66,9 +103,13 @@ impl SideCommand {
             launcher.prepare_with_output(&spec, Vec::new(), self.place.clone(), Some(write)).await?;
         // Not the instance's cgroup: this command's session alone is ended.
         let session = Containment::session_of(prepared.key(), &spec.instance);
+        begins(prepared.group()).map_err(|source| {
+            let instance = self.spec.instance.clone();
+            LaunchError::Launcher { doing: "write down the processes of", instance, source }
+        })?;
         let _guard = KillOnDrop(session.clone());
         let process = prepared.go().await?.process;
-        let mut output = Output { bytes: Vec::new(), kept, cut: false };
+        let mut output = Output { bytes: Vec::new(), kept, cut: false, said };
         let ended = timeout_at(deadline, watch(&process, &mut pipe, &mut output)).await;
         // What it left behind in its session goes too, or each command would leave one more. Best effort: what is
         // stuck in the kernel is the instance's to answer for, which has the same cgroup.
@@ -78,15 +119,22 @@ impl SideCommand {
 }
 
 /// The last bytes of an output.
-struct Output {
+struct Output<F> {
     bytes: Vec<u8>,
     kept: usize,
     cut: bool,
+    said: F,
 }
 
-impl Output {
+impl<F: FnMut(&str)> Output<F> {
     fn keep(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+        if bytes.contains(&b'\n') {
+            let mut lines = self.bytes.rsplit(|byte| *byte == b'\n').skip(1);
+            if let Some(line) = lines.find(|line| !line.trim_ascii().is_empty()) {
+                (self.said)(String::from_utf8_lossy(line).trim());
+            }
+        }
         let surplus = self.bytes.len().saturating_sub(self.kept);
         self.bytes.drain(..surplus);
         self.cut |= surplus > 0;
@@ -94,7 +142,11 @@ impl Output {
 }
 
 /// Reads until the process has ended, then what is left: whoever holds the pipe longer is not waited for.
-async fn watch(process: &Process, pipe: &mut pipe::Receiver, output: &mut Output) -> ExitStatus {
+async fn watch(
+    process: &Process,
+    pipe: &mut pipe::Receiver,
+    output: &mut Output<impl FnMut(&str)>,
+) -> ExitStatus {
     let mut buffer = [0_u8; 1024];
     let mut open = true;
     let status = loop {
@@ -133,13 +185,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_failure_tells_how_it_ended_and_its_last_lines() {
+        let failure = |status, output: &str| {
+            let ran = Ran { status, output: output.as_bytes().to_vec(), cut: false };
+            ran.failure(Duration::from_secs(5))
+        };
+        assert_eq!(failure(Some(ExitStatus::Code(0)), "fine"), None);
+        let told = failure(Some(ExitStatus::Code(3)), "one\ntwo\n\nthree\n\u{1b}four\n");
+        assert_eq!(told.as_deref(), Some("exited with code 3; its last words: two | three | \\u{1b}four"));
+        assert_eq!(failure(None, "").as_deref(), Some("did not end within 5s and was killed"));
+        let long = failure(None, &"a".repeat(4000)).unwrap();
+        assert!(long.len() < 700, "{long}");
+    }
+
+    #[test]
     fn the_last_words_are_kept() {
-        let mut output = Output { bytes: Vec::new(), kept: 4096, cut: false };
+        let mut said = Vec::new();
+        let hears = |line: &str| said.push(line.to_owned());
+        let mut output = Output { bytes: Vec::new(), kept: 4096, cut: false, said: hears };
+        output.keep(b"one\ntwo\nthr");
+        output.keep(b"ee\n");
         output.keep(&[b'a'; 4096]);
-        assert!(!output.cut);
+        assert!(output.cut);
         output.keep(&[b'a'; 904]);
         output.keep(b"\nno database\n\n");
         assert_eq!((output.bytes.len(), output.cut), (4096, true));
         assert!(output.bytes.ends_with(b"a\nno database\n\n"));
+        assert_eq!(said, ["two", "three", "no database"]);
     }
 }

@@ -23,6 +23,7 @@ mod sys;
 mod usage;
 
 pub use cgroup::{CgroupLimits, Containment, Group, GroupRecord, Place};
+pub(crate) use child::account;
 pub use command::{Ran, SideCommand};
 pub use error::{LaunchError, LaunchStep};
 pub use launch::{Launcher, PassedSocket, Prepared, Running};

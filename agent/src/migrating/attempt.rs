@@ -3,13 +3,20 @@
 //! Nothing of it is written down here. What is applied stands in the database, and only there: an agent that is killed
 //! begins the same attempt anew, which goes on where the database says.
 
-use super::database::described;
-use crate::bundles::Bundles;
-use handover_model::{
-    MigrationState, MigrationTarget, SchemaPhase,
-    config::{DatabaseKind, Manifest, SchemaConfig},
+use super::{
+    database::described,
+    program::{Ground, ServicePrograms},
 };
-use handover_schema::{Control, Job, Limits, Progress, Scripts, Throttle, run};
+use crate::{
+    bundles::Bundles,
+    instance::LogSink,
+    supervisor::{cgroup_limits, spec},
+};
+use handover_model::{
+    HostValues, MigrationState, MigrationTarget, SchemaPhase,
+    config::{DatabaseKind, Manifest, Mistakes, SchemaConfig},
+};
+use handover_schema::{Control, Job, Limits, Progress, Scripts, Target, Throttle, run};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -24,6 +31,10 @@ const TOLD: Duration = Duration::from_millis(500);
 pub(super) struct Attempt {
     /// What is to be applied.
     pub(super) target: MigrationTarget,
+    /// What the host's own values in manifests stand for.
+    pub(super) host: HostValues,
+    /// Where programs run.
+    pub(super) ground: Ground,
     /// Where releases come from.
     pub(super) bundles: Bundles,
     /// Where databases are described.
@@ -57,12 +68,19 @@ impl Attempt {
             Ok(folder) => folder,
             Err(error) => return failed(&error),
         };
-        let manifest = Manifest::parse(&self.target.release.manifest);
-        let Some(config) = manifest.ok().and_then(|manifest| manifest.schema) else {
+        let manifest = match Manifest::parse(&self.target.release.manifest) {
+            Ok(manifest) => manifest,
+            Err(error) => return failed(&error),
+        };
+        let Some(config) = manifest.schema.clone() else {
             let reason =
                 "the release's manifest has no [schema] that this agent understands: upgrade the agent";
             return MigrationState::Failed { reason: reason.to_owned() };
         };
+        let service = self.target.release.name.service.as_str();
+        if let Err(reason) = self.ground.clear(service).await {
+            return MigrationState::Failed { reason };
+        }
         let database = match described(&self.databases, &config.database) {
             Ok(database) => database,
             Err(error) => return failed(&error),
@@ -76,16 +94,21 @@ impl Attempt {
             Err(error) => return failed(&error),
         };
         let limits = limits(&config, self.target.phase);
+        let programs = match self.programs(&manifest, &folder, &database, &limits) {
+            Ok(programs) => programs,
+            Err(error) => return failed(&error),
+        };
         let deployment = self.target.id.deployment.to_string();
         let job = Job {
             target: &database,
-            service: self.target.release.name.service.as_str(),
+            service,
             by: &self.by,
             deployment: &deployment,
             phase: self.target.phase,
             scripts: &scripts,
             readers: &self.target.readers,
             limits: &limits,
+            programs: Some(&programs),
         };
         let mut last = None::<Instant>;
         let mut listener = |progress: Progress| {
@@ -93,10 +116,11 @@ impl Attempt {
                 Progress::Batch { rows, of, .. } => Some((*rows, *of)),
                 _other => None,
             };
+            let often = matches!(progress, Progress::Batch { .. } | Progress::Said { .. });
             let soon = last.is_some_and(|last| last.elapsed() < TOLD);
             tracing::debug!(%progress, "migrates");
-            if rows.is_none() || !soon {
-                last = rows.map(|_| Instant::now());
+            if !(often && soon) {
+                last = often.then(Instant::now);
                 doing(progress.to_string(), rows);
             }
         };
@@ -104,6 +128,27 @@ impl Attempt {
             Ok(outcome) => MigrationState::Done { version: outcome.to },
             Err(error) => failed(&error),
         }
+    }
+}
+
+impl Attempt {
+    /// How the release's programs run on this host.
+    fn programs(
+        &self,
+        manifest: &Manifest,
+        folder: &Path,
+        database: &Target,
+        limits: &Limits,
+    ) -> Result<ServicePrograms, Mistakes> {
+        let manifest = manifest.for_host(&self.host)?;
+        let name = format!("{}.migration", self.target.release.name.service);
+        Ok(ServicePrograms {
+            ground: self.ground.clone(),
+            spec: spec(&manifest, &self.target.release, &name, folder, None, LogSink::Inherited),
+            limits: cgroup_limits(&manifest),
+            database: database.clone(),
+            bounds: limits.clone(),
+        })
     }
 }
 

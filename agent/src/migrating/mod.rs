@@ -3,11 +3,17 @@
 
 mod attempt;
 mod database;
+mod program;
 
-use crate::{bundles::Bundles, config::AgentConfig};
+use crate::{
+    bundles::Bundles,
+    config::AgentConfig,
+    instance::{Containment, Launcher},
+};
 use attempt::Attempt;
-use handover_model::{MigrationId, MigrationState, MigrationTarget, ServiceName};
+use handover_model::{HostValues, MigrationId, MigrationState, MigrationTarget, ServiceName};
 use handover_schema::Control;
+use program::Ground;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::{
     sync::{mpsc, watch},
@@ -15,8 +21,14 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-/// What the target wants, by service.
-pub(crate) type Wanted = BTreeMap<ServiceName, MigrationTarget>;
+/// What the target wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// What the host's own values in manifests stand for; `None` before there was a target.
+    pub(crate) host: Option<HostValues>,
+    /// What is to be applied, by service.
+    pub(crate) migrations: BTreeMap<ServiceName, MigrationTarget>,
+}
 /// Where each wanted migration is.
 pub(crate) type Told = BTreeMap<MigrationId, MigrationState>;
 
@@ -28,6 +40,7 @@ const EVENTS: usize = 64;
 pub(crate) struct Migrating {
     config: Arc<AgentConfig>,
     bundles: Bundles,
+    ground: Ground,
     wanted: watch::Receiver<Wanted>,
     told: watch::Sender<Told>,
     running: BTreeMap<ServiceName, Running>,
@@ -54,13 +67,21 @@ pub(crate) struct Ends {
 }
 
 impl Migrating {
-    pub(crate) fn new(config: Arc<AgentConfig>, bundles: Bundles) -> (Self, Ends) {
-        let (want, wanted) = watch::channel(Wanted::new());
+    pub(crate) fn new(
+        config: Arc<AgentConfig>,
+        bundles: Bundles,
+        containment: Arc<Containment>,
+        launcher: Launcher,
+    ) -> (Self, Ends) {
+        let (want, wanted) = watch::channel(Wanted::default());
         let (tell, told) = watch::channel(Told::new());
         let (events, happened) = mpsc::channel(EVENTS);
         let running = BTreeMap::new();
         let ending = BTreeMap::new();
-        let migrating = Self { config, bundles, wanted, told: tell, running, ending, events, happened };
+        let (state, runtime) = (config.state.clone(), config.runtime.clone());
+        let ground = Ground { launcher, containment, state, runtime };
+        let migrating =
+            Self { config, bundles, ground, wanted, told: tell, running, ending, events, happened };
         (migrating, Ends { wanted: want, told })
     }
 
@@ -83,7 +104,7 @@ impl Migrating {
 
     /// Makes what runs what is wanted.
     fn reconcile(&mut self) {
-        let wanted = self.wanted.borrow_and_update().clone();
+        let Wanted { host, migrations: wanted } = self.wanted.borrow_and_update().clone();
         let others: Vec<ServiceName> = self
             .running
             .iter()
@@ -103,13 +124,14 @@ impl Migrating {
             told.retain(|id, _| ids.contains(id));
             told.len() != before
         });
+        let Some(host) = host else { return };
         for (service, target) in wanted {
-            self.lead(&service, target);
+            self.lead(&service, target, &host);
         }
     }
 
     /// Begins an attempt, or tells the one that runs to pause or go on.
-    fn lead(&mut self, service: &ServiceName, target: MigrationTarget) {
+    fn lead(&mut self, service: &ServiceName, target: MigrationTarget, host: &HostValues) {
         if let Some(running) = self.running.get(service) {
             match target.paused {
                 true => running.control.pause(),
@@ -128,6 +150,8 @@ impl Migrating {
         }
         let attempt = Attempt {
             target,
+            host: host.clone(),
+            ground: self.ground.clone(),
             bundles: self.bundles.clone(),
             databases: self.config.databases.clone(),
             by: self.config.name.to_string(),

@@ -48,15 +48,17 @@ impl Supervisor {
         let (events, happened) = mpsc::channel(EVENTS);
         let mut time_of_day = TimeOfDay::default();
         time_of_day.follow();
-        let (migrating, migrations) = Migrating::new(Arc::clone(&config), bundles.clone());
+        let (containment, launcher) = (Arc::new(containment), Launcher::of_this_agent());
+        let (migrating, migrations) =
+            Migrating::new(Arc::clone(&config), bundles.clone(), Arc::clone(&containment), launcher.clone());
         tokio::spawn(migrating.run().in_current_span());
         let boot_id = process::boot_id()?;
         let mut supervisor = Self {
             migrations,
             flips: super::flips::Flips::adopted(flips, &boot_id),
             gates: Gates::new(journal.clone()),
-            containment: Arc::new(containment),
-            launcher: Launcher::of_this_agent(),
+            containment,
+            launcher,
             bundles,
             boot_id,
             target,

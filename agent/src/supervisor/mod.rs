@@ -21,6 +21,7 @@ mod verifying;
 pub(crate) use handover_model::chain;
 use instance::Instance;
 pub use probing::Way;
+pub(crate) use starting::{cgroup_limits, spec};
 
 use crate::{
     bundles::{Bundles, FetchError},
@@ -363,7 +364,11 @@ impl Supervisor {
 
     /// Tells whoever migrates what the target wants.
     fn tell_wanted(&self) {
-        let wanted = self.target.as_ref().map(|target| target.migrations.clone()).unwrap_or_default();
+        let of = |target: &Target| migrating::Wanted {
+            host: Some(target.host.clone()),
+            migrations: target.migrations.clone(),
+        };
+        let wanted = self.target.as_ref().map(of).unwrap_or_default();
         self.migrations.wanted.send_if_modified(|told| {
             let changed = *told != wanted;
             if changed {

@@ -267,7 +267,14 @@ impl Supervisor {
         let instance = self.instances.get(id)?;
         let manifest = instance.manifest.as_ref()?;
         let folder = self.bundles.folder(&instance.release.bundle.digest);
-        let spec = super::starting::spec(manifest, &instance.release, id, &folder, None, LogSink::Inherited);
+        let spec = super::starting::spec(
+            manifest,
+            &instance.release,
+            id.as_str(),
+            &folder,
+            None,
+            LogSink::Inherited,
+        );
         let spec = LaunchSpec { command: command.to_vec(), ..spec };
         let place = instance.state.group()?.place_beside();
         Some(SideCommand { launcher: self.launcher.clone(), spec, place })

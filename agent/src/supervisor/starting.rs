@@ -126,14 +126,14 @@ impl Supervisor {
         self.gates.join(&service, &manifest.listeners, id, pin)?;
         let sockets = self.gates.sockets(&service, &manifest.listeners, id)?;
         // A process of an earlier life that is not quite gone would be in the way of the limits.
-        let place = self.containment.place(id.as_str(), limits(&manifest))?;
+        let place = self.containment.place(id.as_str(), cgroup_limits(&manifest))?;
         let notify = match manifest.readiness.check {
             ReadinessCheck::Notify => Some(Arc::new(NotifySocket::open(&config.runtime, id.as_str())?)),
             ReadinessCheck::Alive { .. } | ReadinessCheck::Probe(_) => None,
         };
         let log = log_sink(&manifest, &config.logs, &service, id)?;
         let Some(instance) = self.instances.get_mut(id) else { return Ok(()) };
-        let spec = spec(&manifest, &instance.release, id, &release_dir, notify.as_deref(), log);
+        let spec = spec(&manifest, &instance.release, id.as_str(), &release_dir, notify.as_deref(), log);
         let before = std::mem::replace(&mut instance.state, State::Launching);
         if let Err(error) = self.write_down(id) {
             if let Some(instance) = self.instances.get_mut(id) {
@@ -262,10 +262,10 @@ fn log_sink(
 }
 
 /// What the launcher needs to know.
-pub(super) fn spec(
+pub(crate) fn spec(
     manifest: &HostManifest,
     release: &Release,
-    id: &InstanceId,
+    instance: &str,
     folder: &std::path::Path,
     notify: Option<&NotifySocket>,
     log: LogSink,
@@ -273,7 +273,7 @@ pub(super) fn spec(
     LaunchSpec {
         service: release.name.service.to_string(),
         release: release.name.version.to_string(),
-        instance: id.to_string(),
+        instance: instance.to_owned(),
         release_dir: folder.to_owned(),
         command: manifest.command.clone(),
         working_directory: manifest.working_directory.clone(),
@@ -293,7 +293,8 @@ pub(super) fn spec(
     }
 }
 
-fn limits(manifest: &HostManifest) -> CgroupLimits {
+/// The limits of all processes of an instance together.
+pub(crate) fn cgroup_limits(manifest: &HostManifest) -> CgroupLimits {
     CgroupLimits {
         memory: manifest.limits.memory,
         cpu: manifest.limits.cpu.map(|cpu| cpu.percent),

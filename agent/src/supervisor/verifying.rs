@@ -9,7 +9,7 @@ use super::{Event, Instance, Reporter, Supervisor};
 use crate::{
     clock::now,
     commands::Question,
-    instance::{ExitStatus, Ran, SideCommand, logs},
+    instance::{SideCommand, logs},
     state::{Run, State, Then},
 };
 use handover_gate::Pin;
@@ -20,10 +20,8 @@ use handover_model::{
 };
 use std::{collections::BTreeMap, time::Duration};
 
-/// Bytes of a command's output that are kept, and lines and characters of it in the reason.
+/// Bytes of a command's output that are kept.
 const KEPT_BYTES: usize = 4096;
-const LINES: usize = 3;
-const CHARACTERS: usize = 600;
 
 impl Supervisor {
     /// Its readiness holds: it is ready, or is to be verified first.
@@ -123,7 +121,7 @@ async fn run_all(reporter: Reporter, commands: Vec<SideCommand>, limit: Duration
         let subject = logs::escape(&command.subject());
         reporter.tell(Event::NotYet(format!("verifies it: {subject} ({number} of {count})"))).await;
         let failure = match command.run(limit, KEPT_BYTES).await {
-            Ok(ran) => failure(&ran, limit),
+            Ok(ran) => ran.failure(limit),
             Err(error) => Some(handover_model::chain(&error)),
         };
         if let Some(failure) = failure {
@@ -131,22 +129,6 @@ async fn run_all(reporter: Reporter, commands: Vec<SideCommand>, limit: Duration
         }
     }
     reporter.tell(Event::Verified(Ok(()))).await;
-}
-
-/// Why a command did not end well; `None` where it did.
-fn failure(ran: &Ran, limit: Duration) -> Option<String> {
-    let how = match ran.status {
-        Some(ExitStatus::Code(0)) => return None,
-        Some(status) => status.to_string(),
-        None => format!("did not end within {limit:?} and was killed"),
-    };
-    let text = String::from_utf8_lossy(&ran.output);
-    let lines: Vec<String> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(logs::escape).collect();
-    let last = lines[lines.len().saturating_sub(LINES)..].join(" | ");
-    let surplus = last.chars().count().saturating_sub(CHARACTERS);
-    let last: String = last.chars().skip(surplus).collect();
-    Some(if last.is_empty() { how } else { format!("{how}; its last words: {last}") })
 }
 
 /// What a command finds in its environment: where to connect from and to, so as to reach one instance whatever its
@@ -166,19 +148,6 @@ fn way_there(pin: PinSource, listeners: &[Listener]) -> BTreeMap<String, String>
 mod tests {
     use super::*;
     use handover_model::config::Handoff;
-
-    #[test]
-    fn a_failure_tells_how_it_ended_and_its_last_lines() {
-        let ran = |status, output: &str| Ran { status, output: output.as_bytes().to_vec(), cut: false };
-        let limit = Duration::from_secs(5);
-        assert_eq!(failure(&ran(Some(ExitStatus::Code(0)), "fine"), limit), None);
-        let told = failure(&ran(Some(ExitStatus::Code(3)), "one\ntwo\n\nthree\n\u{1b}four\n"), limit);
-        assert_eq!(told.as_deref(), Some("exited with code 3; its last words: two | three | \\u{1b}four"));
-        let late = failure(&ran(None, ""), limit);
-        assert_eq!(late.as_deref(), Some("did not end within 5s and was killed"));
-        let long = failure(&ran(None, &"a".repeat(4000)), limit).unwrap();
-        assert!(long.len() < 700, "{long}");
-    }
 
     #[test]
     fn the_way_is_one_that_a_client_can_connect_from_and_to() {

@@ -17,8 +17,8 @@ pub struct SchemaConfig {
     pub reads: SchemaRange,
     /// Labels of the host whose agent migrates; `None`: those of the service.
     pub hosts: Option<Labels>,
-    /// Folder of the bundle with files `NUMBER_NAME.sql`, the number being the schema's version afterwards: what is applied before
-    /// the release's code runs anywhere.
+    /// Folder of the bundle with files `NUMBER_NAME.sql`, or `NUMBER_NAME.run` for a program, the number being the schema's
+    /// version afterwards: what is applied before the release's code runs anywhere.
     pub expand: Option<PathBuf>,
     /// The folder of what is carried over once it runs everywhere.
     pub backfill: Option<PathBuf>,

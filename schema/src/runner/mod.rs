@@ -3,6 +3,7 @@
 
 mod alone;
 mod backfill;
+mod program;
 mod resolve;
 mod status;
 mod steps;
@@ -22,6 +23,7 @@ use crate::database::{mysql::MySql, postgres::Postgres, sqlite::Sqlite};
 use crate::error::{Error, Fault, FaultKind};
 use crate::limits::Limits;
 use crate::plan;
+use crate::programs::Programs;
 use crate::progress::Progress;
 use crate::record::Record;
 use crate::script::{Script, Scripts, Statement, Work};
@@ -46,8 +48,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Read anew for each connection: a password may be changed while a run goes on.
-    pub(crate) fn secret(&self) -> Result<Option<Secret>, SecretError> {
+    /// The password, read anew for each connection: it may be changed while a run goes on.
+    pub fn secret(&self) -> Result<Option<Secret>, SecretError> {
         self.password.read(self.credentials.as_deref())
     }
 }
@@ -71,6 +73,8 @@ pub struct Job<'a> {
     pub readers: &'a [SchemaReader],
     /// The bounds.
     pub limits: &'a Limits,
+    /// Runs migrations that are programs; `None`: they are refused.
+    pub programs: Option<&'a dyn Programs>,
 }
 
 /// What a run has done.
@@ -273,6 +277,7 @@ async fn apply<S: Session>(
         Work::Alone(statement, alone) if S::TRANSACTIONAL => {
             alone::run(session, eye, course, script, (statement, alone), record).await
         }
+        Work::Program(path) => program::run(session, course, script, path, record).await,
         Work::Alone(statement, _) => {
             steps::run(session, eye, course, script, std::slice::from_ref(statement), record).await
         }

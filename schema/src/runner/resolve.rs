@@ -84,7 +84,7 @@ async fn resolved<S: Session>(
     };
     let of = match &script.work {
         Work::Together(statements) => u32::try_from(statements.len()).unwrap_or(u32::MAX),
-        Work::Alone(..) => 1,
+        Work::Alone(..) | Work::Program(_) => 1,
         // How far a backfill is stands in the table, to the row.
         Work::Batches(..) if resolution != Resolution::PutBack => {
             let what = format!("{script} is a backfill: run it again, it goes on where it stands");
@@ -97,7 +97,9 @@ async fn resolved<S: Session>(
         Resolution::DidNot => record.done,
         Resolution::PutBack => 0,
     };
-    if resolution == Resolution::PutBack || matches!(script.work, Work::Alone(..)) && done == 0 {
+    if resolution == Resolution::PutBack
+        || matches!(script.work, Work::Alone(..) | Work::Program(_)) && done == 0
+    {
         let (sql, values) = session.tables().forget(version);
         write(session, &sql, &values).await?;
         if matches!(script.work, Work::Batches(..)) {

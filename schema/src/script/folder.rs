@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::address::Kind;
 use crate::file::read_ordinary;
 use crate::script::{Script, ScriptError};
 use handover_model::{
-    MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MigrationName, MigrationNameError, SchemaPhase, SchemaVersion,
+    MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MigrationKind, MigrationName, MigrationNameError, SchemaPhase,
+    SchemaVersion,
 };
 
 /// All migrations of a release, by version.
@@ -40,6 +42,12 @@ pub enum FolderError {
         folder: PathBuf,
         /// The file's name, and what it should be like.
         error: MigrationNameError,
+    },
+    /// A program that nobody may execute.
+    #[error("{} is a program and not executable: chmod +x, then push the release again", path.display())]
+    NotExecutable {
+        /// The file.
+        path: PathBuf,
     },
     /// Two files have one number.
     #[error("{first} and {second} have the same number: give the newer one the next that is free")]
@@ -83,13 +91,18 @@ impl Scripts {
             }
             let path = entry.map_err(unreadable)?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let MigrationName { version, name } =
+            let MigrationName { version, name, kind: holds } =
                 name.parse().map_err(|error| FolderError::Name { folder: folder.to_owned(), error })?;
-            let (_, content) = read_ordinary(&path, MAX_MIGRATION_BYTES)
+            let (metadata, content) = read_ordinary(&path, MAX_MIGRATION_BYTES)
                 .map_err(|source| FolderError::Read { path: path.clone(), source })?;
-            let script = Script::read(kind, phase, version, &name, &content)
-                .map_err(|error| FolderError::Content { path: path.clone(), error })?;
-            self.add(script)?;
+            self.add(match holds {
+                MigrationKind::Sql => Script::read(kind, phase, version, &name, &content)
+                    .map_err(|error| FolderError::Content { path, error })?,
+                MigrationKind::Program if metadata.mode() & 0o111 == 0 => {
+                    return Err(FolderError::NotExecutable { path });
+                }
+                MigrationKind::Program => Script::program(phase, version, &name, &content, path),
+            })?;
         }
         Ok(())
     }
@@ -125,6 +138,8 @@ impl Scripts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::script::Work;
+    use std::os::unix::fs::PermissionsExt;
 
     fn release(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -151,6 +166,21 @@ mod tests {
         let names: Vec<String> = scripts.iter().map(ToString::to_string).collect();
         assert_eq!(names, ["expand/0009_a-c.sql", "backfill/0010_b.sql", "contract/0011_z.sql"]);
         assert!(Scripts::read(Kind::Postgres, release(&[]).path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_program_is_one_that_can_be_executed() {
+        let folder = release(&[("expand/1_a.sql", "select 1"), ("expand/2_b.run", "#!/bin/sh\n")]);
+        let path = folder.path().join("expand/2_b.run");
+        let read = || Scripts::read(Kind::Postgres, folder.path());
+        assert!(matches!(read(), Err(FolderError::NotExecutable { .. })));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let scripts = read().unwrap();
+        let program = scripts.get(SchemaVersion::new(2)).unwrap();
+        assert_eq!(
+            (program.to_string().as_str(), &program.work),
+            ("expand/0002_b.run", &Work::Program(path))
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One file of SQL: its number, its checksum, and how it is to be run.
+//! One migration: its number, its checksum, and how it is to be run.
 
 pub(crate) mod alone;
 pub(crate) mod folder;
@@ -6,12 +6,13 @@ pub(crate) mod header;
 pub(crate) mod split;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use crate::address::Kind;
-use handover_model::{SchemaPhase, SchemaVersion};
+use handover_model::{MigrationKind, SchemaPhase, SchemaVersion};
 
 pub use alone::Alone;
 pub use folder::{FolderError, Scripts};
@@ -76,7 +77,11 @@ pub struct Script {
 
 impl fmt::Display for Script {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{:04}_{}.sql", self.phase, self.version.number(), self.name)
+        let ending = match self.work {
+            Work::Program(_) => MigrationKind::Program.ending(),
+            Work::Together(_) | Work::Alone(..) | Work::Batches(..) => MigrationKind::Sql.ending(),
+        };
+        write!(out, "{}/{:04}_{}{ending}", self.phase, self.version.number(), self.name)
     }
 }
 
@@ -90,6 +95,8 @@ pub enum Work {
     Alone(Statement, Alone),
     /// Its one statement for one piece of a table after the other, each in a transaction with the record of how far it is.
     Batches(Statement, BatchHeader),
+    /// It is a program, at this path: it runs while the lock is held, and connects to the database itself.
+    Program(PathBuf),
 }
 
 /// Why a file is not taken.
@@ -109,6 +116,25 @@ impl From<SplitError> for ScriptError {
 }
 
 impl Script {
+    /// A program with that content, at that path.
+    pub fn program(
+        phase: SchemaPhase,
+        version: SchemaVersion,
+        name: &str,
+        content: &[u8],
+        path: PathBuf,
+    ) -> Self {
+        Self {
+            version,
+            phase,
+            name: name.to_owned(),
+            checksum: Checksum::of(content),
+            work: Work::Program(path),
+            lock_timeout: None,
+            statement_timeout: None,
+        }
+    }
+
     /// Reads a file's content.
     pub fn read(
         kind: Kind,

@@ -121,6 +121,11 @@ impl Postgres {
         self.folder.path().join("s")
     }
 
+    /// One of the programs that come with it.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     /// The port of its socket's name, and of TCP where it has that.
     pub fn port(&self) -> u16 {
         self.port

@@ -125,7 +125,9 @@ fn lint(config: &SchemaConfig, files: &[(String, Vec<u8>)]) -> Option<LintRecord
             })
         })
         .collect();
-    linting::lint(config, &files).map(|report| summary(&report))
+    let programs = files.iter().filter(|file| file.is_program()).count();
+    let programs = u32::try_from(programs).unwrap_or(u32::MAX);
+    linting::lint(config, &files).map(|report| LintRecord { programs, ..summary(&report) })
 }
 
 fn summary(report: &handover_lint::Report) -> LintRecord {
@@ -137,6 +139,7 @@ fn summary(report: &handover_lint::Report) -> LintRecord {
         cut(&place)
     };
     LintRecord {
+        programs: 0,
         fails: count(fail).saturating_add(u32::try_from(report.left_out).unwrap_or(u32::MAX)),
         warns: count(warn),
         first: of(fail).chain(of(warn)).take(FINDINGS).map(line).collect(),

@@ -54,13 +54,19 @@ impl Agent {
             .arg("--state")
             .arg(self.folder.join("state"))
             .arg("--runtime")
-            .arg(self.folder.join("run"))
+            .arg(self.runtime())
             .arg("--logs")
             .arg(self.folder.join("log"))
             .arg("--databases")
             .arg(self.databases())
             .args(["--metrics", "127.0.0.1:0"]);
         command
+    }
+
+    /// The folder of what does not outlive a boot.
+    #[must_use]
+    pub fn runtime(&self) -> PathBuf {
+        self.folder.join("run")
     }
 
     /// The folder in which the host's databases are described.

@@ -62,7 +62,7 @@ pub(crate) const EXPAND: Key<Text> = key(
     "expand",
     FOLDER,
     Otherwise("there is nothing to add"),
-    "Folder of files `NUMBER_NAME.sql`, each number the schema's version afterwards. What is applied before the release's code runs anywhere: it adds, and whatever runs goes on working.",
+    "Folder of files `NUMBER_NAME.sql`, or `NUMBER_NAME.run` for a program, each number the schema's version afterwards. What is applied before the release's code runs anywhere: it adds, and whatever runs goes on working.",
 );
 pub(crate) const BACKFILL: Key<Text> = key(
     "backfill",

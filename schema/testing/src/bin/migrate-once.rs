@@ -69,6 +69,7 @@ fn migrate() -> Result<(), String> {
         scripts: &scripts,
         readers: &[],
         limits: &limits,
+        programs: None,
     };
     let kill_at = number("kill-at")?;
     let mut told = 0;

@@ -48,7 +48,17 @@ pub(crate) fn job<'a>(
     phase: SchemaPhase,
     limits: &'a Limits,
 ) -> Job<'a> {
-    Job { target, service: "shop", by: "agent-1", deployment: "7", phase, scripts, readers: &[], limits }
+    Job {
+        target,
+        service: "shop",
+        by: "agent-1",
+        deployment: "7",
+        phase,
+        scripts,
+        readers: &[],
+        limits,
+        programs: None,
+    }
 }
 
 pub(crate) async fn apply_with(

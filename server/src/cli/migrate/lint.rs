@@ -26,11 +26,19 @@ pub(in crate::cli) fn run(folder: &Path, as_json: bool) -> Result<Exit, CliError
     };
     if as_json {
         let passes = report.passes();
-        println!("{}", serde_json::json!({"passes": passes, "files": files.len(), "report": report}));
+        let programs = files.iter().filter(|file| file.is_program()).count();
+        println!(
+            "{}",
+            serde_json::json!({"passes": passes, "files": files.len(), "programs": programs, "report": report})
+        );
     } else if report.findings.is_empty() {
         println!("{} files of migrations: nothing found", files.len());
     } else {
         println!("{report}");
+    }
+    if !as_json {
+        let programs = files.iter().filter(|file| file.is_program());
+        programs.for_each(|file| println!("not looked at: {} is a program", file.path));
     }
     Ok(if report.passes() { exit::DONE } else { exit::FAILED })
 }

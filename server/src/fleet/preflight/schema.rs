@@ -62,7 +62,14 @@ impl Declared {
 }
 
 fn looked_at(lint: &LintRecord, point: Point) -> Point {
-    let LintRecord { fails, warns, first } = lint;
+    let LintRecord { fails, warns, first, programs } = lint;
+    let point = match programs {
+        0 => point,
+        1 => point.tell("one of its migrations is a program: nobody looks at what it does before it runs"),
+        _ => point.tell(format!(
+            "{programs} of its migrations are programs: nobody looks at what they do before they run"
+        )),
+    };
     let grade = match (fails, warns) {
         (0, 0) => return point.tell("the linter finds nothing in its migrations"),
         (0, _) => Grade::Warn,
@@ -125,7 +132,7 @@ mod tests {
         let linted = |fails, warns, first: &[&str]| {
             let first = first.iter().map(|line| (*line).to_owned()).collect();
             let mut declared = declared();
-            declared.schema.lint = Some(LintRecord { fails, warns, first });
+            declared.schema.lint = Some(LintRecord { fails, warns, first, programs: 0 });
             told(&declared)
         };
         let fails = linted(2, 1, &["a.sql:1: drop-column: x"]);

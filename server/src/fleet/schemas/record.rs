@@ -31,6 +31,9 @@ pub struct ReleaseSchema {
 pub struct LintRecord {
     /// Findings that would break or stop a live system.
     pub fails: u32,
+    /// Migrations that are programs: nobody looks at what they do.
+    #[serde(default)]
+    pub programs: u32,
     /// Findings that are worth a look.
     pub warns: u32,
     /// The first of them, a line each, at most 200 characters: those that fail before the others.

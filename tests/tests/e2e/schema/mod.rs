@@ -5,6 +5,7 @@ mod deploying;
 mod kills;
 mod locked;
 mod pausing;
+mod programs;
 mod refusals;
 mod renaming;
 mod shop;

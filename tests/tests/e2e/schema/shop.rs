@@ -7,7 +7,7 @@ use handover_tests::{
 };
 use serde_json::Value;
 use sqlx::{Connection as _, Executor as _, PgConnection};
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 /// A fleet whose first host knows the database `shop`.
 pub(super) struct Shop {
@@ -34,9 +34,14 @@ impl Shop {
 
     /// Lets a host migrate the database.
     pub(super) fn describe(&self, host: usize) {
+        self.describe_with(host, "");
+    }
+
+    /// As [`describe`](Self::describe), with more lines.
+    pub(super) fn describe_with(&self, host: usize, lines: &str) {
         let folder = self.fleet.agents[host].databases();
         fs::create_dir_all(&folder).unwrap();
-        let text = format!("url = {:?}\n", self.database.address("postgres"));
+        let text = format!("url = {:?}\n{lines}", self.database.address("postgres"));
         fs::write(folder.join("shop.toml"), text).unwrap();
     }
 
@@ -131,6 +136,10 @@ fn write(folder: &Path, files: Files<'_>) {
     for (phase, name, text) in files {
         let folder = folder.join("migrations").join(phase);
         fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(name), text).unwrap();
+        let path = folder.join(name);
+        fs::write(&path, text).unwrap();
+        if name.ends_with(".run") {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
     }
 }

@@ -31,8 +31,8 @@ pub use facts::HostFacts;
 pub use flip::{Confirm, Confirmation, ConfirmationState, FlipReport, Readings};
 pub use measurement::{Latency, LatencyError, MAX_LATENCY_EDGES, Measurement, Sample, Traffic, Usage};
 pub use migration::{
-    MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MAX_READERS, MigrationId, MigrationKind, MigrationName,
-    MigrationNameError, MigrationState, MigrationTarget, SchemaReader,
+    Found, MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MAX_READERS, MigrationId, MigrationKind, MigrationName,
+    MigrationNameError, MigrationState, MigrationTarget, Resolution, ResolutionError, SchemaReader,
 };
 pub use name::{
     DeploymentId, HostName, InstanceId, Label, LabelError, Labels, NameError, ServiceName, Version,

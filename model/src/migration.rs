@@ -113,6 +113,69 @@ pub enum MigrationState {
     },
 }
 
+/// What a person says of a migration that stands half, having looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// The statement, or the program, at which it was cut off took effect.
+    TookEffect,
+    /// It did not.
+    DidNot,
+    /// All of the migration was put back by hand: forget that it was begun.
+    PutBack,
+}
+
+impl Found {
+    const ALL: [Self; 3] = [Self::TookEffect, Self::DidNot, Self::PutBack];
+
+    /// Its name, as commands have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TookEffect => "took-effect",
+            Self::DidNot => "did-not",
+            Self::PutBack => "put-back",
+        }
+    }
+}
+
+/// What a person found of one migration: `42=took-effect`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// Which.
+    pub version: SchemaVersion,
+    /// What.
+    pub found: Found,
+}
+
+/// Text that says of no migration what was found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} says of no migration what was found: write its number and one of took-effect, did-not and put-back, like \"42=did-not\""
+)]
+pub struct ResolutionError(String);
+
+impl FromStr for Resolution {
+    type Err = ResolutionError;
+
+    fn from_str(text: &str) -> Result<Self, ResolutionError> {
+        let parts = || {
+            let (number, found) = text.split_once('=')?;
+            let digits = (1..=10).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+            let number = number.parse::<u32>().ok().filter(|number| digits && *number > 0)?;
+            let found = Found::ALL.into_iter().find(|known| known.name() == found)?;
+            Some(Self { version: SchemaVersion::new(number), found })
+        };
+        parts().ok_or_else(|| ResolutionError(text.chars().take(100).collect()))
+    }
+}
+
+impl fmt::Display for Resolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.version, self.found.name())
+    }
+}
+
 /// What a host should apply to the database of one service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationTarget {
@@ -124,6 +187,9 @@ pub struct MigrationTarget {
     pub phase: SchemaPhase,
     /// Code that runs, or may be gone back to, at most [`MAX_READERS`]: it must work with whatever the schema becomes.
     pub readers: Vec<SchemaReader>,
+    /// What a person found of a migration that an earlier attempt left half: written down before anything is applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolve: Option<Resolution>,
     /// Whether it stands still for now.
     pub paused: bool,
 }
@@ -140,6 +206,18 @@ pub struct SchemaReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_person_found_is_written_with_the_migrations_number() {
+        for text in ["42=took-effect", "7=did-not", "2147483648=put-back"] {
+            assert_eq!(text.parse::<Resolution>().unwrap().to_string(), text);
+        }
+        for text in
+            ["", "42", "42=", "42=perhaps", "0=did-not", "-1=did-not", "4294967296=did-not", "=put-back"]
+        {
+            assert!(text.parse::<Resolution>().is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn a_files_name_says_the_version_that_it_makes() {

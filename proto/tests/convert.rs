@@ -75,6 +75,7 @@ fn migration() -> MigrationTarget {
         release: release("api", "3.0"),
         phase: SchemaPhase::Backfill,
         readers: vec![reader("api 1.0 (runs on web-1)", "41..=43"), reader("api 2.0", "42")],
+        resolve: Some("43=put-back".parse().unwrap()),
         paused: true,
     }
 }

@@ -33,7 +33,7 @@ fn target(
     wire: v1::MigrationTarget,
     releases: &BTreeMap<ReleaseRef, Release>,
 ) -> Result<(ServiceName, MigrationTarget), ConvertError> {
-    let v1::MigrationTarget { id, service, version, phase, readers, paused } = wire;
+    let v1::MigrationTarget { id, service, version, phase, readers, paused, resolve } = wire;
     let service: ServiceName = parse("service", &service)?;
     let name = ReleaseRef { service: service.clone(), version: parse("version", &version)? };
     let release = releases
@@ -50,6 +50,10 @@ fn target(
             .map_err(|_| ConvertError::new("phase", format!("{phase} is no phase that this version knows")))?
             .try_into()?,
         readers: readers.into_iter().map(reader).collect::<Result<_, ConvertError>>()?,
+        resolve: match resolve.as_str() {
+            "" => None,
+            text => Some(parse("resolve", text)?),
+        },
         paused,
     };
     Ok((service, migration))
@@ -57,7 +61,7 @@ fn target(
 
 impl From<(&ServiceName, &MigrationTarget)> for v1::MigrationTarget {
     fn from((service, target): (&ServiceName, &MigrationTarget)) -> Self {
-        let MigrationTarget { id, release, phase, readers, paused } = target;
+        let MigrationTarget { id, release, phase, readers, resolve, paused } = target;
         let reader = |reader: &SchemaReader| v1::SchemaReader {
             who: plain(&reader.who, MAX_WHO),
             reads: reader.reads.to_string(),
@@ -69,6 +73,7 @@ impl From<(&ServiceName, &MigrationTarget)> for v1::MigrationTarget {
             phase: v1::SchemaPhase::from(*phase).into(),
             readers: readers.iter().map(reader).collect(),
             paused: *paused,
+            resolve: resolve.map(|resolve| resolve.to_string()).unwrap_or_default(),
         }
     }
 }

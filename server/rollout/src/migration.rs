@@ -9,7 +9,7 @@ use crate::{
     record::clip,
     rules::{seconds, with_detail},
 };
-use handover_model::{HostName, MigrationId, MigrationState, SchemaPhase, Timestamp};
+use handover_model::{HostName, MigrationId, MigrationState, Resolution, SchemaPhase, Timestamp};
 
 /// What is to be migrated, and where. Idempotent: ordered again under one id nothing is applied twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct MigrationOrder {
     pub host: HostName,
     /// Which of the release's migrations.
     pub phase: SchemaPhase,
+    /// What a person found of one that an earlier deployment left half.
+    pub resolve: Option<Resolution>,
     /// Whether it stands still for now: a person paused the deployment.
     pub paused: bool,
 }
@@ -41,8 +43,8 @@ impl Deployment {
             | DeploymentState::RollingBack { .. }
             | DeploymentState::Ended { .. } => return None,
         };
-        let Migration { host, phase, .. } = self.migration()?;
-        Some(MigrationOrder { id: self.migration_id(), host: host.clone(), phase: *phase, paused })
+        let &Migration { ref host, phase, resolve, .. } = self.migration()?;
+        Some(MigrationOrder { id: self.migration_id(), host: host.clone(), phase, resolve, paused })
     }
 
     /// What the agent said last of the migrations that go on; `None` where none do, or it said nothing yet.

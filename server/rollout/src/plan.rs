@@ -2,7 +2,9 @@
 //! behind the last one.
 
 use crate::Placement;
-use handover_model::{Duration, HostName, InstanceId, Labels, ReleaseRef, SchemaPhase, ServiceName, Share};
+use handover_model::{
+    Duration, HostName, InstanceId, Labels, ReleaseRef, Resolution, SchemaPhase, ServiceName, Share,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -102,6 +104,9 @@ pub struct Migration {
     pub within: Duration,
     /// What happens if they fail.
     pub on_failure: OnFailure,
+    /// What a person found of one that an earlier deployment left half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolve: Option<Resolution>,
 }
 
 /// What a stage asks of a judge.
@@ -296,6 +301,17 @@ impl Plan {
     pub fn with_migrations(mut self, before: Option<Migration>, after: Option<Migration>) -> Self {
         self.stages.splice(0..0, before.map(Stage::migrating));
         self.stages.extend(after.map(Stage::migrating));
+        self
+    }
+
+    /// The plan, with what a person found of a migration that an earlier deployment left half.
+    #[must_use]
+    pub fn resolving(mut self, found: Resolution) -> Self {
+        for stage in &mut self.stages {
+            if let Some(migration) = &mut stage.migration {
+                migration.resolve = Some(found);
+            }
+        }
         self
     }
 

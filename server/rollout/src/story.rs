@@ -127,12 +127,13 @@ pub fn sentence(record: &Record) -> String {
             format!("{by} began {id}, to carry {release}: {}", allowed(policy))
         }
         Record::Planned { stage, part: Stage { migration: Some(migration), .. } } => {
-            let Migration { host, phase, within, on_failure } = migration;
+            let Migration { host, phase, within, on_failure, resolve } = migration;
             let stage = stage.saturating_add(1);
             let within = seconds(*within);
             let failed = if_failed(*on_failure);
+            let resolve = resolve.map(|found| format!("; what was found: {found}")).unwrap_or_default();
             format!(
-                "planned for stage {stage}: the {phase} migrations, run by {host} within {within}; if they fail, {failed}"
+                "planned for stage {stage}: the {phase} migrations, run by {host} within {within}; if they fail, {failed}{resolve}"
             )
         }
         Record::Planned { stage, part } => {

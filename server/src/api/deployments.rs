@@ -33,10 +33,16 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
     let access = permit.service(&request.service)?;
     let by = access.by();
     let DeploymentRequest {
-        take_over, override_freeze, override_rehearsal, override_preflight, force, ..
+        take_over,
+        override_freeze,
+        override_rehearsal,
+        override_preflight,
+        force,
+        resolve,
+        ..
     } = &request;
     let why = [take_over, override_freeze, override_rehearsal, override_preflight, force];
-    let why = why.into_iter().find_map(Option::as_ref);
+    let why = why.into_iter().find_map(Option::as_ref).or(resolve.as_ref().map(|(_, why)| why));
     let taken = why.cloned().unwrap_or_default();
     let subject = Subject::service(&request.service).request(&*request.request).reason(taken);
     let id = access.change(subject, move |desk, subject| {
@@ -50,9 +56,11 @@ pub(super) async fn create(permit: Permit, request: v1::DeploymentRequest) -> Re
             if request.override_rehearsal.is_some() { "; with --override-rehearsal" } else { "" };
         let unchecked = if request.override_preflight.is_some() { "; with --override-preflight" } else { "" };
         let migrates = request.migrate.map(|phase| format!(", {phase} alone")).unwrap_or_default();
+        let resolved =
+            request.resolve.as_ref().map(|(found, _)| format!("; with --resolve {found}")).unwrap_or_default();
         let forced = if request.force.is_some() { "; with --force" } else { "" };
         subject.say(format!(
-            "{id} to {version}{rollback}{rehearsal}{migrates}{taken}{overridden}{unrehearsed}{unchecked}{forced}"
+            "{id} to {version}{rollback}{rehearsal}{migrates}{taken}{overridden}{unrehearsed}{unchecked}{forced}{resolved}"
         ));
         Ok(id)
     });

@@ -49,6 +49,7 @@ pub(super) fn deployment(
         override_preflight,
         migrate,
         force,
+        resolve,
     } = wire;
     let service: ServiceName = parse("service", &service)?;
     let version: Option<Version> = parse_optional("version", &version)?;
@@ -68,7 +69,8 @@ pub(super) fn deployment(
             Ok(phase) => Some(phase.try_into()?),
             Err(_) => return Err(ConvertError::new("migrate", "is no phase that this version knows").into()),
         },
-        force: force.then_some(reason),
+        force: force.then(|| reason.clone()),
+        resolve: parse_optional("resolve", &resolve)?.map(|found| (found, reason)),
         limited,
     })
 }

@@ -203,6 +203,7 @@ pub(super) fn plan(plan: &Plan) -> v1::Plan {
             phase: v1::SchemaPhase::from(migration.phase).into(),
             within_millis: millis(migration.within),
             on_failure: on_failure(migration.on_failure).to_owned(),
+            resolve: migration.resolve.map(|found| found.to_string()).unwrap_or_default(),
         }),
     };
     v1::Plan {

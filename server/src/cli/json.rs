@@ -119,7 +119,7 @@ pub(super) fn plan(plan: &v1::Plan) -> Value {
             })),
             "migration": opt(stage.migration.as_ref().map(|migration| json!({
                 "host": migration.host, "phase": super::migrate::phase_name(migration.phase()),
-                "within_millis": migration.within_millis, "on_failure": migration.on_failure,
+                "within_millis": migration.within_millis, "on_failure": migration.on_failure, "resolve": opt((!migration.resolve.is_empty()).then_some(migration.resolve.as_str())),
             }))),
         })
     };

@@ -12,6 +12,7 @@ use super::{
     table::Table,
     time,
 };
+use handover_model::Resolution;
 use handover_proto::v1::{
     ContractSoak, DeploymentRequest, GetSchemaRequest, MigrationProgress, PlanMigration, Schema, SchemaPhase,
     SchemaReaderInfo, SchemaRelease,
@@ -65,7 +66,18 @@ pub(super) struct PhaseArgs {
     #[command(flatten)]
     whose: Whose,
     #[command(flatten)]
+    half: Half,
+    #[command(flatten)]
     how: How,
+}
+
+/// A migration that stands half.
+#[derive(Debug, clap::Args)]
+struct Half {
+    /// Say what you found of a migration that an attempt left half, and go on from there: its number and took-effect,
+    /// did-not, or put-back where all of it was put back by hand (42=did-not); it needs --reason, which goes into the audit.
+    #[arg(long, value_name = "NUMBER=FOUND", requires = "reason")]
+    resolve: Option<Resolution>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,6 +88,8 @@ pub(super) struct ContractArgs {
     /// needs --reason, which goes into the audit. Never where such code runs.
     #[arg(long, requires = "reason")]
     force: bool,
+    #[command(flatten)]
+    half: Half,
     #[command(flatten)]
     how: How,
 }
@@ -89,22 +103,29 @@ pub(super) async fn run(command: Command, mut to: Connection, as_json: bool) -> 
             let phase = phase.and_then(|name| SchemaPhase::from_str_name(&wire_name(&name)));
             plan(whose, phase, &mut to, as_json).await
         }
-        Command::Expand(PhaseArgs { whose, how }) => {
-            begin(whose, SchemaPhase::Expand, false, how, to, as_json).await
+        Command::Expand(PhaseArgs { whose, half, how }) => {
+            begin(half.of(asked(whose, SchemaPhase::Expand)), how, to, as_json).await
         }
-        Command::Backfill(PhaseArgs { whose, how }) => {
-            begin(whose, SchemaPhase::Backfill, false, how, to, as_json).await
+        Command::Backfill(PhaseArgs { whose, half, how }) => {
+            begin(half.of(asked(whose, SchemaPhase::Backfill)), how, to, as_json).await
         }
-        Command::Contract(ContractArgs { whose, force, how }) => {
-            begin(whose, SchemaPhase::Contract, force, how, to, as_json).await
+        Command::Contract(ContractArgs { whose, force, half, how }) => {
+            let asked = DeploymentRequest { force, ..asked(whose, SchemaPhase::Contract) };
+            begin(half.of(asked), how, to, as_json).await
         }
     }
 }
 
+impl Half {
+    /// The request, with what was found.
+    fn of(self, request: DeploymentRequest) -> DeploymentRequest {
+        let resolve = self.resolve.map(|found| found.to_string()).unwrap_or_default();
+        DeploymentRequest { resolve, ..request }
+    }
+}
+
 async fn begin(
-    whose: Whose,
-    phase: SchemaPhase,
-    force: bool,
+    asked: DeploymentRequest,
     how: How,
     to: Connection,
     as_json: bool,
@@ -113,8 +134,7 @@ async fn begin(
         request_id: how.sent.id(),
         take_over: how.sent.take_over,
         reason: how.sent.why(),
-        force,
-        ..asked(whose, phase)
+        ..asked
     };
     deploy::begin(request, how, to, as_json).await
 }
@@ -280,8 +300,12 @@ pub(super) fn planned(migration: &PlanMigration) -> String {
         "rollback" => "everything goes back",
         _ => "a person decides",
     };
+    let found = match migration.resolve.as_str() {
+        "" => String::new(),
+        found => format!("; what was found: {found}"),
+    };
     format!(
-        "the {} migrations, run by {} within {}; if they fail, {failed}",
+        "the {} migrations, run by {} within {}; if they fail, {failed}{found}",
         phase_name(migration.phase()),
         migration.host,
         time::span(migration.within_millis)

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{events, store::Keyspace};
 use handover_model::{
-    DeploymentId, Duration, HostName, HostReport, ReleaseRef, SchemaPhase, ServiceName, Timestamp, Version,
+    DeploymentId, Duration, HostName, HostReport, ReleaseRef, Resolution, SchemaPhase, ServiceName,
+    Timestamp, Version,
 };
 use handover_rollout::{Command, Deployment, Event, FlipSeen, Outcome, Plan, Step};
 use std::collections::BTreeSet;
@@ -65,6 +66,8 @@ pub struct DeploymentRequest {
     pub migrate: Option<SchemaPhase>,
     /// Migrates although it takes away what could be gone back to, for this reason; `None`: is refused then.
     pub force: Option<String>,
+    /// With `migrate`: what a person found of a migration that an earlier attempt left half, and why it is so.
+    pub resolve: Option<(Resolution, String)>,
     /// Whoever asks may change some services only.
     pub limited: bool,
 }
@@ -85,6 +88,7 @@ impl DeploymentRequest {
             override_preflight: None,
             migrate: None,
             force: None,
+            resolve: None,
             limited: false,
         }
     }

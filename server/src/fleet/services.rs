@@ -3,6 +3,7 @@
 use super::{
     deployments::DeploymentRequest,
     effects::Effects,
+    locks::reason_of,
     records::{Ending, HISTORY, Purpose, ServiceRecord, assignment_key},
     refusal::Refusal,
     releases,
@@ -63,7 +64,12 @@ impl State {
         let asked = self.plan_request(&release, &manifest, request.hosts.clone(), now);
         if let Some(phase) = request.migrate {
             let plan = self.plan_migration(&asked, phase, request.force.as_deref(), now)?;
-            return Ok((plan, Purpose::Migration));
+            return Ok((resolving(plan, request)?, Purpose::Migration));
+        }
+        if request.resolve.is_some() {
+            return Err(Refusal::Invalid(
+                "what was found of a migration is said with the phase that goes on with it: `handover migrate`".to_owned(),
+            ));
         }
         if let Some(time) = request.rehearse {
             let plan = Self::plan_rehearsal(asked, service, time)?;
@@ -371,6 +377,17 @@ impl State {
                 Ok(())
             }
         }
+    }
+}
+
+/// A plan of migrations that says what a person found of one.
+fn resolving(plan: Plan, request: &DeploymentRequest) -> Result<Plan, Refusal> {
+    match &request.resolve {
+        None => Ok(plan),
+        Some((_, reason)) if reason_of(reason).is_empty() => Err(Refusal::Invalid(
+            "--resolve needs a reason, which goes into the audit: --reason WHY".to_owned(),
+        )),
+        Some((found, _)) => Ok(plan.resolving(*found)),
     }
 }
 

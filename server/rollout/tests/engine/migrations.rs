@@ -12,7 +12,7 @@ use handover_rollout::{
 };
 
 fn migration(phase: SchemaPhase, on_failure: OnFailure) -> Migration {
-    Migration { host: host(9), phase, within: secs(60), on_failure }
+    Migration { host: host(9), phase, within: secs(60), on_failure, resolve: None }
 }
 
 /// Expand, the hosts, backfill.

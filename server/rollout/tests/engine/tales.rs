@@ -229,7 +229,13 @@ impl Story {
         }
         let (before, after, failures) = self.migrates;
         fleet.migrator.failures = failures;
-        let migration = |phase, on_failure| Migration { host: host(9), phase, within: secs(60), on_failure };
+        let migration = |phase, on_failure| Migration {
+            host: host(9),
+            phase,
+            within: secs(60),
+            on_failure,
+            resolve: None,
+        };
         let before = before.then(|| migration(SchemaPhase::Expand, self.settings.on_failure));
         let after = after.then(|| migration(SchemaPhase::Backfill, OnFailure::Pause));
         fleet.run(&plan.with_migrations(before, after))

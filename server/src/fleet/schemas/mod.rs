@@ -177,13 +177,13 @@ impl State {
         order: &MigrationOrder,
         now: Timestamp,
     ) -> MigrationRecord {
-        let &MigrationOrder { id, phase, paused, .. } = order;
+        let &MigrationOrder { id, phase, paused, resolve, .. } = order;
         let before = self.hosts.get(name).and_then(|host| host.migrations.get(&release.service));
         let readers = match before.filter(|before| before.id == id) {
             Some(before) => before.readers.clone(),
             None => self.told_readers(release, phase, now),
         };
-        MigrationRecord { id, release: release.clone(), phase, readers, paused }
+        MigrationRecord { id, release: release.clone(), phase, readers, resolve, paused }
     }
 
     /// What cannot read the result and does not run was given up when the deployment was made: by a person's word, or because
@@ -205,12 +205,13 @@ impl State {
         host: &Host,
     ) -> Result<BTreeMap<ServiceName, MigrationTarget>, Refusal> {
         let target = |(service, record): (&ServiceName, &MigrationRecord)| {
-            let MigrationRecord { id, release, phase, readers, paused } = record;
+            let MigrationRecord { id, release, phase, readers, resolve, paused } = record;
             let target = MigrationTarget {
                 id: *id,
                 release: self.release(release)?.release.clone(),
                 phase: *phase,
                 readers: readers.clone(),
+                resolve: *resolve,
                 paused: *paused,
             };
             Ok((service.clone(), target))

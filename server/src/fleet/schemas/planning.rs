@@ -279,6 +279,7 @@ impl State {
                 SchemaPhase::Expand => OnFailure::RollBack,
                 SchemaPhase::Backfill | SchemaPhase::Contract => OnFailure::Pause,
             },
+            resolve: None,
         })
     }
 

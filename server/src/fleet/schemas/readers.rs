@@ -213,6 +213,7 @@ mod tests {
             },
             phase: SchemaPhase::Contract,
             readers,
+            resolve: Some("4294967295=took-effect".parse().unwrap()),
             paused: true,
         };
         let bytes = serde_json::to_vec(&record).unwrap().len();

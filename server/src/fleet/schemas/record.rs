@@ -1,7 +1,8 @@
 //! What is remembered of schemas: what a release does to one, what a database's is, what a host should apply.
 
 use handover_model::{
-    DeploymentId, MigrationId, ReleaseRef, SchemaPhase, SchemaRange, SchemaReader, SchemaVersion, Timestamp,
+    DeploymentId, MigrationId, ReleaseRef, Resolution, SchemaPhase, SchemaRange, SchemaReader, SchemaVersion,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +105,9 @@ pub(in crate::fleet) struct MigrationRecord {
     pub(in crate::fleet) phase: SchemaPhase,
     /// Code that must work with whatever the schema becomes.
     pub(in crate::fleet) readers: Vec<SchemaReader>,
+    /// What a person found of one that an earlier attempt left half.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::fleet) resolve: Option<Resolution>,
     /// Whether it stands still.
     pub(in crate::fleet) paused: bool,
 }

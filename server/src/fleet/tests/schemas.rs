@@ -411,3 +411,28 @@ fn a_host_that_has_not_said_what_it_runs_since_the_start_holds_a_migration_up() 
     fleet.settle();
     assert_eq!(at(&fleet), Some(43));
 }
+
+#[test]
+fn what_a_person_found_of_a_migration_goes_to_the_host_with_the_migrations() {
+    let mut fleet = fleet();
+    three_releases(&mut fleet);
+    deploy(&mut fleet, "1");
+    let found = "42=took-effect".parse().unwrap();
+    let resolving = |reason: &str| DeploymentRequest {
+        version: Some(name("2")),
+        resolve: Some((found, reason.to_owned())),
+        ..migrate(SchemaPhase::Expand)
+    };
+    assert!(matches!(fleet.deploy(&resolving(" ")), Err(Refusal::Invalid(why)) if why.contains("--reason")));
+    let deployment = DeploymentRequest { migrate: None, ..resolving("looked") };
+    assert!(
+        matches!(fleet.deploy(&deployment), Err(Refusal::Invalid(why)) if why.contains("handover migrate"))
+    );
+    let id = fleet.deploy(&resolving("the table is there")).unwrap();
+    let told = |fleet: &Fixture| fleet.state.target(&name("db")).unwrap().migrations["shop"].resolve;
+    assert_eq!(told(&fleet), Some(found));
+    fleet.crash_and_start_again();
+    assert_eq!(told(&fleet), Some(found), "{id} after a start of the server");
+    fleet.settle();
+    assert_eq!(at(&fleet), Some(42));
+}

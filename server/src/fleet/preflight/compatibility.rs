@@ -5,7 +5,9 @@ use super::{
     Point, Subject,
     facts::Facts,
     listed,
+    schema::{Declared, Schema},
 };
+use crate::fleet::ReleaseSchema;
 use handover_model::{HostName, Version};
 use std::collections::BTreeSet;
 
@@ -13,6 +15,35 @@ use std::collections::BTreeSet;
 const TOLD: usize = 8;
 
 pub(super) fn point(facts: &Facts<'_>) -> Point {
+    by_schema(facts, by_declaration(facts))
+}
+
+/// Whether it works beside what runs with one and the same schema.
+fn by_schema(facts: &Facts<'_>, point: Point) -> Point {
+    let (Schema::Declared(Declared { schema, .. }), version) = (&facts.schema, &facts.release.version) else {
+        return point;
+    };
+    let ReleaseSchema { database, reads, .. } = schema;
+    let mut point = point;
+    for other in facts.running.keys().take(TOLD) {
+        point = match facts.reads.get(other).map(|theirs| (*theirs, theirs.and(*reads))) {
+            None => point.tell(format!("{other} declares nothing of the schema of database {database}")),
+            Some((theirs, Some(both))) => point.tell(format!(
+                "{version} reads {reads} of the schema of database {database}, and {other} reads {theirs}: {both} goes with both"
+            )),
+            Some((theirs, None)) => point.find(
+                Fail,
+                format!(
+                    "{version} reads {reads} of the schema of database {database}, and {other} reads {theirs}: no version of it goes with both"
+                ),
+                "deploy a release in between first, which reads both shapes",
+            ),
+        };
+    }
+    point
+}
+
+fn by_declaration(facts: &Facts<'_>) -> Point {
     let (declared, version) = (&facts.manifest.compatible, &facts.release.version);
     let point = Point::new(Subject::Compatibility);
     let names: Vec<String> = declared.iter().map(ToString::to_string).collect();

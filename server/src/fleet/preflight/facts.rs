@@ -6,7 +6,7 @@ use super::{
     schema::{Declared, Schema},
 };
 use handover_model::{
-    DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp, Version,
+    DeploymentId, HostName, ReleaseRef, SchemaRange, ServiceName, Timestamp, Version,
     config::{ListenerName, Manifest, ReadinessCheck, Rehearsal, Template},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,8 @@ pub(super) struct Facts<'a> {
     pub(super) current: Option<&'a Version>,
     /// Other releases of the service that hosts run or have standing by.
     pub(super) running: BTreeMap<&'a Version, BTreeSet<&'a HostName>>,
+    /// Of those, what they read of the database whose schema the release reads.
+    pub(super) reads: BTreeMap<&'a Version, SchemaRange>,
     /// Starts of the service's instances with the same readiness check, the newest deployment's first.
     pub(super) starts: Vec<SeenStart<'a>>,
     /// What deployments of the service showed, the newest first.
@@ -94,11 +96,14 @@ impl State {
             }
             (Rehearsal::Required, None) | (Rehearsal::Optional, _) => None,
         };
+        let running = self.others_that_run(release);
+        let reads = self.read_of_the_same(release, running.keys().copied());
         Facts {
             release,
             manifest,
             current,
-            running: self.others_that_run(release),
+            running,
+            reads,
             starts: self.starts_with(&manifest.readiness.check, service, &lessons),
             rehearsals: self.rehearsals_of(service).rev().filter(|(_, record)| of_pair(record)).collect(),
             lessons,
@@ -134,6 +139,21 @@ impl State {
             }
         }
         running
+    }
+
+    /// What releases of the same service read of the database whose schema a release reads.
+    fn read_of_the_same<'a>(
+        &self,
+        release: &ReleaseRef,
+        versions: impl Iterator<Item = &'a Version>,
+    ) -> BTreeMap<&'a Version, SchemaRange> {
+        let Some(own) = self.schema_of(release) else { return BTreeMap::new() };
+        let reads = |version: &'a Version| {
+            let other = ReleaseRef { service: release.service.clone(), version: version.clone() };
+            let schema = self.schema_of(&other).filter(|schema| schema.database == own.database)?;
+            Some((version, schema.reads))
+        };
+        versions.filter_map(reads).collect()
     }
 
     /// The starts of a service with this readiness check, of those that are remembered.

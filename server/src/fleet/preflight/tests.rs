@@ -4,14 +4,14 @@ use super::{
     Facts, Grade, LessonRecord, Point, Preflight, Subject,
     facts::SeenStart,
     lessons::{Drained, Start},
-    schema::Schema,
+    schema::{Declared, Schema},
 };
 use crate::fleet::{
-    RehearsalRecord,
+    RehearsalRecord, ReleaseSchema,
     records::{Ending, Purpose},
 };
 use handover_model::{
-    DeploymentId, Duration, HostName, ReleaseRef, Timestamp, Version,
+    DeploymentId, Duration, HostName, ReleaseRef, SchemaRange, Timestamp, Version,
     config::{ListenerName, Manifest},
 };
 use serde_json::json;
@@ -39,6 +39,8 @@ struct World {
     current: Option<Version>,
     /// Other releases, and where they run.
     running: Vec<(Version, HostName)>,
+    /// What release 2 reads of its database's schema, and what release 1 does; empty where one says nothing.
+    reads: [&'static str; 2],
     starts: Vec<Seen>,
     lessons: Vec<(DeploymentId, LessonRecord)>,
     rehearsals: Vec<(DeploymentId, RehearsalRecord)>,
@@ -53,6 +55,7 @@ impl World {
             manifest: Manifest::parse(&manifest).unwrap_or_else(|mistakes| panic!("{mistakes}\n{manifest}")),
             current: Some(version("1")),
             running: vec![(version("1"), "a".parse().unwrap()), (version("1"), "b".parse().unwrap())],
+            reads: ["", ""],
             starts: Vec::new(),
             lessons: Vec::new(),
             rehearsals: Vec::new(),
@@ -71,6 +74,18 @@ impl World {
         for (version, host) in &self.running {
             running.entry(version).or_default().insert(host);
         }
+        let [own, first] = self.reads.map(|reads| reads.parse::<SchemaRange>().ok());
+        let first_version = version("1");
+        let schema = own.map(|reads| ReleaseSchema {
+            database: "shop".to_owned(),
+            reads,
+            expand: None,
+            backfill: None,
+            contract: None,
+            contract_after: None,
+            lint: None,
+        });
+        let declared = |schema| Schema::Declared(Declared { schema, known: None, refused: None });
         Preflight::of(&Facts {
             release: &self.release,
             manifest: &self.manifest,
@@ -80,7 +95,8 @@ impl World {
             lessons: self.lessons.iter().map(|(id, lesson)| (*id, lesson)).collect(),
             rehearsals: self.rehearsals.iter().map(|(id, record)| (*id, record)).collect(),
             not_rehearsed: self.not_rehearsed.clone(),
-            schema: Schema::NoneDeclared,
+            reads: first.map(|reads| (&first_version, reads)).into_iter().collect(),
+            schema: schema.map_or(Schema::NoneDeclared, declared),
             now: now(),
         })
     }
@@ -261,6 +277,30 @@ fn compatibility_is_declared_and_what_runs_is_among_it() {
     many.running = (0..100).map(|n| (version(&format!("1.{n}")), format!("h{n}").parse().unwrap())).collect();
     is(&many.point(Subject::Compatibility), Grade::Fail, "1.0 on h0; ");
     assert!(many.point(Subject::Compatibility).evidence[0].ends_with("; and 92 more"));
+}
+
+#[test]
+fn two_releases_go_together_where_one_version_of_the_schema_goes_with_both() {
+    let with = |own, first| {
+        let mut world = World::of("compatible = [\"1\"]");
+        world.reads = [own, first];
+        world.point(Subject::Compatibility)
+    };
+    let both = with("42..=44", "41..=43");
+    assert_eq!(both.grade, Grade::Pass);
+    assert_eq!(
+        both.evidence[1],
+        "2 reads 42..=44 of the schema of database shop, and 1 reads 41..=43: 42..=43 goes with both"
+    );
+    let neither = with("43..=44", "41..=42");
+    assert_eq!(neither.grade, Grade::Fail, "{neither:?}");
+    assert!(
+        neither.evidence[1].ends_with("and 1 reads 41..=42: no version of it goes with both"),
+        "{neither:?}"
+    );
+    let unknown = with("43", "");
+    assert_eq!(unknown.grade, Grade::Pass);
+    assert_eq!(unknown.evidence[1], "1 declares nothing of the schema of database shop");
 }
 
 #[test]

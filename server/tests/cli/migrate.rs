@@ -46,9 +46,15 @@ fn what_is_not_looked_at_is_said() {
         .write("m/backfill/0002_a.sql", FILL);
     let ended = here.run(&["migrate", "lint"]).expect(0);
     assert_eq!(ended.stdout, "not looked at: the linter knows PostgreSQL, and this is mysql\n");
+    let json = here.run(&["migrate", "lint", "--json"]).expect(0).json();
+    let why = "the linter knows PostgreSQL, and this is mysql";
+    assert_eq!(json, serde_json::json!({"linted": false, "passes": null, "files": 2, "why": why}));
     let none = Here::new();
     none.write("handover.toml", "service = \"web\"\ncommand = [\"bin/web\"]\n");
     assert!(none.run(&["migrate", "lint"]).expect(0).stdout.contains("declares no schema"));
+    let json = none.run(&["migrate", "lint", "--json"]).expect(0).json();
+    assert_eq!((&json["linted"], &json["files"]), (&false.into(), &serde_json::Value::Null));
+    assert!(json["why"].as_str().is_some_and(|why| why.contains("declares no schema")), "{json}");
 }
 
 #[test]

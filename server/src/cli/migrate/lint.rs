@@ -17,24 +17,39 @@ pub(in crate::cli) fn run(folder: &Path, as_json: bool) -> Result<Exit, CliError
     let path = path_of(folder);
     let file = ManifestFile::read(&path)?;
     let Some(config) = &file.manifest.schema else {
-        println!("{}: it declares no schema: there is no [schema]", path.display());
+        let why = "it declares no schema: there is no [schema]";
+        if as_json {
+            println!("{}", not_linted(None, why));
+        } else {
+            println!("{}: {why}", path.display());
+        }
         return Ok(exit::DONE);
     };
     let migrations = read(&path, config)?;
     let files = migrations.files().count();
     let Some(report) = linting::lint(config, &migrations) else {
-        println!("not looked at: the linter knows PostgreSQL, and this is {}", config.kind.name());
+        let why = format!("the linter knows PostgreSQL, and this is {}", config.kind.name());
+        if as_json {
+            println!("{}", not_linted(Some(files), &why));
+        } else {
+            println!("not looked at: {why}");
+        }
         return Ok(exit::DONE);
     };
     if as_json {
         let passes = report.passes();
-        println!("{}", json!({"passes": passes, "files": files, "report": report}));
+        println!("{}", json!({"linted": true, "passes": passes, "files": files, "report": report}));
     } else if report.findings.is_empty() {
         println!("{files} files of migrations: nothing found");
     } else {
         println!("{report}");
     }
     Ok(if report.passes() { exit::DONE } else { exit::FAILED })
+}
+
+/// What is told where nothing was looked at: that it passes is said of nothing.
+fn not_linted(files: Option<usize>, why: &str) -> serde_json::Value {
+    json!({"linted": false, "passes": null, "files": files, "why": why})
 }
 
 /// The files of all phases. What the server would refuse in a bundle is refused here.

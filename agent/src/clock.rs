@@ -15,26 +15,24 @@ const TOLERANCE: Duration = Duration::from_secs(1);
 /// Now: milliseconds since the boot, as the journal has it. Means nothing in another boot.
 #[must_use]
 pub fn now() -> Timestamp {
-    Timestamp::from_unix_millis(micros(ClockId::Boottime) / 1000)
+    Timestamp::from_unix_millis(nanos() / 1_000_000)
 }
 
 /// Microseconds in which the machine ran, since its boot: what processor time is a part of.
 #[must_use]
 pub fn running_micros() -> u64 {
-    micros(ClockId::Monotonic)
-}
-
-fn micros(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let micros = u64::try_from(time.tv_nsec / 1000).unwrap_or(0);
-    seconds.saturating_mul(1_000_000).saturating_add(micros)
+    nanos_of(ClockId::Monotonic) / 1000
 }
 
 /// Now, in nanoseconds since the boot: to tell how far apart two moments were.
 #[must_use]
 pub fn nanos() -> u64 {
-    let time = clock_gettime(ClockId::Boottime);
+    nanos_of(ClockId::Boottime)
+}
+
+/// As 64 bits they last for 584 years.
+fn nanos_of(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)

@@ -10,7 +10,7 @@ use std::io::Read;
 /// How much is read out of an archive at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilesLimits {
-    /// Files.
+    /// Files, and whatever else lies beside them.
     pub files: u64,
     /// Bytes of all of them together.
     pub bytes: u64,
@@ -23,11 +23,33 @@ pub struct Found {
     pub folders: Vec<String>,
     /// Regular files that lie directly in one of them: path and content, in the order of their paths.
     pub files: Vec<(String, Vec<u8>)>,
+    /// What else lies directly in one of them, in the same order.
+    pub others: Vec<Other>,
+}
+
+/// What lies in a folder and was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// Its path, with U+FFFD in the place of bytes that are no UTF-8.
+    pub path: String,
+    /// What it is.
+    pub kind: OtherKind,
+}
+
+/// Why something was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherKind {
+    /// It is a folder.
+    Folder,
+    /// It is a symbolic link, wherever it leads.
+    Link,
+    /// It is a file, and its name is no UTF-8.
+    NotUtf8,
 }
 
 /// Reads the regular files that lie directly in some folders of an archive (paths as in the bundle, like
-/// `migrations/expand`), and checks the whole archive on the way as [`verify`](crate::verify) does. What has a name that is
-/// no UTF-8 is left out.
+/// `migrations/expand`), and checks the whole archive on the way as [`verify`](crate::verify) does. What lies there beside them
+/// is named.
 ///
 /// # Errors
 /// As [`verify`](crate::verify); [`BundleError::TooLarge`] where there is more than `most`.
@@ -55,20 +77,29 @@ struct Collector<'a> {
 impl Sink for Collector<'_> {
     fn start(&mut self, entry: &Entry) -> Result<(), BundleError> {
         let (folder, _name) = entry.path.split();
-        let wanted = |path: &[u8]| self.folders.iter().any(|folder| folder.as_bytes() == path);
-        let path = std::str::from_utf8(entry.path.as_bytes()).ok();
-        match (&entry.kind, path) {
-            (EntryKind::Directory, Some(path)) if wanted(path.as_bytes()) => {
-                self.found.folders.push(path.to_owned());
-            }
-            (EntryKind::File { .. }, Some(path)) if wanted(folder) => {
-                let count = self.found.files.len() as u64 + 1;
-                self.bounded("files to be read", count, self.most.files)?;
+        let path = std::str::from_utf8(entry.path.as_bytes());
+        if let (EntryKind::Directory, Ok(path)) = (&entry.kind, path)
+            && self.is_wanted(path.as_bytes())
+        {
+            self.found.folders.push(path.to_owned());
+        }
+        if !self.is_wanted(folder) {
+            return Ok(());
+        }
+        let count = self.found.files.len() + self.found.others.len() + 1;
+        self.bounded("files to be read", count as u64, self.most.files)?;
+        let other = match (&entry.kind, path) {
+            (EntryKind::File { .. }, Ok(path)) => {
                 self.found.files.push((path.to_owned(), Vec::new()));
                 self.open = true;
+                return Ok(());
             }
-            (EntryKind::Directory | EntryKind::File { .. } | EntryKind::Link { .. }, _) => {}
-        }
+            (EntryKind::File { .. }, Err(_)) => OtherKind::NotUtf8,
+            (EntryKind::Directory, _) => OtherKind::Folder,
+            (EntryKind::Link { .. }, _) => OtherKind::Link,
+        };
+        let path = String::from_utf8_lossy(entry.path.as_bytes()).into_owned();
+        self.found.others.push(Other { path, kind: other });
         Ok(())
     }
 
@@ -91,6 +122,10 @@ impl Sink for Collector<'_> {
 }
 
 impl Collector<'_> {
+    fn is_wanted(&self, path: &[u8]) -> bool {
+        self.folders.iter().any(|folder| folder.as_bytes() == path)
+    }
+
     fn bounded(&self, what: &'static str, declared: u64, most: u64) -> Result<(), BundleError> {
         if declared > most {
             return Err(BundleError::TooLarge { what, declared, most });
@@ -103,7 +138,7 @@ impl Collector<'_> {
 mod tests {
     use super::*;
     use crate::pack;
-    use std::{collections::BTreeMap, fs};
+    use std::{collections::BTreeMap, ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
 
     const MOST: FilesLimits = FilesLimits { files: 10, bytes: 1000 };
 
@@ -137,6 +172,35 @@ mod tests {
             read,
             [("m/contract/0043_drop.sql", b"drop".as_slice()), ("m/expand/0042_email.sql", b"alter table")]
         );
+        assert_eq!(
+            found.others,
+            [Other { path: "m/expand/deep".to_owned(), kind: OtherKind::Folder }],
+            "and what else lies in them is named"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_and_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("m/deep")).unwrap();
+        fs::write(dir.path().join("m/1.sql"), "select 1").unwrap();
+        std::os::unix::fs::symlink("1.sql", dir.path().join("m/2.sql")).unwrap();
+        fs::write(dir.path().join(OsStr::from_bytes(b"m/3\xff.sql")), "select 3").unwrap();
+        let mut archive = Vec::new();
+        let bundle = pack(dir.path(), &mut archive, &mut |_| {}).unwrap();
+        let read = |most| {
+            read_files(archive.as_slice(), &bundle, &Limits::default(), &["m".to_owned()], most)
+                .map(|found| (found.files.len(), found.others))
+        };
+        let other = |path: &str, kind| Other { path: path.to_owned(), kind };
+        let others = vec![
+            other("m/2.sql", OtherKind::Link),
+            other("m/3\u{fffd}.sql", OtherKind::NotUtf8),
+            other("m/deep", OtherKind::Folder),
+        ];
+        assert_eq!(read(FilesLimits { files: 4, ..MOST }).unwrap(), (1, others));
+        let too_many = read(FilesLimits { files: 3, ..MOST }).unwrap_err();
+        assert!(matches!(too_many, BundleError::TooLarge { declared: 4, most: 3, .. }), "{too_many}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod limits;
 mod linting;
 pub mod logs;
 pub mod metrics;
+mod migrations;
 mod moments;
 mod own_certificate;
 pub mod prometheus;

@@ -9,7 +9,8 @@ use std::{
 /// What a release needs of its database's schema, and how it gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaConfig {
-    /// The database, as `agent.toml` of the hosts that may migrate it names it: 1 to 63 of a-z, 0-9, `-` and `_`.
+    /// The database: the hosts that may migrate it have it described in `NAME.toml`, in the folder of their agent's databases. 1 to
+    /// 63 of a-z, 0-9, `-` and `_`.
     pub database: String,
     /// Of which kind it is.
     pub kind: DatabaseKind,

@@ -5,19 +5,18 @@ use super::{operators::Answer, permit::Permit, request, uploads};
 use crate::{
     blobs::Bundles,
     fleet::{LintRecord, Reader, ReleaseSchema, SchemaView, Soak, State},
-    linting::{self, MigrationFile, folder},
+    linting,
+    migrations::{MigrationError, Migrations, NoFile, folder},
 };
-use handover_bundle::{FilesLimits, Found};
+use handover_bundle::{FilesLimits, Found, Other, OtherKind};
 use handover_model::{
-    HostName, MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MigrationName, Release, ReleaseRef, SchemaPhase,
-    SchemaVersion, ServiceName, Timestamp,
+    HostName, MAX_MIGRATION_BYTES, MAX_MIGRATIONS, Release, ReleaseRef, SchemaPhase, ServiceName, Timestamp,
     config::{Manifest, SchemaConfig},
 };
 use handover_proto::{
     status::{Reason, refuse},
     v1,
 };
-use std::collections::BTreeMap;
 use tonic::{Request, Response, Status};
 
 /// How much is read of all migrations of a release.
@@ -99,35 +98,24 @@ pub(super) async fn declared(bundles: &Bundles, release: &Release) -> Result<Opt
     let folders = SchemaPhase::ALL.into_iter().filter_map(|phase| folder(&config, phase)).collect();
     let found = bundles.files(release.bundle.clone(), folders, MOST).await;
     let found = found.map_err(|error| uploads::refused(&error))?;
-    let (linted, files) = (config.clone(), found.files.clone());
-    // Bounded, but it may take a while.
-    let lint = tokio::task::spawn_blocking(move || lint(&linted, &files)).await;
-    let lint = lint.map_err(|_| refuse(Reason::Internal, "the linter of migrations ended", ""))?;
-    let mut schema = read(&config, &found).map_err(|why| {
+    let migrations = read(&config, found).map_err(|why| {
         refuse(Reason::InvalidManifest, format!("the migrations of {} are refused: {why}", release.name), "")
     })?;
-    schema.lint = lint;
+    let mut schema = ReleaseSchema {
+        database: config.database.clone(),
+        reads: config.reads,
+        expand: migrations.after(SchemaPhase::Expand),
+        backfill: migrations.after(SchemaPhase::Backfill),
+        contract: migrations.after(SchemaPhase::Contract),
+        contract_after: config.contract_after.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        lint: None,
+    };
+    let programs = u32::try_from(migrations.programs().count()).unwrap_or(u32::MAX);
+    // Bounded, but it may take a while.
+    let linted = tokio::task::spawn_blocking(move || linting::lint(&config, &migrations)).await;
+    let report = linted.map_err(|_| refuse(Reason::Internal, "the linter of migrations ended", ""))?;
+    schema.lint = report.map(|report| LintRecord { programs, ..summary(&report) });
     Ok(Some(schema))
-}
-
-/// What the linter says of the migrations; `None` where it does not know the kind of database.
-fn lint(config: &SchemaConfig, files: &[(String, Vec<u8>)]) -> Option<LintRecord> {
-    let of_phase = |phase| folder(config, phase).map(|folder| (phase, format!("{folder}/")));
-    let files: Vec<MigrationFile> = SchemaPhase::ALL
-        .into_iter()
-        .filter_map(of_phase)
-        .flat_map(|(phase, prefix)| {
-            let within = files.iter().filter(move |(path, _)| path.starts_with(&prefix));
-            within.map(move |(path, text)| MigrationFile {
-                phase,
-                path: path.clone(),
-                text: String::from_utf8_lossy(text).into_owned(),
-            })
-        })
-        .collect();
-    let programs = files.iter().filter(|file| file.is_program()).count();
-    let programs = u32::try_from(programs).unwrap_or(u32::MAX);
-    linting::lint(config, &files).map(|report| LintRecord { programs, ..summary(&report) })
 }
 
 fn summary(report: &handover_lint::Report) -> LintRecord {
@@ -161,58 +149,46 @@ fn cut(text: &str) -> String {
     text.chars().map_while(|letter| fits(&letter)).collect()
 }
 
-fn read(config: &SchemaConfig, found: &Found) -> Result<ReleaseSchema, String> {
-    let mut taken = BTreeMap::new();
-    let mut after = BTreeMap::new();
-    for phase in SchemaPhase::ALL {
-        let versions = match folder(config, phase) {
-            Some(folder) => numbers(&folder, found)?,
-            None => Vec::new(),
-        };
-        for (version, what) in versions {
-            if let Some(other) = taken.insert(version, what.clone()) {
-                return Err(format!("{other} and {what} have the same number: give the newer one the next"));
-            }
-            let last = after.entry(phase).or_insert(version);
-            *last = version.max(*last);
-        }
-    }
-    let of = |phase| after.get(&phase).copied();
-    Ok(ReleaseSchema {
-        database: config.database.clone(),
-        reads: config.reads,
-        expand: of(SchemaPhase::Expand),
-        backfill: of(SchemaPhase::Backfill),
-        contract: of(SchemaPhase::Contract),
-        contract_after: config.contract_after.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-        lint: None,
-    })
+/// Why the migrations of a bundle are none.
+#[derive(Debug, thiserror::Error)]
+enum BundleMigrationsError {
+    #[error("the bundle has no folder {0}")]
+    NoFolder(String),
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
 }
 
-/// The migrations in a folder by number, each with its path.
-fn numbers(folder: &str, found: &Found) -> Result<Vec<(SchemaVersion, String)>, String> {
-    if !found.folders.iter().any(|there| there == folder) {
-        return Err(format!("the bundle has no folder {folder}"));
+/// The migrations among what was found in their folders.
+fn read(config: &SchemaConfig, found: Found) -> Result<Migrations, BundleMigrationsError> {
+    let Found { folders, files, others } = found;
+    let mut migrations = Migrations::default();
+    let phases: Vec<(SchemaPhase, String)> =
+        SchemaPhase::ALL.into_iter().filter_map(|phase| Some((phase, folder(config, phase)?))).collect();
+    if let Some((_, missing)) = phases.iter().find(|(_, folder)| !folders.contains(folder)) {
+        return Err(BundleMigrationsError::NoFolder(missing.clone()));
     }
-    let prefix = format!("{folder}/");
-    let mut numbers = Vec::new();
-    for (path, content) in &found.files {
-        let Some(name) = path.strip_prefix(&prefix).filter(|name| !name.contains('/')) else { continue };
-        let MigrationName { version, .. } = name.parse().map_err(|error| format!("in {folder}, {error}"))?;
-        if content.len() as u64 > MAX_MIGRATION_BYTES {
-            return Err(format!("{path} has more than {MAX_MIGRATION_BYTES} bytes"));
+    if let Some(Other { path, kind }) = others.into_iter().next() {
+        let what = match kind {
+            OtherKind::Folder => NoFile::Folder,
+            OtherKind::Link => NoFile::Link,
+            OtherKind::NotUtf8 => NoFile::NotUtf8,
+        };
+        return Err(MigrationError::NoFile { path, what }.into());
+    }
+    for (path, content) in files {
+        let Some((within, name)) = path.rsplit_once('/') else { continue };
+        // Where two phases name one folder, each number is there twice.
+        for (phase, folder) in phases.iter().filter(|(_, folder)| folder == within) {
+            migrations.add(*phase, folder, name, content.clone())?;
         }
-        numbers.push((version, path.clone()));
     }
-    if numbers.len() > MAX_MIGRATIONS {
-        return Err(format!("{folder} has more than {MAX_MIGRATIONS} files"));
-    }
-    Ok(numbers)
+    Ok(migrations)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use handover_model::SchemaVersion;
 
     fn config(rest: &str) -> SchemaConfig {
         let text = format!(
@@ -226,6 +202,7 @@ mod tests {
         Found {
             folders: paths.iter().map(folder).collect(),
             files: paths.iter().map(|path| ((*path).to_owned(), Vec::new())).collect(),
+            others: Vec::new(),
         }
     }
 
@@ -239,18 +216,31 @@ mod tests {
             "m/backfill/0043_c.sql",
             "m/contract/0044_d.sql",
         ]);
-        let schema = read(&config, &found).unwrap();
-        let numbers = SchemaPhase::ALL.map(|phase| schema.after(phase).map(SchemaVersion::number));
+        let migrations = read(&config, found).unwrap();
+        let numbers = SchemaPhase::ALL.map(|phase| migrations.after(phase).map(SchemaVersion::number));
         assert_eq!(numbers, [Some(42), Some(43), Some(44)]);
     }
 
     #[test]
-    fn a_folder_that_is_not_there_and_names_that_say_nothing_are_refused() {
-        let of = |paths: &[&str]| read(&config("expand = \"m\"\nbackfill = \"n\"\n"), &found(paths));
-        assert_eq!(of(&["m/0042_a.sql"]).unwrap_err(), "the bundle has no folder n");
-        let wrong = of(&["m/readme.txt", "n/0043_a.sql"]).unwrap_err();
+    fn what_a_host_would_not_apply_is_refused_by_name() {
+        let of = |found: Found| {
+            read(&config("expand = \"m\"\nbackfill = \"n\"\n"), found).unwrap_err().to_string()
+        };
+        assert_eq!(of(found(&["m/0042_a.sql"])), "the bundle has no folder n");
+        let wrong = of(found(&["m/readme.txt", "n/0043_a.sql"]));
         assert!(wrong.starts_with("in m, \"readme.txt\" is not named NUMBER_NAME.sql"), "{wrong}");
-        let twice = of(&["m/0042_a.sql", "n/42_b.sql"]).unwrap_err();
+        let twice = of(found(&["m/0042_a.sql", "n/42_b.sql"]));
         assert_eq!(twice, "m/0042_a.sql and n/42_b.sql have the same number: give the newer one the next");
+        let one_folder = config("expand = \"m\"\nbackfill = \"m\"\n");
+        assert!(read(&one_folder, found(&["m/0042_a.sql"])).unwrap_err().to_string().contains("same number"));
+        for (kind, what) in [
+            (OtherKind::Folder, "a folder"),
+            (OtherKind::Link, "a link"),
+            (OtherKind::NotUtf8, "a file whose name is no UTF-8"),
+        ] {
+            let other = Other { path: "m/0044_b.sql".to_owned(), kind };
+            let refused = of(Found { others: vec![other], ..found(&["m/0042_a.sql", "n/0043_a.sql"]) });
+            assert!(refused.starts_with(&format!("\"m/0044_b.sql\" is {what}: ")), "{refused}");
+        }
     }
 }

@@ -18,7 +18,7 @@ pub const ROLLED_BACK: Exit = Exit(3);
 pub const WAITS: Exit = Exit(4);
 /// The server cannot be reached.
 pub const UNREACHABLE: Exit = Exit(5);
-/// Refused by policy or role: also by another operator's lock, or deployment of the same service.
+/// Refused by policy or role: also by another operator's lock, by a deployment of the same service, and by what reads a schema.
 pub const REFUSED: Exit = Exit(6);
 /// A rollback failed too: a person is needed.
 pub const NEEDS_PERSON: Exit = Exit(7);

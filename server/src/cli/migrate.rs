@@ -40,8 +40,8 @@ pub(super) enum Command {
         #[command(flatten)]
         whose: Whose,
         /// The phase; where it is left out, the first that has something to apply.
-        #[arg(long, value_parser = ["expand", "backfill", "contract"])]
-        phase: Option<String>,
+        #[arg(long)]
+        phase: Option<Phase>,
     },
     /// Apply what a release needs before its code runs. A deployment does it by itself.
     Expand(PhaseArgs),
@@ -59,6 +59,24 @@ pub(super) struct Whose {
     /// The release; where it is left out, the current one.
     #[arg(long, visible_alias = "version", value_name = "VERSION")]
     release: Option<String>,
+}
+
+/// A phase as it is written in a command.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(super) enum Phase {
+    Expand,
+    Backfill,
+    Contract,
+}
+
+impl From<Phase> for SchemaPhase {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Expand => Self::Expand,
+            Phase::Backfill => Self::Backfill,
+            Phase::Contract => Self::Contract,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -99,10 +117,7 @@ pub(super) async fn run(command: Command, mut to: Connection, as_json: bool) -> 
         // Needs no server, and does not come here.
         Command::Lint { folder } => lint(&folder, as_json),
         Command::Status { service } => status(service, &mut to, as_json).await,
-        Command::Plan { whose, phase } => {
-            let phase = phase.and_then(|name| SchemaPhase::from_str_name(&wire_name(&name)));
-            plan(whose, phase, &mut to, as_json).await
-        }
+        Command::Plan { whose, phase } => plan(whose, phase.map(Into::into), &mut to, as_json).await,
         Command::Expand(PhaseArgs { whose, half, how }) => {
             begin(half.of(asked(whose, SchemaPhase::Expand)), how, to, as_json).await
         }
@@ -252,6 +267,9 @@ const fn role(release: &SchemaRelease) -> &'static str {
 
 fn reader_line(reader: &SchemaReaderInfo) -> String {
     let mut parts = Vec::new();
+    if reader.current {
+        parts.push("the current release".to_owned());
+    }
     for (hosts, what) in [
         (&reader.runs_on, "runs on"),
         (&reader.stands_by_on, "stands by on"),
@@ -288,10 +306,6 @@ pub(super) const fn phase_name(phase: SchemaPhase) -> &'static str {
         SchemaPhase::Backfill => "backfill",
         SchemaPhase::Contract => "contract",
     }
-}
-
-fn wire_name(name: &str) -> String {
-    format!("SCHEMA_PHASE_{}", name.to_uppercase())
 }
 
 /// A stage that migrates, in a plan.
@@ -344,6 +358,7 @@ mod tests {
             contract,
             ..SchemaRelease::default()
         };
+        let reader = || SchemaReaderInfo { service: "shop".to_owned(), ..SchemaReaderInfo::default() };
         let schema = Schema {
             service: "shop".to_owned(),
             database: "shop".to_owned(),
@@ -355,14 +370,29 @@ mod tests {
                 SchemaRelease { rollback_target: true, ..release("1.0.0", "41..=43", None) },
                 release("3.0.0", "", None),
             ],
-            readers: vec![SchemaReaderInfo {
-                service: "shop".to_owned(),
-                version: "1.0.0".to_owned(),
-                reads: "41..=43".to_owned(),
-                stands_by_on: vec!["web-1".to_owned()],
-                rollback_target: true,
-                ..SchemaReaderInfo::default()
-            }],
+            readers: vec![
+                SchemaReaderInfo {
+                    version: "1.0.0".to_owned(),
+                    reads: "41..=43".to_owned(),
+                    stands_by_on: vec!["web-1".to_owned()],
+                    rollback_target: true,
+                    ..reader()
+                },
+                SchemaReaderInfo {
+                    version: "2.0.0".to_owned(),
+                    reads: "42..=44".to_owned(),
+                    runs_on: vec!["web-1".to_owned(), "web-2".to_owned()],
+                    current: true,
+                    ..reader()
+                },
+                SchemaReaderInfo {
+                    service: "bill".to_owned(),
+                    version: "7".to_owned(),
+                    reads: "40..=44".to_owned(),
+                    current: true,
+                    ..reader()
+                },
+            ],
             no_return: "the contract waits".to_owned(),
             ..Schema::default()
         };
@@ -377,6 +407,8 @@ mod tests {
                 "  1.0.0    41..=43       42 applied  -         -         a rollback goes there",
                 "  3.0.0    not declared  42 applied  -         -         newest",
                 "  shop 1.0.0 reads 41..=43: stands by on web-1; a rollback goes there",
+                "  shop 2.0.0 reads 42..=44: the current release; runs on web-1, web-2",
+                "  bill 7 reads 40..=44: the current release",
                 "  point of no return: the contract waits",
             ]
         );

@@ -185,6 +185,10 @@ impl View {
                 for service in services {
                     let line = format!("service {}: {}", service.name, state_of(service));
                     told.change(&service.name, &line, &line);
+                    if let Some(line) = tree::no_return(service) {
+                        let line = format!("service {}: {line}", service.name);
+                        told.change(&format!("{} no return", service.name), &line, &line);
+                    }
                     for host in &service.hosts {
                         let line = format!("service {} on {}: {}", service.name, host.host, on_host(host));
                         told.change(&format!("{} {}", service.name, host.host), &line, &line);
@@ -227,6 +231,7 @@ fn plain(picture: &Picture) -> Vec<String> {
         lines.extend(service.lock.as_ref().map(|held| format!("  {}", lock::line(held, now))));
         lines.extend(frozen(&service.name).iter().map(|line| format!("  {line}")));
         lines.extend(rehearse::last(service, now).map(|line| format!("  {line}")));
+        lines.extend(tree::no_return(service).map(|line| format!("  {line}")));
         let instances = service
             .hosts
             .iter()
@@ -264,4 +269,24 @@ fn on_host(host: &handover_proto::v1::ServiceHost) -> String {
         text.push_str(", cordoned");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_say_where_the_point_of_no_return_is() {
+        let service = Service {
+            name: "shop".to_owned(),
+            version: "2".to_owned(),
+            previous_version: "1".to_owned(),
+            no_return: "the contract of shop 2 to schema 43 waits".to_owned(),
+            ..Service::default()
+        };
+        let services = ListServicesResponse { services: vec![service], ..ListServicesResponse::default() };
+        let lines = plain(&Picture { services, courses: BTreeMap::new() });
+        let line = "  point of no return: the contract of shop 2 to schema 43 waits";
+        assert!(lines.iter().any(|shown| shown == line), "{lines:?}");
+    }
 }

@@ -11,7 +11,7 @@ mod service;
 mod tests;
 
 pub(super) use deployment::is_over;
-pub(super) use service::rollback;
+pub(super) use service::{no_return, rollback};
 
 use super::{freeze, lock};
 use console::{Style, measure_text_width, truncate_str};

@@ -2,18 +2,16 @@
 //! assignments.
 
 use super::{
+    asked::{DeploymentRequest, answers},
     effects::Effects,
     locks::Asker,
     records::{DeploymentRecord, Ending, Purpose, deployment_key, journal_key},
     refusal::Refusal,
-    state::{Host, RETURN_GRACE, State},
+    state::{Host, State},
     telling::{event_of, span, tell},
 };
 use crate::{events, store::Keyspace};
-use handover_model::{
-    DeploymentId, Duration, HostName, HostReport, ReleaseRef, Resolution, SchemaPhase, ServiceName,
-    Timestamp, Version,
-};
+use handover_model::{DeploymentId, HostName, HostReport, ReleaseRef, ServiceName, Timestamp};
 use handover_rollout::{Command, Deployment, Event, FlipSeen, Outcome, Plan, Step};
 use std::collections::BTreeSet;
 
@@ -36,76 +34,6 @@ pub struct Live {
 impl Live {
     fn touch(&mut self, now: Timestamp) {
         self.revision = (self.revision + 1).max(now.unix_millis());
-    }
-}
-
-/// What an operator asks for.
-#[derive(Clone, Debug)]
-pub struct DeploymentRequest {
-    /// Of which service.
-    pub service: ServiceName,
-    /// What; not with `rollback`.
-    pub version: Option<Version>,
-    /// Back to the previous release.
-    pub rollback: bool,
-    /// Only these hosts; empty: all.
-    pub hosts: BTreeSet<HostName>,
-    /// The operator's name for the request; empty for none.
-    pub request: String,
-    /// Takes the locks of others that are in the way, for this reason; `None`: is refused by them.
-    pub take_over: Option<String>,
-    /// Goes although a freeze forbids it, for this reason; `None`: is refused by it.
-    pub override_freeze: Option<String>,
-    /// There and, after this time, back on one host; `None`: it is to stay.
-    pub rehearse: Option<Duration>,
-    /// Goes although it should be rehearsed before and was not, for this reason; `None`: is refused then.
-    pub override_rehearsal: Option<String>,
-    /// Goes although a point of its preflight stops it, for this reason; `None`: is refused then.
-    pub override_preflight: Option<String>,
-    /// One phase of the release's migrations by itself, instead of the release; without a version those of the current one.
-    pub migrate: Option<SchemaPhase>,
-    /// Migrates although it takes away what could be gone back to, for this reason; `None`: is refused then.
-    pub force: Option<String>,
-    /// With `migrate`: what a person found of a migration that an earlier attempt left half, and why it is so.
-    pub resolve: Option<(Resolution, String)>,
-    /// Whoever asks may change some services only.
-    pub limited: bool,
-}
-
-impl DeploymentRequest {
-    /// A release to all hosts of its service, with nothing overridden and no id.
-    pub(super) fn of(service: &ServiceName, version: &Version) -> Self {
-        Self {
-            service: service.clone(),
-            version: Some(version.clone()),
-            rollback: false,
-            hosts: BTreeSet::new(),
-            request: String::new(),
-            take_over: None,
-            override_freeze: None,
-            rehearse: None,
-            override_rehearsal: None,
-            override_preflight: None,
-            migrate: None,
-            force: None,
-            resolve: None,
-            limited: false,
-        }
-    }
-
-    /// The command that asks for it.
-    pub(super) fn command(&self) -> String {
-        let (service, version) = (&self.service, self.version.as_ref());
-        if self.rollback {
-            return format!("handover rollback {service}");
-        }
-        let (verb, option) = match (self.rehearse, self.migrate) {
-            (Some(_), _) => ("rehearse".to_owned(), "--release"),
-            (None, Some(phase)) => (format!("migrate {phase}"), "--release"),
-            (None, None) => ("deploy".to_owned(), "--version"),
-        };
-        let which = version.map(|version| format!(" {option} {version}")).unwrap_or_default();
-        format!("handover {verb} {service}{which}")
     }
 }
 
@@ -217,55 +145,6 @@ impl State {
         }
         self.carry_out(id, step, now, effects)?;
         Ok(id)
-    }
-
-    /// Time passed: deadlines, locks, and hosts that did not come back after the server's start.
-    ///
-    /// # Errors
-    /// When a deployment cannot go on.
-    pub fn tick(&mut self, now: Timestamp, effects: &mut Effects) -> Result<(), Refusal> {
-        self.judge_contests(now, effects)?;
-        if !self.grace_over && now >= self.started + RETURN_GRACE {
-            self.grace_over = true;
-            let missing: Vec<HostName> =
-                self.hosts.iter().filter(|(_, host)| !host.seen).map(|(name, _)| name.clone()).collect();
-            for name in missing {
-                self.host_went(&name, now, effects)?;
-            }
-        }
-        self.end_locks(now, effects);
-        self.end_freezes(now, effects);
-        self.end_standbys(now, effects)?;
-        self.end_soaks(now, effects)?;
-        self.close_blocks(now, effects)?;
-        let due: Vec<DeploymentId> = self
-            .live
-            .iter()
-            .filter(|(_, live)| live.engine.next_deadline().is_some_and(|at| at <= now))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
-            self.drive(id, Event::Tick, now, effects)?;
-        }
-        Ok(())
-    }
-
-    /// When [`State::tick`] is wanted next.
-    #[must_use]
-    pub fn next_tick(&self) -> Option<Timestamp> {
-        let grace = (!self.grace_over).then(|| self.started + RETURN_GRACE);
-        let locks = self.locks.values().map(|lock| lock.until);
-        let standbys = self.standbys().map(|(_, until)| until);
-        let deadlines = self.live.values().filter_map(|live| live.engine.next_deadline());
-        let freezes = self.freezes.values().filter_map(|freeze| freeze.until);
-        deadlines
-            .chain(grace)
-            .chain(locks)
-            .chain(freezes)
-            .chain(standbys)
-            .chain(self.next_soak())
-            .chain(self.next_block())
-            .min()
     }
 
     pub(super) fn host_came(
@@ -522,13 +401,4 @@ fn flip_seen(host: &Host, service: &ServiceName, report: &HostReport) -> FlipSee
         confirmation: confirmation.map(|told| told.state.clone()),
         moment: host.moments.get(service).copied().filter(|_| report.revision == host.record.revision),
     }
-}
-
-/// Whether the deployment is what the request asks for.
-fn answers(record: &DeploymentRecord, request: &DeploymentRequest) -> bool {
-    record.release.service == request.service
-        && (record.purpose == Purpose::Rollback) == request.rollback
-        && (record.purpose == Purpose::Rehearsal) == request.rehearse.is_some()
-        && (record.purpose == Purpose::Migration) == request.migrate.is_some()
-        && request.version.as_ref().is_none_or(|version| record.release.version == *version)
 }

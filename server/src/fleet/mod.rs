@@ -1,8 +1,10 @@
 //! The fleet: one task owns everything the server knows, decides one thing after the other, writes, then acts.
 
 mod actor;
+mod asked;
 mod auditing;
 pub mod check;
+mod clock;
 mod clones;
 mod contact;
 mod control;
@@ -36,9 +38,10 @@ mod tokens;
 mod vitals;
 
 pub use actor::{Desk, Fleet, FleetError, Link};
+pub use asked::DeploymentRequest;
 pub use contact::Introduction;
 pub use control::{Act, Controlled, Whose};
-pub use deployments::{DeploymentRequest, Live};
+pub use deployments::Live;
 pub use effects::Effects;
 pub use freezes::FreezeRequest;
 pub use hosts::{Enrolment, HostChange};

@@ -1,7 +1,7 @@
 //! Services: what is current in them, how a plan is made, and hosts that come late.
 
 use super::{
-    deployments::DeploymentRequest,
+    asked::DeploymentRequest,
     effects::Effects,
     locks::reason_of,
     records::{Ending, HISTORY, Purpose, ServiceRecord, assignment_key},

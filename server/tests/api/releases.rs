@@ -89,3 +89,24 @@ async fn a_message_over_the_limit_is_refused_and_changes_nothing() {
         server.operator().await.list_releases(v1::ListReleasesRequest::default()).await.unwrap().into_inner();
     assert!(all.releases.is_empty());
 }
+
+#[tokio::test]
+async fn migrations_that_a_host_would_not_apply_are_refused_with_their_release() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("m")).unwrap();
+    std::fs::write(folder.path().join("m/0001_a.sql"), "ALTER TABLE a ADD COLUMN b text;\n").unwrap();
+    let manifest = format!("{MANIFEST}[schema]\ndatabase = \"shop\"\nreads = \"0..=9\"\nexpand = \"m\"\n");
+    let push = async |version: &str| {
+        let mut bytes = Vec::new();
+        let bundle = handover_bundle::pack(folder.path(), &mut bytes, &mut |_| {}).unwrap();
+        server.upload(&bundle, &bytes).await.unwrap();
+        server.operator().await.create_release(release(version, &bundle, &manifest)).await
+    };
+    push("1").await.unwrap();
+    std::os::unix::fs::symlink("0001_a.sql", folder.path().join("m/0002_b.sql")).unwrap();
+    let refused = push("2").await.unwrap_err();
+    assert_eq!(reason(&refused), "INVALID_MANIFEST");
+    let told = "the migrations of web 2 are refused: \"m/0002_b.sql\" is a link: ";
+    assert!(refused.message().starts_with(told), "{refused}");
+}

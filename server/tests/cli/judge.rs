@@ -161,6 +161,13 @@ fn what_cannot_be_compared_with_itself_is_told() {
     here.write("idle.csv", "1,,,0,0\n2,,,0,0\n").write("few.csv", "1,,,100,1\n2,,,100,1\n");
     let ended = here.run(&["judge", "aa", "--file", "idle.csv"]).expect(1);
     assert!(ended.stderr.contains("in none of them a request was counted"), "{}", ended.stderr);
+    here.write("absurd.csv", "1,,,100,1\n2,,,1000000000001,1\n");
+    let ended = here.run(&["judge", "aa", "--file", "absurd.csv"]).expect(1);
+    assert!(
+        ended.stderr.contains("absurd.csv: line 2: baseline: 1000000000001 requests"),
+        "{}",
+        ended.stderr
+    );
     let told = here.run(&["judge", "aa", "--file", "few.csv", "--runs", "5"]).expect(0).stdout;
     assert!(told.contains("note: that is little data: 2 blocks and 200 requests"), "{told}");
     for wrong in [

@@ -1,6 +1,12 @@
 //! `handover migrate lint`.
 
 use crate::program::Here;
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
+    path::Path,
+};
 
 const MANIFEST: &str = "service = \"shop\"\ncommand = [\"bin/shop\"]\n[schema]\ndatabase = \"shop\"\nreads = \"1..=4\"\nexpand = \"m/expand\"\nbackfill = \"m/backfill\"\n";
 const ADD: &str = "ALTER TABLE customers ADD COLUMN mail text;\n";
@@ -40,9 +46,15 @@ fn what_is_not_looked_at_is_said() {
         .write("m/backfill/0002_a.sql", FILL);
     let ended = here.run(&["migrate", "lint"]).expect(0);
     assert_eq!(ended.stdout, "not looked at: the linter knows PostgreSQL, and this is mysql\n");
+    let json = here.run(&["migrate", "lint", "--json"]).expect(0).json();
+    let why = "the linter knows PostgreSQL, and this is mysql";
+    assert_eq!(json, serde_json::json!({"linted": false, "passes": null, "files": 2, "why": why}));
     let none = Here::new();
     none.write("handover.toml", "service = \"web\"\ncommand = [\"bin/web\"]\n");
     assert!(none.run(&["migrate", "lint"]).expect(0).stdout.contains("declares no schema"));
+    let json = none.run(&["migrate", "lint", "--json"]).expect(0).json();
+    assert_eq!((&json["linted"], &json["files"]), (&false.into(), &serde_json::Value::Null));
+    assert!(json["why"].as_str().is_some_and(|why| why.contains("declares no schema")), "{json}");
 }
 
 #[test]
@@ -55,4 +67,38 @@ fn a_folder_that_is_not_there_and_a_name_that_says_nothing_are_mistakes() {
     missing.write("handover.toml", MANIFEST).write("m/expand/0001_mail.sql", ADD);
     let missing = missing.run(&["migrate", "lint"]).expect(1).stderr;
     assert!(missing.contains("m/backfill"), "{missing}");
+}
+
+#[test]
+fn what_a_host_would_not_apply_is_refused_by_name() {
+    type Spoil = fn(&Path);
+    let spoiled: [(&str, Spoil); 6] = [
+        ("\"m/expand/0003_c.sql\" is a link: ", |folder| {
+            symlink("0001_a.sql", folder.join("0003_c.sql")).unwrap();
+        }),
+        ("\"m/expand/0003_c.sql\" is a folder: ", |folder| {
+            fs::create_dir(folder.join("0003_c.sql")).unwrap();
+        }),
+        ("0003_\u{fffd}.sql\" is a file whose name is no UTF-8: ", |folder| {
+            fs::write(folder.join(OsStr::from_bytes(b"0003_\xff.sql")), ADD).unwrap();
+        }),
+        ("m/expand/0003_c.sql:2: has bytes that are no UTF-8", |folder| {
+            fs::write(folder.join("0003_c.sql"), b"SELECT\n'\xff'").unwrap();
+        }),
+        ("m/expand/0001_a.sql and m/backfill/0001_b.sql have the same number", |folder| {
+            fs::write(folder.with_file_name("backfill").join("0001_b.sql"), FILL).unwrap();
+        }),
+        ("m/backfill: is a link, and a bundle has migrations in a folder", |folder| {
+            fs::remove_dir_all(folder.with_file_name("backfill")).unwrap();
+            symlink("expand", folder.with_file_name("backfill")).unwrap();
+        }),
+    ];
+    for (told, spoil) in spoiled {
+        let here = Here::new();
+        here.write("handover.toml", MANIFEST).write("m/expand/0001_a.sql", ADD);
+        here.write("m/backfill/0002_b.sql", FILL);
+        spoil(&here.path("m/expand"));
+        let refused = here.run(&["migrate", "lint"]).expect(1).stderr;
+        assert!(refused.contains(told), "{told:?} is not in {refused}");
+    }
 }

@@ -26,7 +26,7 @@ pub(crate) const DATABASE: Key<Text> = key(
         placeholders: false,
     },
     Required("database = \"shop\""),
-    "The database, as `[databases]` of `agent.toml` names it on the hosts that may migrate it.",
+    "The database. The hosts that may migrate it have it described in `NAME.toml`, in the folder that `databases` of `agent.toml` names.",
 );
 pub(crate) const KIND: Key<Words<DatabaseKind>> = key(
     "kind",

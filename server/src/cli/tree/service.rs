@@ -23,8 +23,7 @@ pub(super) fn service_node(
         deployment.iter().flat_map(|deployment| &deployment.hosts).map(|host| host.host.as_str()).collect();
     let others = service.hosts.iter().filter(|host| !in_course.contains(host.host.as_str()));
     let rehearsal = rehearse::last(service, now).map(|line| Node::new(Tone::Plain, line));
-    let no_return = (!service.no_return.is_empty())
-        .then(|| Node::new(Tone::Waiting, format!("point of no return: {}", service.no_return)));
+    let no_return = no_return(service).map(|line| Node::new(Tone::Waiting, line));
     let node = node.with(held).with(rehearsal).with(no_return).with(course);
     node.with(resting(others, &service.version, detail))
 }
@@ -36,6 +35,11 @@ pub(in crate::cli) fn rollback(service: &Service) -> String {
         ("", _) => "no rollback".to_owned(),
         (previous, _) => format!("rollback goes to {previous}"),
     }
+}
+
+/// What a contract that waits will take away; `None` where none does.
+pub(in crate::cli) fn no_return(service: &Service) -> Option<String> {
+    (!service.no_return.is_empty()).then(|| format!("point of no return: {}", service.no_return))
 }
 
 /// Hosts that no deployment changes now.

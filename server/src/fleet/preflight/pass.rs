@@ -1,9 +1,7 @@
 //! Deployments that the preflight refuses, and how it is overridden.
 
 use super::{
-    super::{
-        deployments::DeploymentRequest, locks::reason_of, records::Purpose, refusal::Refusal, state::State,
-    },
+    super::{asked::DeploymentRequest, locks::reason_of, records::Purpose, refusal::Refusal, state::State},
     Point, Subject,
 };
 use handover_model::{ReleaseRef, Timestamp};

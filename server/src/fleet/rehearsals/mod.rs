@@ -8,7 +8,7 @@ mod record;
 pub use record::{FlipRecord, RehearsalRecord};
 
 use super::{
-    deployments::DeploymentRequest,
+    asked::DeploymentRequest,
     effects::Effects,
     locks::reason_of,
     records::{Purpose, ServiceRecord, deployment_key},

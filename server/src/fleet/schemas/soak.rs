@@ -4,7 +4,7 @@
 //! the deployments that are remembered. What holds such a contract up is what holds up one that a person asks for.
 
 use crate::fleet::{
-    deployments::DeploymentRequest,
+    asked::DeploymentRequest,
     effects::Effects,
     locks::Asker,
     records::{Ending, Purpose},

@@ -4,8 +4,8 @@ use super::super::{
     super::{connection::Connection, error::CliError, manifest_file},
     rows,
 };
-use handover_judge::Reading;
-use handover_model::{Traffic, config::Manifest};
+use handover_judge::{MAX_REQUESTS, Reading};
+use handover_model::{Latency, Traffic, config::Manifest};
 use handover_proto::v1::{GetReleaseRequest, ListBlocksRequest};
 use std::{path::Path, time::Duration};
 
@@ -18,8 +18,10 @@ pub(super) struct Recorded {
     pub(super) block: Duration,
     /// Hosts that counted something; `None` where nobody knows.
     pub(super) hosts: Option<u32>,
-    /// Of each block what the groups of hosts did.
+    /// Of each block what the groups of hosts did, at most [`MAX_REQUESTS`] together.
     pub(super) blocks: Vec<Vec<Traffic>>,
+    /// Blocks that count more than that: no service does so much, and no judge takes it.
+    pub(super) left_out: usize,
 }
 
 impl Recorded {
@@ -63,7 +65,10 @@ impl Recorded {
             let groups = block.groups.into_iter().map(Traffic::try_from).collect::<Result<Vec<_>, _>>();
             blocks.push(groups.map_err(wrong)?);
         }
+        let all = blocks.len();
+        blocks.retain(|groups| is_possible(groups));
         Ok(Self {
+            left_out: all - blocks.len(),
             name: format!("{service} {}", told.version),
             manifest,
             block: Duration::from_millis(told.block_millis),
@@ -89,8 +94,18 @@ impl Recorded {
             manifest,
             hosts: None,
             blocks: traffic.collect(),
+            // Their line is refused.
+            left_out: 0,
         })
     }
+}
+
+/// Whether a judge takes all of a block, whoever gets which part of it.
+fn is_possible(groups: &[Traffic]) -> bool {
+    let requests = groups.iter().map(|traffic| traffic.requests).fold(0, u64::saturating_add);
+    let timed = groups.iter().filter_map(|traffic| traffic.latency.as_ref());
+    let timed = timed.flat_map(Latency::buckets).copied().fold(0, u64::saturating_add);
+    requests.max(timed) <= MAX_REQUESTS
 }
 
 /// The manifest that a command is given.
@@ -103,4 +118,23 @@ pub(super) fn manifest(path: &Path) -> Result<Manifest, CliError> {
 fn usual() -> Result<Manifest, CliError> {
     let text = "service = \"file\"\ncommand = [\"file\"]\n";
     Manifest::parse(text).map_err(|mistakes| CliError::Failed(mistakes.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_of_more_requests_than_a_judge_takes_is_none() {
+        let did = |requests, buckets: Option<[u64; 2]>| Traffic {
+            requests,
+            bad: 0,
+            latency: buckets.map(|buckets| Latency::new(vec![0.1], buckets.to_vec()).unwrap()),
+        };
+        let half = MAX_REQUESTS / 2;
+        assert!(is_possible(&[did(half, Some([half, 0])), did(half, Some([0, half]))]));
+        assert!(!is_possible(&[did(half, None), did(half + 1, None)]));
+        assert!(!is_possible(&[did(u64::MAX, None), did(u64::MAX, None)]));
+        assert!(!is_possible(&[did(1, Some([u64::MAX, 1]))]), "also where only its latencies are so many");
+    }
 }

@@ -49,9 +49,10 @@ pub(super) fn run(args: &AaArgs, global: &Global) -> Result<Exit, CliError> {
     let recorded = recorded(args, global)?;
     let blocks = recorded.blocks.len();
     if recorded.counted()[0] == 0 {
+        let left_out = told::left_out(recorded.left_out).map(|told| format!(" ({told})")).unwrap_or_default();
         return Err(CliError::Failed(format!(
-            "of {} {blocks} blocks are known, and in none of them a request was counted: there is nothing to compare; the \
-             service needs [metrics], traffic, and some time without a deployment",
+            "of {} {blocks} blocks are known, and in none of them a request was counted{left_out}: there is nothing to \
+             compare; the service needs [metrics], traffic, and some time without a deployment",
             recorded.name
         )));
     }

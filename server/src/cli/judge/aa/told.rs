@@ -6,6 +6,7 @@ use super::{
     split::Clumps,
 };
 use crate::cli::{canary::wilson, table::Table, time::span};
+use handover_judge::MAX_REQUESTS;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -135,7 +136,7 @@ impl Told<'_> {
         };
         let step = |step: &Step| json!({"share": step.share, "hosts": step.hosts});
         json!({
-            "of": self.recorded.name, "blocks": self.recorded.blocks.len(), "block_millis": self.millis(1),
+            "of": self.recorded.name, "blocks": self.recorded.blocks.len(), "left_out": self.recorded.left_out, "block_millis": self.millis(1),
             "hosts": self.recorded.hosts, "requests": requests, "bad": bad,
             "over_dispersion_bad": self.over_dispersion[0], "over_dispersion_slow": self.over_dispersion[1],
             "alpha": self.recorded.manifest.judge.alpha.fraction(), "runs": self.runs, "seed": self.seed,
@@ -149,6 +150,7 @@ impl Told<'_> {
         let [requests, bad] = self.recorded.counted();
         let blocks = self.recorded.blocks.len();
         let mut notes = Vec::new();
+        notes.extend(left_out(self.recorded.left_out));
         if blocks < FEW_BLOCKS || requests < FEW_REQUESTS {
             notes.push(format!(
                 "that is little data: {blocks} blocks and {requests} requests, and from {FEW_BLOCKS} and {FEW_REQUESTS} on it says something"
@@ -189,6 +191,16 @@ impl Told<'_> {
     }
 }
 
+/// What is said of blocks that are left out.
+pub(super) fn left_out(blocks: usize) -> Option<String> {
+    let told = match blocks {
+        0 => return None,
+        1 => "1 block is left out: it counts".to_owned(),
+        _ => format!("{blocks} blocks are left out: each counts"),
+    };
+    Some(format!("{told} more than {MAX_REQUESTS} requests, which no service does in one"))
+}
+
 fn steps(steps: &[Step]) -> String {
     let step = |step: &Step| {
         let share = format!("{} %", step.share * 100.0);
@@ -204,4 +216,20 @@ fn percent(part: u64, whole: u64) -> String {
 fn interval(part: u64, whole: u64) -> String {
     let (low, high) = wilson(part, whole).unwrap_or((0.0, 1.0));
     format!("{:.2} - {:.2} %", low * 100.0, high * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_that_are_left_out_are_told_and_none_is_not() {
+        assert_eq!(left_out(0), None);
+        let told = left_out(1).unwrap();
+        assert_eq!(
+            told,
+            "1 block is left out: it counts more than 1000000000000 requests, which no service does in one"
+        );
+        assert!(left_out(3).unwrap().starts_with("3 blocks are left out: each counts more than "));
+    }
 }

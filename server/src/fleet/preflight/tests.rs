@@ -295,7 +295,7 @@ fn two_releases_go_together_where_one_version_of_the_schema_goes_with_both() {
     let neither = with("43..=44", "41..=42");
     assert_eq!(neither.grade, Grade::Fail, "{neither:?}");
     assert!(
-        neither.evidence[1].ends_with("and 1 reads 41..=42: no version of it goes with both"),
+        neither.evidence[0].ends_with("and 1 reads 41..=42: no version of it goes with both"),
         "{neither:?}"
     );
     let unknown = with("43", "");

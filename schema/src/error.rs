@@ -48,14 +48,14 @@ pub enum Error {
         source: Fault,
     },
     /// Another runner is at work.
-    #[error(
-        "{holder} has the lock of the migrations of {database}: nothing was done; wait until it is through"
-    )]
+    #[error("{holder} has the lock of the migrations of {database}: {stands}; wait until it is through")]
     Busy {
         /// Which database.
         database: String,
         /// Who.
         holder: String,
+        /// What stands.
+        stands: String,
     },
     /// The plan does not come about.
     #[error(transparent)]
@@ -96,7 +96,7 @@ pub enum Error {
         stands: String,
     },
     /// An index has the name that a migration is to make.
-    #[error("{file}: there is an index {index} already{}: nothing was done; {}", if *.valid { "" } else { ", and it is invalid, left by a failure" }, if *.valid { "give the new one another name" } else { "drop it (DROP INDEX CONCURRENTLY), then again" })]
+    #[error("{file}: there is an index {index} already{}: it was not begun; {}", if *.valid { "" } else { ", and it is invalid, left by a failure" }, if *.valid { "give the new one another name" } else { "drop it (DROP INDEX CONCURRENTLY), then again" })]
     IndexStands {
         /// The file.
         file: String,
@@ -106,16 +106,24 @@ pub enum Error {
         valid: bool,
     },
     /// A backfill cannot be walked over as its file says.
-    #[error("{file}: {what}: nothing was done")]
+    #[error("{file}: {what}: {stands}")]
     Backfill {
         /// Its file.
         file: String,
         /// Why.
         what: String,
+        /// What stands of it.
+        stands: String,
+    },
+    /// What a person says of a migration cannot be so.
+    #[error("{what}. Nothing was written down")]
+    Unresolved {
+        /// Why not, and what to do.
+        what: String,
     },
     /// The session is not the one that has the lock.
     #[error(
-        "the session does not have the lock any more: nothing was committed. A pooler that gives each transaction another session (PgBouncer's transaction mode) cannot be between, and a migration must not give up advisory locks"
+        "the session does not have the lock any more: what it had begun was not committed, what was applied before stands. A pooler that gives each transaction another session (PgBouncer's transaction mode) cannot be between, and a migration must not give up advisory locks"
     )]
     LockLost,
     /// Somebody cancelled it.

@@ -2,6 +2,7 @@
 
 use crate::plan::Refusal;
 use crate::secret::SecretError;
+use handover_model::SchemaVersion;
 
 /// What a database said, or that it said nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,14 +49,14 @@ pub enum Error {
         source: Fault,
     },
     /// Another runner is at work.
-    #[error(
-        "{holder} has the lock of the migrations of {database}: nothing was done; wait until it is through"
-    )]
+    #[error("{holder} has the lock of the migrations of {database}: {stands}; wait until it is through")]
     Busy {
         /// Which database.
         database: String,
         /// Who.
         holder: String,
+        /// What stands.
+        stands: String,
     },
     /// The plan does not come about.
     #[error(transparent)]
@@ -87,6 +88,12 @@ pub enum Error {
         /// What the database said.
         source: Fault,
     },
+    /// What a person says of a migration is of one that does not stand half.
+    #[error("version {version} does not stand half: there is nothing to resolve")]
+    NothingHalf {
+        /// Which.
+        version: SchemaVersion,
+    },
     /// A migration that is a program failed.
     #[error("{file} {why}. {stands}")]
     Program {
@@ -106,7 +113,7 @@ pub enum Error {
         stands: String,
     },
     /// An index has the name that a migration is to make.
-    #[error("{file}: there is an index {index} already{}: nothing was done; {}", if *.valid { "" } else { ", and it is invalid, left by a failure" }, if *.valid { "give the new one another name" } else { "drop it (DROP INDEX CONCURRENTLY), then again" })]
+    #[error("{file}: there is an index {index} already{}: it was not begun; {}", if *.valid { "" } else { ", and it is invalid, left by a failure" }, if *.valid { "give the new one another name" } else { "drop it (DROP INDEX CONCURRENTLY), then again" })]
     IndexStands {
         /// The file.
         file: String,
@@ -116,16 +123,24 @@ pub enum Error {
         valid: bool,
     },
     /// A backfill cannot be walked over as its file says.
-    #[error("{file}: {what}: nothing was done")]
+    #[error("{file}: {what}: {stands}")]
     Backfill {
         /// Its file.
         file: String,
         /// Why.
         what: String,
+        /// What stands of it.
+        stands: String,
+    },
+    /// What a person says of a migration cannot be so.
+    #[error("{what}. Nothing was written down")]
+    Unresolved {
+        /// Why not, and what to do.
+        what: String,
     },
     /// The session is not the one that has the lock.
     #[error(
-        "the session does not have the lock any more: nothing was committed. A pooler that gives each transaction another session (PgBouncer's transaction mode) cannot be between, and a migration must not give up advisory locks"
+        "the session does not have the lock any more: what it had begun was not committed, what was applied before stands. A pooler that gives each transaction another session (PgBouncer's transaction mode) cannot be between, and a migration must not give up advisory locks"
     )]
     LockLost,
     /// Somebody cancelled it.

@@ -29,7 +29,7 @@ mod runner;
 mod script;
 mod secret;
 
-pub use handover_model::{SchemaPhase, SchemaRange, SchemaReader, SchemaVersion};
+pub use handover_model::{Found, Resolution, SchemaPhase, SchemaRange, SchemaReader, SchemaVersion};
 
 pub use address::{Address, AddressError, Kind, Tls};
 pub use control::Control;
@@ -39,7 +39,7 @@ pub use plan::{Plan, Refusal};
 pub use programs::{ProgramCall, Programs, RunsProgram};
 pub use progress::{Blocker, Progress};
 pub use record::{BackfillRecord, Record, State};
-pub use runner::{Job, Listener, Outcome, Resolution, Status, Target, resolve, run, status};
+pub use runner::{Job, Listener, Outcome, Status, Target, resolve, run, status};
 pub use script::{
     Alone, BatchHeader, Checksum, FolderError, Header, Script, ScriptError, Scripts, Statement, Work,
 };

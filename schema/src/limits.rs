@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 
+/// By how much this side's clock is more patient than the server's.
+pub(crate) const SLACK: Duration = Duration::from_secs(5);
+
 /// The bounds of a run.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -26,7 +29,7 @@ pub struct Limits {
     pub wait_for_lock: Duration,
     /// How long to try to reach a database that went away in the middle.
     pub reconnect: Duration,
-    /// How long all of it may take.
+    /// How long all of it may take, but for the time that somebody lets it pause.
     pub whole: Duration,
     /// What a backfill may ask.
     pub throttle: Throttle,

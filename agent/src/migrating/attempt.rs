@@ -16,7 +16,7 @@ use handover_model::{
     HostValues, MigrationState, MigrationTarget, SchemaPhase,
     config::{DatabaseKind, Manifest, Mistakes, SchemaConfig},
 };
-use handover_schema::{Control, Job, Limits, Progress, Scripts, Target, Throttle, run};
+use handover_schema::{Control, Job, Limits, Progress, Scripts, Target, Throttle, resolve, run};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -124,6 +124,14 @@ impl Attempt {
                 doing(progress.to_string(), rows);
             }
         };
+        if let Some(found) = self.target.resolve {
+            match resolve(&job, found).await {
+                Ok(()) => tracing::info!(%found, "what a person found is written down"),
+                // An attempt of this deployment that was cut off had done so.
+                Err(error @ handover_schema::Error::NothingHalf { .. }) => tracing::info!(%error),
+                Err(error) => return failed(&error),
+            }
+        }
         match run(&job, &self.control, &mut listener).await {
             Ok(outcome) => MigrationState::Done { version: outcome.to },
             Err(error) => failed(&error),

@@ -13,7 +13,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::error::{Fault, FaultKind};
-use crate::limits::Limits;
+use crate::limits::{Limits, SLACK};
 use crate::progress::Blocker;
 use crate::runner::Target;
 use tables::Tables;
@@ -141,7 +141,7 @@ pub(crate) trait Session: Send + Sized {
         column: &str,
     ) -> impl Future<Output = Result<Result<Key, String>, Fault>> + Send;
     /// About how many rows a table has.
-    fn estimate(&mut self, key: &Key) -> impl Future<Output = Result<Option<u64>, Fault>> + Send;
+    fn estimate(&mut self, table: &[String]) -> impl Future<Output = Result<Option<u64>, Fault>> + Send;
     fn lag(&mut self) -> impl Future<Output = Result<Lag, Fault>> + Send {
         std::future::ready(Ok(Lag::None))
     }
@@ -175,6 +175,17 @@ pub(crate) fn fault_of_driver(error: &sqlx::Error) -> Fault {
         other => (FaultKind::Other, other.to_string()),
     };
     Fault { kind, message, position: None }
+}
+
+/// How long an answer to a question about the session, or of the catalog, may take.
+const QUICK: Duration = Duration::from_secs(10);
+/// How long one of our own statements may take where the server does not end it before.
+const OURS: Duration = Duration::from_secs(60);
+
+/// How long to wait for the end of one of our own statements: it may wait for a lock and run as long as the server lets it, and the
+/// server is the first to say that it took too long.
+fn patience(lock: Option<Duration>, statement: Option<Duration>) -> Duration {
+    [lock, statement].into_iter().flatten().fold(OURS, Duration::max) + SLACK
 }
 
 /// What waits no longer than that for a database.

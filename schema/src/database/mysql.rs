@@ -9,23 +9,26 @@ use sqlx::{ConnectOptions, Connection, Executor, Row as _};
 use crate::address::{Place, Tls, Way};
 use crate::database::tables::{Tables, Words};
 use crate::database::values::{bound, row_of};
-use crate::database::{Eye, Key, Lock, Row, Session, Value, fault_of_driver, no_answer, within};
+use crate::database::{
+    Eye, Key, Lock, OURS, QUICK, Row, Session, Value, fault_of_driver, no_answer, patience, within,
+};
 use crate::error::{Fault, FaultKind};
 use crate::limits::Limits;
 use crate::progress::Blocker;
 use crate::runner::Target;
 
-const QUICK: Duration = Duration::from_secs(10);
-
 pub(crate) struct MySql {
     connection: MySqlConnection,
     options: MySqlConnectOptions,
     tables: Tables,
-    database: String,
+    /// The database in which the tables of what was applied are.
+    home: String,
     holder: String,
     id: i64,
     lock: String,
     lease: Duration,
+    /// How long one of our own statements may take.
+    patience: Duration,
     /// MariaDB bounds every statement, MySQL only what reads.
     mariadb: bool,
 }
@@ -112,7 +115,7 @@ fn seconds(time: Duration) -> u64 {
 
 impl MySql {
     async fn one(&mut self, sql: &str, arguments: &[Value]) -> Result<Option<Row>, Fault> {
-        Ok(ask(&mut self.connection, sql, arguments).await?.into_iter().next())
+        Ok(within(QUICK, ask(&mut self.connection, sql, arguments)).await?.into_iter().next())
     }
 
     async fn number(&mut self, sql: &str, arguments: &[Value]) -> Result<Option<i64>, Fault> {
@@ -159,11 +162,12 @@ impl Session for MySql {
             connection,
             options,
             tables,
-            database: schema,
+            home: schema,
             holder,
             id,
             lock,
             lease: limits.lease,
+            patience: OURS,
             mariadb,
         };
         session.settle(Some(limits.lock_timeout), Some(limits.statement_timeout)).await?;
@@ -180,7 +184,7 @@ impl Session for MySql {
 
     async fn try_lock(&mut self) -> Result<Lock, Fault> {
         let name = [Value::Text(self.lock.clone())];
-        if within(QUICK, self.number("SELECT GET_LOCK(?, 0)", &name)).await? != Some(1) {
+        if self.number("SELECT GET_LOCK(?, 0)", &name).await? != Some(1) {
             return Ok(Lock::Held(
                 self.holder().await?.unwrap_or_else(|| "a session that has just ended".to_owned()),
             ));
@@ -191,14 +195,13 @@ impl Session for MySql {
         let sql =
             format!("REPLACE INTO {} (id, holder, epoch, until_ms) VALUES (1, ?, ?, 0)", self.tables.lock);
         let row = [Value::Text(self.holder.chars().take(200).collect()), Value::Int(self.id)];
-        within(QUICK, self.run(&sql, &row)).await?;
+        self.run(&sql, &row).await?;
         Ok(Lock::Ours)
     }
 
     async fn holder(&mut self) -> Result<Option<String>, Fault> {
         let name = [Value::Text(self.lock.clone())];
-        let Some(id) = within(QUICK, self.number("SELECT CAST(IS_USED_LOCK(?) AS SIGNED)", &name)).await?
-        else {
+        let Some(id) = self.number("SELECT CAST(IS_USED_LOCK(?) AS SIGNED)", &name).await? else {
             return Ok(None);
         };
         // Who took it wrote its name down right afterwards.
@@ -216,7 +219,7 @@ impl Session for MySql {
     }
 
     async fn keep_alive(&mut self) -> Result<(), Fault> {
-        within(QUICK, self.one("SELECT 1", &[])).await.map(drop)
+        self.one("SELECT 1", &[]).await.map(drop)
     }
 
     async fn close(mut self) {
@@ -227,6 +230,7 @@ impl Session for MySql {
     }
 
     async fn settle(&mut self, lock: Option<Duration>, statement: Option<Duration>) -> Result<(), Fault> {
+        self.patience = patience(lock, statement);
         let lock = lock.map_or(86_400, seconds);
         let mut sql = format!(
             "SET SESSION sql_mode = DEFAULT, SESSION foreign_key_checks = DEFAULT, SESSION lock_wait_timeout = {lock}, \
@@ -245,12 +249,11 @@ impl Session for MySql {
     }
 
     async fn rows(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Fault> {
-        ask(&mut self.connection, sql, values).await
+        within(self.patience, ask(&mut self.connection, sql, values)).await
     }
 
     async fn run(&mut self, sql: &str, values: &[Value]) -> Result<u64, Fault> {
-        let done = bound(sql, values).execute(&mut self.connection).await.map_err(|error| fault(&error))?;
-        Ok(done.rows_affected())
+        within(self.patience, self.batch(sql, values)).await
     }
 
     async fn statement(&mut self, sql: &str) -> Result<u64, Fault> {
@@ -259,7 +262,8 @@ impl Session for MySql {
     }
 
     async fn batch(&mut self, sql: &str, values: &[Value]) -> Result<u64, Fault> {
-        self.run(sql, values).await
+        let done = bound(sql, values).execute(&mut self.connection).await.map_err(|error| fault(&error))?;
+        Ok(done.rows_affected())
     }
 
     fn place(_: usize) -> String {
@@ -279,7 +283,7 @@ impl Session for MySql {
     }
 
     async fn has_tables(&mut self) -> Result<bool, Fault> {
-        let names = [Value::Text(self.database.clone())];
+        let names = [Value::Text(self.home.clone())];
         let sql = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ? AND table_name IN ('handover_migrations', 'handover_backfills')";
         Ok(self.number(sql, &names).await? == Some(2))
     }
@@ -327,11 +331,16 @@ impl Session for MySql {
         Ok(Ok(Key { table, column: quoted(column), cast: (String::new(), String::new()), text, number }))
     }
 
-    async fn estimate(&mut self, key: &Key) -> Result<Option<u64>, Fault> {
-        let name = key.table.rsplit('.').next().unwrap_or_default().trim_matches('`');
-        let sql = "SELECT CAST(MAX(table_rows) AS SIGNED) FROM information_schema.tables WHERE table_name = ? AND table_schema = ?";
-        let database = self.database.clone();
-        let rows = self.number(sql, &[name.into(), Value::Text(database)]).await?;
+    async fn estimate(&mut self, table: &[String]) -> Result<Option<u64>, Fault> {
+        // The database of the table, which need not be that of the tables of what was applied.
+        let (schema, name) = match table {
+            [schema, name] => (schema.as_str().into(), name.as_str().into()),
+            [.., name] => (Value::Null, name.as_str().into()),
+            [] => return Ok(None),
+        };
+        let sql = "SELECT CAST(MAX(table_rows) AS SIGNED) FROM information_schema.tables WHERE table_name = ? \
+                   AND table_schema = COALESCE(?, DATABASE())";
+        let rows = self.number(sql, &[name, schema]).await?;
         Ok(rows.and_then(|rows| u64::try_from(rows).ok()).filter(|rows| *rows > 0))
     }
 

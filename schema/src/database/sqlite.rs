@@ -10,13 +10,12 @@ use sqlx::{ConnectOptions, Connection, Row as _};
 use crate::address::Place;
 use crate::database::tables::{Tables, Words};
 use crate::database::values::{bound, row_of};
-use crate::database::{Eye, Key, Lock, Row, Session, Value, fault_of_driver, within};
+use crate::database::{Eye, Key, Lock, QUICK, Row, Session, Value, fault_of_driver, within};
 use crate::error::{Fault, FaultKind};
 use crate::limits::Limits;
 use crate::progress::Blocker;
 use crate::runner::Target;
 
-const QUICK: Duration = Duration::from_secs(10);
 /// How many of its steps SQLite goes on without looking whether it should stop.
 const STEPS: i32 = 10_000;
 
@@ -50,6 +49,12 @@ impl Stop {
         let until =
             time.map_or(0, |time| u64::try_from((self.began.elapsed() + time).as_millis()).unwrap_or(0));
         self.until.store(until, Ordering::Relaxed);
+    }
+
+    /// The statement that was to be ended has ended: the next one is not meant.
+    fn over(&self) {
+        self.set(None);
+        self.now.store(false, Ordering::Relaxed);
     }
 }
 
@@ -183,18 +188,25 @@ impl Session for Sqlite {
     }
 
     async fn try_lock(&mut self) -> Result<Lock, Fault> {
-        match self.begin().await {
-            Err(fault) if fault.kind == FaultKind::Locked => {
-                return Ok(Lock::Held("a transaction of somebody".to_owned()));
+        let claimed = async {
+            self.begin().await?;
+            let lock = self.claim().await?;
+            if lock == Lock::Ours {
+                self.commit().await?;
             }
-            other => other?,
+            Ok(lock)
+        };
+        let claimed: Result<Lock, Fault> = claimed.await;
+        if !matches!(claimed, Ok(Lock::Ours)) {
+            self.rollback().await?;
+            // The next one who takes the lock writes the same number.
+            self.epoch = 0;
         }
-        match self.claim().await {
-            Ok(Lock::Ours) => self.commit().await.map(|()| Lock::Ours),
-            other => {
-                self.rollback().await?;
-                other
+        match claimed {
+            Err(fault) if fault.kind == FaultKind::Locked => {
+                Ok(Lock::Held("a transaction of somebody".to_owned()))
             }
+            claimed => claimed,
         }
     }
 
@@ -217,7 +229,15 @@ impl Session for Sqlite {
     async fn close(mut self) {
         let sql = format!("UPDATE {} SET until_ms = 0 WHERE id = 1 AND epoch = ?", self.tables.lock);
         let epoch = self.epoch;
-        let _ = within(QUICK, self.run(&sql, &[Value::Int(epoch)])).await;
+        // Somebody may be in the way for a moment; without another try the next runner would wait for the lease.
+        let until = Instant::now() + Duration::from_secs(2);
+        while epoch > 0
+            && let Err(fault) = within(QUICK, self.run(&sql, &[Value::Int(epoch)])).await
+            && fault.kind == FaultKind::Locked
+            && Instant::now() < until
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let _ = tokio::time::timeout(Duration::from_secs(2), self.connection.close()).await;
     }
 
@@ -240,14 +260,14 @@ impl Session for Sqlite {
     async fn statement(&mut self, sql: &str) -> Result<u64, Fault> {
         self.stop.set(self.longest);
         let done = sqlx::query(sql).persistent(false).execute(&mut self.connection).await;
-        self.stop.set(None);
+        self.stop.over();
         done.map(|done| done.rows_affected()).map_err(|error| fault(&error))
     }
 
     async fn batch(&mut self, sql: &str, values: &[Value]) -> Result<u64, Fault> {
         self.stop.set(self.longest);
         let done = self.run(sql, values).await;
-        self.stop.set(None);
+        self.stop.over();
         done
     }
 
@@ -265,10 +285,11 @@ impl Session for Sqlite {
     }
 
     async fn rollback(&mut self) -> Result<(), Fault> {
-        // A statement that failed may have ended the transaction already.
-        self.stop.now.store(false, Ordering::Relaxed);
-        let _ = within(QUICK, self.run("ROLLBACK", &[])).await;
-        Ok(())
+        match within(QUICK, self.run("ROLLBACK", &[])).await {
+            // There is none any more: what failed in it has ended it already.
+            Err(fault) if fault.kind == FaultKind::Other => Ok(()),
+            done => done.map(drop),
+        }
     }
 
     async fn has_tables(&mut self) -> Result<bool, Fault> {
@@ -321,9 +342,10 @@ impl Session for Sqlite {
         Ok(Ok(Key { table, column: quoted(column), cast, text: ("CAST(", " AS TEXT)"), number }))
     }
 
-    async fn estimate(&mut self, key: &Key) -> Result<Option<u64>, Fault> {
+    async fn estimate(&mut self, table: &[String]) -> Result<Option<u64>, Fault> {
+        let [name] = table else { return Ok(None) };
         // There is no estimate to ask for; counting is bounded instead.
-        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT 1000000)", key.table);
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {} LIMIT 1000000)", quoted(name));
         let rows = self.rows(&sql, &[]).await?;
         let count = rows
             .first()

@@ -100,6 +100,21 @@ impl Tables {
         (sql, vec![Value::Int(begun.into()), Value::Int(done.into()), number(version)])
     }
 
+    /// Writes that so many statements are done and none behind them is begun, as somebody says who looked.
+    pub(crate) fn at_statement_by(
+        &self,
+        version: SchemaVersion,
+        done: u32,
+        hand: &Hand,
+    ) -> (String, Vec<Value>) {
+        let sql = format!(
+            "UPDATE {} SET begun = ?, done = ?, applied_by = ?, deployment = ? WHERE version = ? AND state = 'started'",
+            self.migrations
+        );
+        let done = Value::Int(done.into());
+        (sql, vec![done.clone(), done, short(&hand.by), short(&hand.deployment), number(version)])
+    }
+
     /// Writes that a migration is whole.
     pub(crate) fn applied(&self, version: SchemaVersion, took_ms: i64) -> (String, Vec<Value>) {
         let sql = format!(

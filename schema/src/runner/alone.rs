@@ -4,12 +4,12 @@
 use tokio::time::Instant;
 
 use crate::database::{Index, Session};
-use crate::error::{Error, FaultKind};
+use crate::error::{Error, Fault, FaultKind};
 use crate::progress::Progress;
 use crate::record::{Record, State};
-use crate::runner::together::{again, failed};
+use crate::runner::together::failed;
 use crate::runner::watch::{Run, Where, watched};
-use crate::runner::{Course, End, begun, committed, end, millis, rest, unreadable, unwritable};
+use crate::runner::{Course, End, again, end, millis, unreadable, write};
 use crate::script::{Alone, Script, Statement};
 
 /// What a former run left of it.
@@ -31,13 +31,12 @@ pub(crate) async fn run<S: Session>(
     record: Option<&Record>,
 ) -> Result<(), End> {
     let began = Instant::now();
-    let limits = course.job.limits;
     // Not bounded by the server but by this side: these wait for others by their nature, and keep nobody from reading or writing.
     session.settle(script.lock_timeout, script.statement_timeout).await.map_err(unreadable)?;
     let file = script.to_string();
     if record.is_some() {
-        match left(session, &file, alone).await? {
-            Left::Whole => return finish(session, course, script, began).await,
+        match left(session, script, alone).await? {
+            Left::Whole => return finish(session, course, script, alone, began).await,
             Left::Invalid(indexes) => drop_indexes(session, eye, course, &file, &indexes).await?,
             Left::Nothing => {}
         }
@@ -49,25 +48,26 @@ pub(crate) async fn run<S: Session>(
         {
             return Err(Error::IndexStands { file, index: name, valid }.into());
         }
-        let (sql, values) = session.tables().insert(script, State::Started, &course.hand());
-        write(session, &sql, &values).await?;
+        let begins = session.tables().insert(script, State::Started, &course.hand());
+        write(session, course, &[begins]).await?;
         course.tell(Progress::Recorded { file: file.clone() });
     }
-    let mut pauses = limits.pauses();
-    let mut attempt = 1;
     loop {
         course.tell(Progress::Statement { file: file.clone(), number: 1, of: 1 });
-        let place = Where { file: &file, attempt, longest: script.statement_timeout };
+        let place = Where { file: &file, longest: script.statement_timeout };
         let Err(fault) = watched(session, eye, course, Run::Plain(&statement.text), place).await else {
             course.tell(Progress::StatementDone { file: file.clone(), number: 1 });
-            return finish(session, course, script, began).await;
+            return finish(session, course, script, alone, began).await;
         };
         if fault.kind == FaultKind::Lost {
             return Err(End::Lost(fault));
         }
+        if *alone == Alone::Unknown {
+            return Err(failed_midway(script, &fault).into());
+        }
         // The server says that it failed, so it did not take effect; but an index can be left of it.
         let invalid = match alone {
-            Alone::CreateIndex { .. } | Alone::Reindex { .. } => match left(session, &file, alone).await? {
+            Alone::CreateIndex { .. } | Alone::Reindex { .. } => match left(session, script, alone).await? {
                 Left::Invalid(indexes) => indexes,
                 Left::Nothing | Left::Whole => Vec::new(),
             },
@@ -80,22 +80,46 @@ pub(crate) async fn run<S: Session>(
             return Err(Error::Cancelled { stands }.into());
         }
         drop_indexes(session, eye, course, &file, &invalid).await?;
-        if fault.kind == FaultKind::Locked
-            && let Some(pause) = pauses.next()
-        {
-            attempt += 1;
-            again(course, script, &fault, attempt, pause);
-            rest(session, course, pause).await?;
+        if fault.kind == FaultKind::Locked && again(session, course, &file, &fault).await? {
             continue;
         }
-        let (sql, values) = session.tables().forget(script.version);
-        write(session, &sql, &values).await?;
+        let forgotten = session.tables().forget(script.version);
+        write(session, course, &[forgotten]).await?;
         return Err(failed(course, script, statement, fault, "nothing stands: correct it"));
     }
 }
 
+/// What is said of a statement that failed outside of any transaction: a part of it may have been committed before. A procedure
+/// commits as often as it likes, a partition is detached in two transactions.
+pub(crate) fn failed_midway(script: &Script, fault: &Fault) -> Error {
+    let stands = format!(
+        "its statement was begun and failed ({fault}), and a part of it may stand: what runs outside of a transaction is not \
+         taken back. {}",
+        look(script)
+    );
+    Error::Stands { file: script.to_string(), stands }
+}
+
+/// What a person is asked for where only a person can tell.
+pub(crate) fn look(script: &Script) -> String {
+    let version = script.version;
+    format!(
+        "Look, then run it again with what you found: --resolve {version}=took-effect, or {version}=did-not, with a --reason"
+    )
+}
+
+/// What is said where a statement has taken effect, and that could not be written down.
+pub(crate) fn unrecorded(script: &Script, error: &Error) -> Error {
+    let stands = format!(
+        "its statement took effect, and that could not be written down ({}): run it again with --resolve {}=took-effect",
+        error.chain(),
+        script.version
+    );
+    Error::Stands { file: script.to_string(), stands }
+}
+
 /// What the catalog says of a statement that was begun.
-async fn left<S: Session>(session: &mut S, file: &str, alone: &Alone) -> Result<Left, End> {
+async fn left<S: Session>(session: &mut S, script: &Script, alone: &Alone) -> Result<Left, End> {
     Ok(match alone {
         Alone::CreateIndex { index, table, .. } => {
             match session.index(index, table).await.map_err(unreadable)? {
@@ -120,10 +144,12 @@ async fn left<S: Session>(session: &mut S, file: &str, alone: &Alone) -> Result<
         }
         Alone::Repeatable => Left::Nothing,
         Alone::Unknown => {
-            let stands = "its statement was begun by a run that was cut off, and whether it took effect cannot be read from the \
-                          database: look, then say so (it took effect, or it did not), and run it again"
-                .to_owned();
-            return Err(Error::Stands { file: file.to_owned(), stands }.into());
+            let stands = format!(
+                "its statement was begun by a run that was cut off, and whether it took effect cannot be read from the \
+                 database. {}",
+                look(script)
+            );
+            return Err(Error::Stands { file: script.to_string(), stands }.into());
         }
     })
 }
@@ -138,7 +164,7 @@ async fn drop_indexes<S: Session>(
     for index in indexes {
         course.tell(Progress::InvalidIndex { index: index.clone() });
         let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS {index}");
-        let place = Where { file, attempt: 1, longest: None };
+        let place = Where { file, longest: None };
         watched(session, eye, course, Run::Plain(&sql), place).await.map_err(|fault| {
             end(fault, |source| Error::Stands {
                 file: file.to_owned(),
@@ -153,30 +179,14 @@ async fn finish<S: Session>(
     session: &mut S,
     course: &mut Course<'_, '_>,
     script: &Script,
+    alone: &Alone,
     began: Instant,
 ) -> Result<(), End> {
     course.tell(Progress::Commits { file: script.to_string() });
-    let (sql, values) = session.tables().applied(script.version, millis(began.elapsed()));
-    write(session, &sql, &values).await
-}
-
-/// One write of ours, in a transaction that checks the lock.
-pub(crate) async fn write<S: Session>(
-    session: &mut S,
-    sql: &str,
-    values: &[crate::database::Value],
-) -> Result<(), End> {
-    begun(session).await?;
-    match session.run(sql, values).await {
-        Ok(1) => committed(session).await,
-        Ok(_) => {
-            let _ = session.rollback().await;
-            Err(Error::Nonsense { what: "the row of what is being applied is not there any more".to_owned() }
-                .into())
-        }
-        Err(fault) => {
-            let _ = session.rollback().await;
-            Err(unwritable(fault))
-        }
+    let applied = session.tables().applied(script.version, millis(began.elapsed()));
+    match write(session, course, &[applied]).await {
+        // Of the others the next run sees that they took effect, or does no harm.
+        Err(End::Error(error)) if *alone == Alone::Unknown => Err(unrecorded(script, &error).into()),
+        done => done,
     }
 }

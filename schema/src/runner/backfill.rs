@@ -8,13 +8,14 @@ use tokio::time::Instant;
 use crate::database::tables::backfill_record;
 use crate::database::{Key, Lag, Session, Value};
 use crate::error::{Error, Fault, FaultKind};
-use crate::limits::Pace;
+use crate::limits::{Pace, SLACK};
 use crate::progress::Progress;
 use crate::record::{BackfillRecord, Record, State};
-use crate::runner::together::{SLACK, again, failed};
+use crate::runner::together::failed;
 use crate::runner::watch::{Run, Where, watched};
 use crate::runner::{
-    Course, End, begun, committed, millis, rest, unbroken, unreadable, unwritable, wait_while_paused,
+    Course, End, Write, again, begun, millis, rest, rolled_back, sealed, taken_back, unreadable,
+    wait_while_paused, write,
 };
 use crate::script::{BatchHeader, Script, Statement};
 
@@ -55,26 +56,35 @@ pub(crate) async fn run<S: Session>(
         .map_err(unreadable)?;
     let file = script.to_string();
     let key = session.key(&batch.table, &batch.key).await.map_err(unreadable)?;
-    let key = key.map_err(|what| Error::Backfill { file: file.clone(), what })?;
+    let key = key.map_err(|what| {
+        let stands = match record {
+            None => "nothing was done",
+            Some(_) => "the batches before stand, and nothing more was done",
+        };
+        Error::Backfill { file: file.clone(), what, stands: stands.to_owned() }
+    })?;
     let (sql, ends) = with_places::<S>(statement, &key);
     let walk = Walk { script, file, key, sql, ends, longest };
     if record.is_none() {
-        begin(session, course, &walk).await?;
+        // That it is begun, and that it is nowhere yet.
+        let begins = session.tables().insert(script, State::Started, &course.hand());
+        let nowhere = session.tables().insert_backfill(script.version);
+        write(session, course, &[begins, nowhere]).await?;
+        course.tell(Progress::Recorded { file: walk.file.clone() });
     }
-    let of = session.estimate(&walk.key).await.map_err(unreadable)?;
+    let of = session.estimate(&batch.table).await.map_err(unreadable)?;
     let mut pace = Pace::new(batch.size);
-    let mut pauses = limits.pauses();
-    let (mut attempt, mut here) = (1, 0);
+    let mut here = 0;
     let began = Instant::now();
     let mut hidden = false;
     loop {
         wait_while_paused(session, course).await?;
         throttle(session, course, &mut hidden).await?;
         let batch_began = Instant::now();
-        match batch_once(session, eye, course, &walk, pace.rows(), (attempt, began)).await? {
+        match batch_once(session, eye, course, &walk, pace.rows(), began).await? {
             Batch::End => return Ok(()),
             Batch::Done { rows } => {
-                course.moved = true;
+                course.moved();
                 here += rows;
                 let took = batch_began.elapsed();
                 let asked = pace.rows();
@@ -88,41 +98,21 @@ pub(crate) async fn run<S: Session>(
                     per_second,
                     batch: asked,
                 });
-                (pauses, attempt) = (limits.pauses(), 1);
                 rest(session, course, limits.throttle.rest(took)).await?;
             }
             Batch::Failed(fault) => {
                 // Too long is a question of how much at once.
                 let again_later =
                     fault.kind == FaultKind::Locked || fault.kind == FaultKind::TooLong && pace.rows() > 1;
-                let Some(pause) = pauses.next().filter(|_| again_later) else {
+                pace.failed();
+                if !again_later || !again(session, course, &walk.file, &fault).await? {
                     let stands =
                         "the batches before stand, and it goes on behind them: correct what this one meets";
                     return Err(failed(course, script, statement, fault, stands));
-                };
-                pace.failed();
-                attempt += 1;
-                again(course, script, &fault, attempt, pause);
-                rest(session, course, pause).await?;
+                }
             }
         }
     }
-}
-
-/// Writes that it begins: that it is begun, and that it is nowhere yet.
-async fn begin<S: Session>(session: &mut S, course: &mut Course<'_, '_>, walk: &Walk<'_>) -> Result<(), End> {
-    begun(session).await?;
-    let begin = session.tables().insert(walk.script, State::Started, &course.hand());
-    let nowhere = session.tables().insert_backfill(walk.script.version);
-    for (sql, values) in [begin, nowhere] {
-        if let Err(fault) = session.run(&sql, &values).await {
-            let _ = session.rollback().await;
-            return Err(unwritable(fault));
-        }
-    }
-    committed(session).await?;
-    course.tell(Progress::Recorded { file: walk.file.clone() });
-    Ok(())
 }
 
 /// The statement with places for values where `:first` and `:last` stand.
@@ -196,70 +186,46 @@ async fn batch_once<S: Session>(
     course: &mut Course<'_, '_>,
     walk: &Walk<'_>,
     rows: u32,
-    (attempt, began): (u32, Instant),
+    began: Instant,
 ) -> Result<Batch, End> {
     let mark = begun(session).await?;
-    let done = in_transaction(session, eye, course, walk, rows, (attempt, began)).await;
-    let done = match done {
-        Ok(Batch::Failed(fault)) => {
-            session.rollback().await.map_err(unwritable)?;
-            return Ok(Batch::Failed(fault));
-        }
-        Ok(done) => match unbroken(session, &mark).await {
-            Ok(()) => Ok(done),
-            Err(error) => Err(error),
-        },
-        Err(error) => Err(error),
-    };
-    match done {
-        Err(error) => {
-            if !matches!(error, End::Lost(_)) {
-                let _ = session.rollback().await;
-            }
-            Err(error)
-        }
-        Ok(done) => {
+    match in_transaction(session, eye, course, walk, rows, began).await {
+        Ok(Ok((batch, last))) => {
             course.tell(Progress::Commits { file: walk.file.clone() });
-            committed(session).await.map(|()| done)
+            sealed(session, &mark, &last).await.map(|()| batch)
         }
+        Ok(Err(fault)) if fault.kind == FaultKind::Lost => Err(End::Lost(fault)),
+        Ok(Err(fault)) => rolled_back(session).await.map(|()| Batch::Failed(fault)),
+        Err(end) => Err(taken_back(session, end).await),
     }
 }
 
+/// A batch up to the last write of its transaction, which says how far it is; or the fault that it met.
 async fn in_transaction<S: Session>(
     session: &mut S,
     eye: &mut S::Eye,
     course: &mut Course<'_, '_>,
     walk: &Walk<'_>,
     rows: u32,
-    (attempt, began): (u32, Instant),
-) -> Result<Batch, End> {
+    began: Instant,
+) -> Result<Result<(Batch, Write), Fault>, End> {
     let before = so_far(session, walk).await?;
     let piece = match next_piece(session, &walk.key, before.last_key.as_deref(), rows).await? {
         Ok(piece) => piece,
-        Err(fault) if fault.kind == FaultKind::Lost => return Err(End::Lost(fault)),
-        Err(fault) => return Ok(Batch::Failed(fault)),
+        Err(fault) => return Ok(Err(fault)),
     };
     let Some((first, last, rows)) = piece else {
-        let (sql, values) = session.tables().applied(walk.script.version, millis(began.elapsed()));
-        session.run(&sql, &values).await.map_err(unwritable)?;
-        return Ok(Batch::End);
+        let applied = session.tables().applied(walk.script.version, millis(began.elapsed()));
+        return Ok(Ok((Batch::End, applied)));
     };
     let ends = [bound(&walk.key, &first)?, bound(&walk.key, &last)?];
     let values: Vec<Value> = walk.ends.iter().map(|last| ends[usize::from(*last)].clone()).collect();
-    let place = Where { file: &walk.file, attempt, longest: Some(walk.longest + SLACK) };
-    match watched(session, eye, course, Run::With(&walk.sql, &values), place).await {
-        Ok(_) => {}
-        Err(fault) if fault.kind == FaultKind::Lost => return Err(End::Lost(fault)),
-        Err(fault) => return Ok(Batch::Failed(fault)),
+    let place = Where { file: &walk.file, longest: Some(walk.longest + SLACK) };
+    if let Err(fault) = watched(session, eye, course, Run::With(&walk.sql, &values), place).await {
+        return Ok(Err(fault));
     }
-    let (sql, values) = session.tables().batch(&before, &last, rows);
-    match session.run(&sql, &values).await.map_err(unwritable)? {
-        1 => Ok(Batch::Done { rows }),
-        _ => Err(Error::Nonsense {
-            what: format!("somebody else did the batch of {} behind {:?}", walk.file, before.last_key),
-        }
-        .into()),
-    }
+    let done = session.tables().batch(&before, &last, rows);
+    Ok(Ok((Batch::Done { rows }, done)))
 }
 
 /// Waits while the database, or somebody else, has too much to do.

@@ -3,11 +3,13 @@
 
 mod alone;
 mod backfill;
+mod course;
 mod program;
 mod resolve;
 mod status;
 mod steps;
 mod together;
+mod transaction;
 mod watch;
 
 use std::path::PathBuf;
@@ -17,12 +19,12 @@ use tokio::time::Instant;
 
 use crate::address::{Address, Kind};
 use crate::control::Control;
-use crate::database::tables::{self, Hand};
-use crate::database::{Lock, Session, within};
+use crate::database::tables;
+use crate::database::{Lock, Session};
 use crate::database::{mysql::MySql, postgres::Postgres, sqlite::Sqlite};
 use crate::error::{Error, Fault, FaultKind};
 use crate::limits::Limits;
-use crate::plan;
+use crate::plan::{self, version_of};
 use crate::programs::Programs;
 use crate::progress::Progress;
 use crate::record::Record;
@@ -30,7 +32,10 @@ use crate::script::{Script, Scripts, Statement, Work};
 use crate::secret::{PasswordSource, Secret, SecretError};
 use handover_model::{SchemaPhase, SchemaReader, SchemaVersion};
 
-pub use resolve::{Resolution, resolve};
+pub(crate) use course::{Course, Seen, again, rest, wait_while_paused};
+pub(crate) use transaction::{Write, begun, rolled_back, sealed, taken_back, write};
+
+pub use resolve::resolve;
 pub use status::{Status, status};
 
 /// Which database, and how to be let in.
@@ -104,7 +109,24 @@ pub async fn run(job: &Job<'_>, control: &Control, listener: &mut Listener<'_>) 
 pub(crate) enum End {
     /// The connection is gone: another round can go on.
     Lost(Fault),
+    /// A statement of ours met a lock, and its transaction is taken back: the same round can go on, from what the table says.
+    Locked {
+        /// What could not be done with the table.
+        doing: &'static str,
+        source: Fault,
+    },
     Error(Error),
+}
+
+impl End {
+    /// The error of something that was asked for once, and is not tried again.
+    pub(crate) fn into_error(self, lost: impl FnOnce(Fault) -> Error) -> Error {
+        match self {
+            Self::Lost(source) => lost(source),
+            Self::Locked { doing, source } => Error::Table { doing, source },
+            Self::Error(error) => error,
+        }
+    }
 }
 
 impl From<Error> for End {
@@ -119,53 +141,17 @@ pub(crate) fn end(fault: Fault, error: impl FnOnce(Fault) -> Error) -> End {
 }
 
 pub(crate) fn unreadable(fault: Fault) -> End {
-    end(fault, |source| Error::Table { doing: "read", source })
+    of_the_table("read", fault)
 }
 
 pub(crate) fn unwritable(fault: Fault) -> End {
-    end(fault, |source| Error::Table { doing: "written", source })
+    of_the_table("written", fault)
 }
 
-/// What is the same in all rounds of a run.
-pub(crate) struct Course<'a, 'l> {
-    pub(crate) job: &'a Job<'a>,
-    pub(crate) control: &'a Control,
-    pub(crate) listener: &'a mut Listener<'l>,
-    pub(crate) outcome: Outcome,
-    /// When all of it has to be over.
-    pub(crate) until: Instant,
-    /// Whether the database was reached. Before, that it cannot be is told at once.
-    connected: bool,
-    /// Whether a session had the lock.
-    reached: bool,
-    /// Whether this round committed something.
-    pub(crate) moved: bool,
-}
-
-impl Course<'_, '_> {
-    pub(crate) fn tell(&mut self, progress: Progress) {
-        (self.listener)(progress);
-    }
-
-    pub(crate) fn hand(&self) -> Hand {
-        Hand { by: self.job.by.to_owned(), deployment: self.job.deployment.to_owned() }
-    }
-
-    pub(crate) fn stands(&self) -> String {
-        format!(
-            "The schema is at version {}, and what was not committed is taken back; run it again to go on.",
-            self.outcome.to
-        )
-    }
-
-    pub(crate) fn in_time(&self) -> Result<(), Error> {
-        if self.control.is_cancelled() {
-            return Err(Error::Cancelled { stands: self.stands() });
-        }
-        if Instant::now() >= self.until {
-            return Err(Error::TooLong { took: self.job.limits.whole, stands: self.stands() });
-        }
-        Ok(())
+fn of_the_table(doing: &'static str, source: Fault) -> End {
+    match source.kind {
+        FaultKind::Locked => End::Locked { doing, source },
+        _ => end(source, |source| Error::Table { doing, source }),
     }
 }
 
@@ -175,17 +161,7 @@ async fn drive<S: Session>(
     listener: &mut Listener<'_>,
 ) -> Result<Outcome, Error> {
     job.target.secret()?;
-    let until = Instant::now() + job.limits.whole;
-    let mut course = Course {
-        job,
-        control,
-        listener,
-        outcome: Outcome::default(),
-        until,
-        connected: false,
-        reached: false,
-        moved: false,
-    };
+    let mut course = Course::new(job, control, listener);
     let mut lost_at: Option<Instant> = None;
     let mut pause = job.limits.pause;
     loop {
@@ -193,12 +169,15 @@ async fn drive<S: Session>(
         course.moved = false;
         let fault = match round::<S>(&mut course).await {
             Ok(()) => return Ok(course.outcome),
-            Err(End::Error(error)) => return Err(error),
-            Err(End::Lost(fault)) if !course.connected => {
-                return Err(Error::Connect { database: job.target.address.to_string(), source: fault });
+            Err(End::Lost(fault)) if course.connected => fault,
+            Err(end) => {
+                let database = job.target.address.to_string();
+                return Err(end.into_error(|source| Error::Connect { database, source }));
             }
-            Err(End::Lost(fault)) => fault,
         };
+        if course.seen == Seen::Now {
+            course.seen = Seen::Before;
+        }
         if course.moved {
             (lost_at, pause) = (None, job.limits.pause);
         }
@@ -219,10 +198,8 @@ async fn round<S: Session>(course: &mut Course<'_, '_>) -> Result<(), End> {
     let job = course.job;
     let holder = format!("handover migrate {} by {}", job.service, job.by);
     let database = job.target.address.to_string();
-    let mut session = S::connect(job.target, &holder, job.limits).await.map_err(|fault| {
-        let source = fault.clone();
-        end(fault, |_| Error::Connect { database: database.clone(), source })
-    })?;
+    let mut session =
+        S::connect(job.target, &holder, job.limits).await.map_err(|fault| not_let_in(course, fault))?;
     course.connected = true;
     course.tell(Progress::Connected);
     let done = locked(&mut session, course, &database).await;
@@ -230,31 +207,50 @@ async fn round<S: Session>(course: &mut Course<'_, '_>) -> Result<(), End> {
     done
 }
 
+/// A session that did not come about: of a database that is away, or that does not want us.
+fn not_let_in(course: &Course<'_, '_>, fault: Fault) -> End {
+    end(fault, |source| match course.seen {
+        Seen::Never => Error::Connect { database: course.job.target.address.to_string(), source },
+        Seen::Now | Seen::Before => Error::Lost { stands: course.stands(), source },
+    })
+}
+
 async fn locked<S: Session>(session: &mut S, course: &mut Course<'_, '_>, database: &str) -> Result<(), End> {
     take_lock(session, course, database).await?;
-    course.reached = true;
     course.tell(Progress::Locked);
+    let mut eye = session.eye();
+    loop {
+        match phase(session, &mut eye, course).await {
+            Err(End::Locked { doing, source }) => {
+                let file = course.file.clone();
+                if !again(session, course, &file, &source).await? {
+                    return Err(Error::Table { doing, source }.into());
+                }
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Applies what is not applied yet, by what the table says now.
+async fn phase<S: Session>(
+    session: &mut S,
+    eye: &mut S::Eye,
+    course: &mut Course<'_, '_>,
+) -> Result<(), End> {
     let records = prepared(session).await?;
+    course.read(&records);
     let job = course.job;
     let plan = plan::plan(job.phase, job.scripts, &records, job.readers).map_err(Error::from)?;
-    if course.outcome.applied.is_empty() {
-        course.outcome.from = plan.from;
-    }
-    course.outcome.to = plan.from;
     course.tell(Progress::Planned { from: plan.from, to: plan.to, steps: plan.steps.len() });
-    let mut eye = session.eye();
     for script in plan.steps {
         wait_while_paused(session, course).await?;
         let record = records.iter().find(|record| record.version == script.version);
-        let file = script.to_string();
-        course.tell(Progress::Begins { file: file.clone(), again: record.is_some() });
+        course.file = script.to_string();
+        course.tell(Progress::Begins { file: script.to_string(), again: record.is_some() });
         let began = Instant::now();
-        apply(session, &mut eye, course, script, record).await?;
-        let took = began.elapsed();
-        course.moved = true;
-        course.outcome.to = script.version;
-        course.outcome.applied.push((file.clone(), took));
-        course.tell(Progress::Applied { file, took });
+        apply(session, eye, course, script, record).await?;
+        course.applied(script, began.elapsed());
     }
     Ok(())
 }
@@ -291,8 +287,11 @@ async fn take_lock<S: Session>(
 ) -> Result<(), End> {
     let limits = course.job.limits;
     // After a connection was lost it is our own former session that has it still, until the server notices.
-    let patience =
-        if course.reached { limits.lease * 2 + limits.check_interval() } else { limits.wait_for_lock };
+    let patience = if course.seen == Seen::Never {
+        limits.wait_for_lock
+    } else {
+        limits.lease * 2 + limits.check_interval()
+    };
     let until = Instant::now() + patience;
     let mut told = None;
     loop {
@@ -302,7 +301,8 @@ async fn take_lock<S: Session>(
             Lock::Held(holder) => holder,
         };
         if Instant::now() >= until {
-            return Err(Error::Busy { database: database.to_owned(), holder }.into());
+            let stands = beside_another(session, course).await;
+            return Err(Error::Busy { database: database.to_owned(), holder, stands }.into());
         }
         if told.as_ref() != Some(&holder) {
             course.tell(Progress::WaitsForLock { holder: holder.clone() });
@@ -312,6 +312,22 @@ async fn take_lock<S: Session>(
             () = tokio::time::sleep(Duration::from_millis(250)) => {}
             () = course.control.cancelled() => {}
         }
+    }
+}
+
+/// What stands while another runner has the lock: after a connection was lost, what the table says now.
+async fn beside_another<S: Session>(session: &mut S, course: &mut Course<'_, '_>) -> String {
+    if course.seen == Seen::Never {
+        return "nothing was done".to_owned();
+    }
+    match records(session).await {
+        Ok(records) => {
+            format!("the connection was lost, and the schema is at version {}", version_of(&records))
+        }
+        Err(_) => format!(
+            "the connection was lost, and the schema was at version {} when it was read last",
+            course.outcome.to
+        ),
     }
 }
 
@@ -330,78 +346,6 @@ pub(crate) async fn records<S: Session>(session: &mut S) -> Result<Vec<Record>, 
     let sql = session.tables().records();
     let rows = session.rows(&sql, &[]).await.map_err(unreadable)?;
     Ok(rows.iter().map(tables::record).collect::<Result<_, _>>()?)
-}
-
-/// Waits, and says meanwhile that the runner is there. Ends early when it was cancelled.
-pub(crate) async fn rest<S: Session>(
-    session: &mut S,
-    course: &mut Course<'_, '_>,
-    time: Duration,
-) -> Result<(), End> {
-    let until = Instant::now() + time;
-    loop {
-        course.in_time()?;
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        tokio::select! {
-            () = tokio::time::sleep(left.min(course.job.limits.lease / 3)) => {}
-            () = course.control.cancelled() => {}
-        }
-        session.keep_alive().await.map_err(unreadable)?;
-    }
-}
-
-pub(crate) async fn wait_while_paused<S: Session>(
-    session: &mut S,
-    course: &mut Course<'_, '_>,
-) -> Result<(), End> {
-    course.in_time()?;
-    if !course.control.is_paused() {
-        return Ok(());
-    }
-    course.tell(Progress::Paused);
-    while course.control.is_paused() {
-        tokio::select! {
-            () = tokio::time::sleep(course.job.limits.lease / 3) => {}
-            () = course.control.unpaused() => {}
-        }
-        course.in_time()?;
-        session.keep_alive().await.map_err(unreadable)?;
-    }
-    course.tell(Progress::Resumed);
-    Ok(())
-}
-
-/// A transaction is begun, and the session has the lock: its number.
-pub(crate) async fn begun<S: Session>(session: &mut S) -> Result<String, End> {
-    session.begin().await.map_err(unwritable)?;
-    match session.mark().await.map_err(unreadable)? {
-        Some(mark) => Ok(mark),
-        None => {
-            let _ = session.rollback().await;
-            Err(Error::LockLost.into())
-        }
-    }
-}
-
-/// The transaction is still the one that was begun, and the session still has the lock.
-pub(crate) async fn unbroken<S: Session>(session: &mut S, mark: &str) -> Result<(), End> {
-    session.own().await.map_err(unwritable)?;
-    if session.mark().await.map_err(unreadable)?.as_deref() == Some(mark) {
-        Ok(())
-    } else {
-        Err(Error::LockLost.into())
-    }
-}
-
-/// How long a commit may take: it waits for a disk, or for a replica that has to confirm.
-const COMMIT: Duration = Duration::from_secs(60);
-
-pub(crate) async fn committed<S: Session>(session: &mut S) -> Result<(), End> {
-    // Whether a commit whose answer did not come has happened is what the table says to the next round.
-    within(COMMIT, session.commit()).await.map_err(unwritable)
 }
 
 /// The line on which the database found a mistake.

@@ -13,8 +13,7 @@ use crate::error::Error;
 use crate::programs::ProgramCall;
 use crate::progress::Progress;
 use crate::record::{Record, State};
-use crate::runner::alone::write;
-use crate::runner::{Course, End, millis, unreadable};
+use crate::runner::{Course, End, millis, unreadable, write};
 use crate::script::Script;
 
 /// Lines that wait to be told: of more, some are not.
@@ -35,8 +34,8 @@ pub(crate) async fn run<S: Session>(
         return Err(Error::Program { file, why, stands: course.stands() }.into());
     };
     if record.is_none() {
-        let (sql, values) = session.tables().insert(script, State::Started, &course.hand());
-        write(session, &sql, &values).await?;
+        let begins = session.tables().insert(script, State::Started, &course.hand());
+        write(session, course, &[begins]).await?;
         course.tell(Progress::Recorded { file: file.clone() });
     }
     course.tell(Progress::Statement { file: file.clone(), number: 1, of: 1 });
@@ -56,7 +55,7 @@ pub(crate) async fn run<S: Session>(
         }
         if let Err(error) = course.in_time() {
             drop(runs);
-            forget(session, script).await?;
+            forget(session, course, script).await?;
             return Err(error.into());
         }
     };
@@ -64,11 +63,11 @@ pub(crate) async fn run<S: Session>(
     match ended {
         Ok(()) => {
             course.tell(Progress::Commits { file });
-            let (sql, values) = session.tables().applied(script.version, millis(began.elapsed()));
-            write(session, &sql, &values).await
+            let applied = session.tables().applied(script.version, millis(began.elapsed()));
+            write(session, course, &[applied]).await
         }
         Err(why) => {
-            forget(session, script).await?;
+            forget(session, course, script).await?;
             let stands = format!(
                 "What it did up to there stands as it left it, the schema counts as version {}. Mend it so that it goes on from there, then run it again",
                 course.outcome.to
@@ -79,7 +78,11 @@ pub(crate) async fn run<S: Session>(
 }
 
 /// It has ended, and everybody knows how: the next one begins anew, and may be another one.
-async fn forget<S: Session>(session: &mut S, script: &Script) -> Result<(), End> {
-    let (sql, values) = session.tables().forget(script.version);
-    write(session, &sql, &values).await
+async fn forget<S: Session>(
+    session: &mut S,
+    course: &mut Course<'_, '_>,
+    script: &Script,
+) -> Result<(), End> {
+    let forgets = session.tables().forget(script.version);
+    write(session, course, &[forgets]).await
 }

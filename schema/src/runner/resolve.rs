@@ -1,64 +1,51 @@
 //! What a person says of a migration that stands half, having looked.
 
 use crate::address::Kind;
+use crate::control::Control;
+use crate::database::tables::Tables;
 use crate::database::{Session, mysql::MySql, postgres::Postgres, sqlite::Sqlite};
 use crate::error::Error;
 use crate::plan::Refusal;
-use crate::record::State;
-use crate::runner::alone::write;
-use crate::runner::{Course, End, Job, Outcome, end, prepared, take_lock};
+use crate::record::{Record, State};
+use crate::runner::{Course, End, Job, Write, again, prepared, take_lock, write};
 use crate::script::Work;
-use handover_model::SchemaVersion;
+use handover_model::{Found, Resolution};
 
-/// What a person says of the statement at which a run was cut off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resolution {
-    /// It took effect.
-    TookEffect,
-    /// It did not.
-    DidNot,
-    /// All of the migration was put back by hand: forget that it was begun.
-    PutBack,
-}
-
-/// Writes down what a person found. The next run goes on from there.
-pub async fn resolve(job: &Job<'_>, version: SchemaVersion, resolution: Resolution) -> Result<(), Error> {
+/// Writes down what a person found. The next run goes on from there. Asked again for the same deployment it changes nothing: what
+/// stands half then is not what the person saw.
+///
+/// # Errors
+///
+/// [`Error::NothingHalf`] where it does not stand half; [`Error::Unresolved`] where the record tells by itself how far it is; [`Refusal::Changed`] where what is said to have taken effect is another file than the one that was begun;
+/// [`Error::Busy`] while a run is at work.
+pub async fn resolve(job: &Job<'_>, resolution: Resolution) -> Result<(), Error> {
+    let version = resolution.version;
     job.target.secret()?;
     let done = match job.target.address.kind() {
-        Kind::Postgres => write_down::<Postgres>(job, version, resolution).await,
-        Kind::MySql => write_down::<MySql>(job, version, resolution).await,
-        Kind::Sqlite => write_down::<Sqlite>(job, version, resolution).await,
+        Kind::Postgres => write_down::<Postgres>(job, resolution).await,
+        Kind::MySql => write_down::<MySql>(job, resolution).await,
+        Kind::Sqlite => write_down::<Sqlite>(job, resolution).await,
     };
-    done.map_err(|end| match end {
-        End::Error(error) => error,
-        End::Lost(source) => Error::Connect { database: job.target.address.to_string(), source },
+    done.map_err(|end| {
+        end.into_error(|source| {
+            let stands = format!(
+                "Whether it was written down, the database says once it is back: say it again where version {version} stands half still."
+            );
+            Error::Lost { stands, source }
+        })
     })
 }
 
-async fn write_down<S: Session>(
-    job: &Job<'_>,
-    version: SchemaVersion,
-    resolution: Resolution,
-) -> Result<(), End> {
+async fn write_down<S: Session>(job: &Job<'_>, resolution: Resolution) -> Result<(), End> {
     let database = job.target.address.to_string();
     let holder = format!("handover migrate {} by {}: resolve", job.service, job.by);
     let mut session = S::connect(job.target, &holder, job.limits)
         .await
-        .map_err(|fault| end(fault, |source| Error::Connect { database: database.clone(), source }))?;
-    let control = crate::control::Control::new();
-    let until = tokio::time::Instant::now() + job.limits.whole;
+        .map_err(|source| Error::Connect { database: database.clone(), source })?;
+    let control = Control::new();
     let mut quiet = |_| {};
-    let mut course = Course {
-        job,
-        control: &control,
-        listener: &mut quiet,
-        outcome: Outcome::default(),
-        until,
-        connected: true,
-        reached: false,
-        moved: false,
-    };
-    let done = resolved(&mut session, &mut course, &database, version, resolution).await;
+    let mut course = Course::new(job, &control, &mut quiet);
+    let done = resolved(&mut session, &mut course, &database, resolution).await;
     session.close().await;
     done
 }
@@ -67,51 +54,71 @@ async fn resolved<S: Session>(
     session: &mut S,
     course: &mut Course<'_, '_>,
     database: &str,
-    version: SchemaVersion,
     resolution: Resolution,
 ) -> Result<(), End> {
     take_lock(session, course, database).await?;
-    let records = prepared(session).await?;
-    let Some(record) =
-        records.into_iter().find(|record| record.version == version && record.state == State::Started)
-    else {
-        let what = format!("version {version} does not stand half: there is nothing to resolve");
-        return Err(Error::Nonsense { what }.into());
+    let records = loop {
+        match prepared(session).await {
+            Err(End::Locked { doing, source }) => {
+                if !again(session, course, database, &source).await? {
+                    return Err(Error::Table { doing, source }.into());
+                }
+            }
+            read => break read?,
+        }
     };
-    let Some(script) = course.job.scripts.get(version) else {
+    let record = records.into_iter().find(|record| record.version == resolution.version);
+    let writes = writes::<S>(session.tables(), course, record, resolution)?;
+    if writes.is_empty() { Ok(()) } else { write(session, course, &writes).await }
+}
+
+/// What is to be written, all of it at once; or why what the person says cannot be so.
+fn writes<S: Session>(
+    tables: &Tables,
+    course: &Course<'_, '_>,
+    record: Option<Record>,
+    Resolution { version, found }: Resolution,
+) -> Result<Vec<Write>, Error> {
+    let (job, hand) = (course.job, course.hand());
+    let not_so = |what: String| Error::Unresolved { what };
+    let Some(record) = record.filter(|record| record.state == State::Started) else {
+        return Err(Error::NothingHalf { version });
+    };
+    if record.deployment == job.deployment {
+        return Ok(Vec::new());
+    }
+    let Some(script) = job.scripts.get(version) else {
         let (name, phase) = (record.name, record.phase);
-        return Err(Error::from(Refusal::UnfinishedMissing { version, name, phase }).into());
+        return Err(Refusal::UnfinishedMissing { version, name, phase }.into());
     };
+    if found == Found::PutBack {
+        return Ok(vec![tables.forget(version), tables.forget_backfill(version)]);
+    }
     let of = match &script.work {
         Work::Together(statements) => u32::try_from(statements.len()).unwrap_or(u32::MAX),
         Work::Alone(..) | Work::Program(_) => 1,
         // How far a backfill is stands in the table, to the row.
-        Work::Batches(..) if resolution != Resolution::PutBack => {
-            let what = format!("{script} is a backfill: run it again, it goes on where it stands");
-            return Err(Error::Nonsense { what }.into());
+        Work::Batches(..) => {
+            return Err(not_so(format!("{script} is a backfill: run it again, it goes on where it stands")));
         }
-        Work::Batches(..) => 0,
     };
-    let done = match resolution {
-        Resolution::TookEffect => record.done + 1,
-        Resolution::DidNot => record.done,
-        Resolution::PutBack => 0,
-    };
-    if resolution == Resolution::PutBack
-        || matches!(script.work, Work::Alone(..) | Work::Program(_)) && done == 0
-    {
-        let (sql, values) = session.tables().forget(version);
-        write(session, &sql, &values).await?;
-        if matches!(script.work, Work::Batches(..)) {
-            let (sql, values) = session.tables().forget_backfill(version);
-            write(session, &sql, &values).await?;
-        }
-        return Ok(());
+    // Where a statement runs by itself, the record says that it was begun; where they are counted, the counts do.
+    if !S::TRANSACTIONAL && record.begun <= record.done {
+        return Err(not_so(format!(
+            "{script}: {} of its statements are recorded as applied, and none beyond them as begun: run it again, it goes on \
+             behind them",
+            record.done
+        )));
     }
-    let (sql, values) = if done >= of {
-        session.tables().applied(version, 0)
-    } else {
-        session.tables().at_statement(version, done, done)
-    };
-    write(session, &sql, &values).await
+    match found {
+        Found::TookEffect if script.checksum != record.checksum => {
+            Err(Refusal::Changed { file: script.to_string(), was: record.checksum, is: script.checksum }
+                .into())
+        }
+        Found::TookEffect if record.done + 1 >= of => Ok(vec![tables.applied(version, 0)]),
+        Found::TookEffect => Ok(vec![tables.at_statement_by(version, record.done + 1, &hand)]),
+        // Nothing of it stands: the file may be another one now.
+        Found::DidNot if record.done == 0 => Ok(vec![tables.forget(version)]),
+        Found::DidNot | Found::PutBack => Ok(vec![tables.at_statement_by(version, record.done, &hand)]),
+    }
 }

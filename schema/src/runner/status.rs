@@ -33,9 +33,8 @@ pub async fn status(target: &Target, service: &str, limits: &Limits) -> Result<S
         Kind::MySql => read::<MySql>(target, service, limits).await,
         Kind::Sqlite => read::<Sqlite>(target, service, limits).await,
     };
-    read.map_err(|end| match end {
-        End::Error(error) => error,
-        End::Lost(source) => Error::Connect { database: target.address.to_string(), source },
+    read.map_err(|end| {
+        end.into_error(|source| Error::Connect { database: target.address.to_string(), source })
     })
 }
 

@@ -1,21 +1,17 @@
 //! A file in one transaction, with the record of it: both stand, or neither.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use crate::database::Session;
 use crate::error::{Error, Fault, FaultKind};
+use crate::limits::SLACK;
 use crate::progress::Progress;
 use crate::record::State;
 use crate::runner::watch::{Run, Where, watched};
 use crate::runner::{
-    Course, End, begun, committed, end, line_of, millis, rest, unbroken, unreadable, unwritable,
+    Course, End, again, begun, end, line_of, millis, rolled_back, sealed, taken_back, unreadable, unwritable,
 };
 use crate::script::{Script, Statement};
-
-/// By how much this side's clock is more patient than the server's.
-pub(crate) const SLACK: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run<S: Session>(
     session: &mut S,
@@ -24,34 +20,15 @@ pub(crate) async fn run<S: Session>(
     script: &Script,
     statements: &[Statement],
 ) -> Result<(), End> {
-    let mut pauses = course.job.limits.pauses();
-    let mut attempt = 1;
+    let file = script.to_string();
     loop {
-        let Some((fault, statement)) = once(session, eye, course, script, statements, attempt).await? else {
+        let Some((fault, statement)) = once(session, eye, course, script, statements).await? else {
             return Ok(());
         };
-        if fault.kind == FaultKind::Locked
-            && let Some(pause) = pauses.next()
-        {
-            attempt += 1;
-            again(course, script, &fault, attempt, pause);
-            rest(session, course, pause).await?;
-            continue;
+        if fault.kind != FaultKind::Locked || !again(session, course, &file, &fault).await? {
+            return Err(failed(course, script, statement, fault, "nothing stands: correct it"));
         }
-        return Err(failed(course, script, statement, fault, "nothing stands: correct it"));
     }
-}
-
-/// Tells that it is tried again.
-pub(crate) fn again(
-    course: &mut Course<'_, '_>,
-    script: &Script,
-    fault: &Fault,
-    attempt: u32,
-    after: Duration,
-) {
-    let of = course.job.limits.attempts;
-    course.tell(Progress::Again { file: script.to_string(), why: fault.message.clone(), attempt, of, after });
 }
 
 /// What a fault in a statement becomes.
@@ -78,7 +55,6 @@ async fn once<'s, S: Session>(
     course: &mut Course<'_, '_>,
     script: &Script,
     statements: &'s [Statement],
-    attempt: u32,
 ) -> Result<Option<(Fault, &'s Statement)>, End> {
     let limits = course.job.limits;
     let longest = script.statement_timeout.unwrap_or(limits.statement_timeout);
@@ -92,34 +68,25 @@ async fn once<'s, S: Session>(
     // First, not last: whoever else would apply the same waits for this row, and then finds it.
     let (sql, values) = session.tables().insert(script, State::Applied, &course.hand());
     if let Err(fault) = session.run(&sql, &values).await {
-        let _ = session.rollback().await;
-        return Err(unwritable(fault));
+        return Err(taken_back(session, unwritable(fault)).await);
     }
     for (at, statement) in statements.iter().enumerate() {
         let number = at + 1;
         course.tell(Progress::Statement { file: file.clone(), number, of: statements.len() });
-        let place = Where { file: &file, attempt, longest: Some(longest + SLACK) };
+        let place = Where { file: &file, longest: Some(longest + SLACK) };
         if let Err(fault) = watched(session, eye, course, Run::Plain(&statement.text), place).await {
             if fault.kind == FaultKind::Lost {
                 return Err(End::Lost(fault));
             }
-            session.rollback().await.map_err(unwritable)?;
+            rolled_back(session).await?;
             return Ok(Some((fault, statement)));
         }
         course.tell(Progress::StatementDone { file: file.clone(), number });
     }
-    let last = async {
-        unbroken(session, &mark).await?;
-        let (sql, values) = session.tables().applied(script.version, millis(began.elapsed()));
-        session.run(&sql, &values).await.map_err(unwritable)
-    };
-    if let Err(error) = last.await {
-        let _ = session.rollback().await;
-        return Err(error);
-    }
     course.tell(Progress::Commits { file });
-    match committed(session).await {
-        // A deferred constraint speaks up only now; the server has taken everything back.
+    let applied = session.tables().applied(script.version, millis(began.elapsed()));
+    match sealed(session, &mark, &applied).await {
+        // A deferred constraint speaks up only now.
         Err(End::Error(Error::Table { source, .. })) => {
             Ok(statements.last().map(|statement| (source, statement)))
         }

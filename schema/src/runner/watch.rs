@@ -27,11 +27,10 @@ pub(crate) enum Run<'a> {
     With(&'a str, &'a [Value]),
 }
 
-/// Of which file, and which try.
+/// Of which file, and how long.
 #[derive(Clone, Copy)]
 pub(crate) struct Where<'a> {
     pub(crate) file: &'a str,
-    pub(crate) attempt: u32,
     /// No longer than that by this side's clock. The server's own bound is shorter, where it has one.
     pub(crate) longest: Option<Duration>,
 }
@@ -96,7 +95,7 @@ pub(crate) async fn watched<S: Session>(
                 seen = Instant::now();
                 let who = |by: &[Blocker]| by.iter().map(|blocker| blocker.session).collect::<Vec<_>>();
                 if !by.is_empty() && who(&by) != who(&told) {
-                    let (attempt, of) = (place.attempt, course.job.limits.attempts);
+                    let (attempt, of) = (course.attempt(), course.job.limits.attempts);
                     course.tell(Progress::Blocked { file: place.file.to_owned(), by: by.clone(), attempt, of });
                     told = by;
                 }

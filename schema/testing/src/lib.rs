@@ -7,6 +7,7 @@ mod files;
 mod mariadb;
 mod postgres;
 mod process;
+mod questions;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 pub use files::Release;
 pub use mariadb::MariaDb;
 pub use postgres::{Postgres, Setup};
+pub use questions::{execute, value};
 
 /// Waits until something holds.
 ///

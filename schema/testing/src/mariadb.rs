@@ -9,10 +9,11 @@ use std::process::Command;
 use handover_skips::Lack;
 use nix::sys::signal::Signal;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::{ConnectOptions, Executor};
 use tempfile::TempDir;
 
 use crate::process::{Server, as_user, free_port, give, wait_for};
+use crate::questions::{execute, value};
 
 const USER: &str = "mysql";
 const PROGRAM: &str = "/usr/sbin/mariadbd";
@@ -111,22 +112,22 @@ impl MariaDb {
 
     /// Runs a statement as root.
     pub async fn run(&self, sql: &str) {
-        let mut connection = self.connect().await;
-        if let Err(error) = connection.execute(sql).await {
-            panic!("{sql}: {error}");
-        }
-        connection.close().await.expect("the connection ends");
+        execute(self.connect().await, sql).await;
     }
 
     /// One number, asked for as root.
     pub async fn number(&self, sql: &str) -> i64 {
-        let mut connection = self.connect().await;
-        let number = sqlx::query_scalar::<_, i64>(sql)
-            .fetch_one(&mut connection)
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
-        connection.close().await.expect("the connection ends");
-        number
+        value(self.connect().await, sql).await
+    }
+
+    /// Lets it stand still, with all that it does.
+    pub fn freeze(&self) {
+        self.server.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.server.signal(Signal::SIGCONT);
     }
 
     /// kill -9, and started again on the same files.

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use handover_skips::Lack;
 use nix::sys::signal::Signal;
+use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection, Executor};
 use tempfile::TempDir;
 
 use crate::process::{Server, as_user, free_port, give, wait_for};
+use crate::questions::{execute, value};
 
 const USER: &str = "postgres";
 const LACK: Lack = Lack::Program { name: "postgres", package: "postgresql" };
@@ -158,33 +159,17 @@ impl Postgres {
 
     /// Runs statements as its superuser.
     pub async fn run(&self, sql: &str) {
-        let mut connection = self.connect().await;
-        if let Err(error) = connection.execute(sql).await {
-            panic!("{sql}: {error}");
-        }
-        connection.close().await.expect("the connection ends");
+        execute(self.connect().await, sql).await;
     }
 
     /// One number, asked for as its superuser.
     pub async fn number(&self, sql: &str) -> i64 {
-        let mut connection = self.connect().await;
-        let number = sqlx::query_scalar::<_, i64>(sql)
-            .fetch_one(&mut connection)
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
-        connection.close().await.expect("the connection ends");
-        number
+        value(self.connect().await, sql).await
     }
 
     /// One text, asked for as its superuser.
     pub async fn text(&self, sql: &str) -> String {
-        let mut connection = self.connect().await;
-        let text = sqlx::query_scalar::<_, String>(sql)
-            .fetch_one(&mut connection)
-            .await
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
-        connection.close().await.expect("the connection ends");
-        text
+        value(self.connect().await, sql).await
     }
 
     /// A replica of it that applies what it gets only after `delay`.

@@ -91,11 +91,15 @@ impl Server {
         }
     }
 
-    /// Ends it in an orderly way, or in the other one.
-    pub(crate) fn stop(&mut self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid() {
             let _ = kill(pid, signal);
         }
+    }
+
+    /// Ends it in an orderly way, or in the other one.
+    pub(crate) fn stop(&mut self, signal: Signal) {
+        self.signal(signal);
         let until = Instant::now() + Duration::from_secs(15);
         while self.is_running() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));

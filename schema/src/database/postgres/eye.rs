@@ -3,8 +3,8 @@
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 
-use crate::database::postgres::{QUICK, ask, fault};
-use crate::database::{Eye, Row, Value, within};
+use crate::database::postgres::{ask, fault};
+use crate::database::{Eye, QUICK, Row, Value, within};
 use crate::error::Fault;
 use crate::progress::Blocker;
 

@@ -11,14 +11,13 @@ use sqlx::{ConnectOptions, Connection, Executor, Row as _};
 use crate::address::{Place, Tls, Way};
 use crate::database::tables::{Tables, Words};
 use crate::database::values::{bound, row_of};
-use crate::database::{Index, Key, Lag, Lock, Row, Session, Value, fault_of_driver, no_answer, within};
+use crate::database::{
+    Index, Key, Lag, Lock, OURS, QUICK, Row, Session, Value, fault_of_driver, no_answer, patience, within,
+};
 use crate::error::{Fault, FaultKind};
 use crate::limits::Limits;
 use crate::runner::Target;
 pub(crate) use eye::PostgresEye;
-
-/// How long to wait for an answer to a question about the session itself.
-const QUICK: Duration = Duration::from_secs(10);
 
 pub(crate) struct Postgres {
     connection: PgConnection,
@@ -29,6 +28,8 @@ pub(crate) struct Postgres {
     key: i64,
     lease: Duration,
     check: Duration,
+    /// How long one of our own statements may take.
+    patience: Duration,
 }
 
 fn options(target: &Target, holder: &str) -> Result<PgConnectOptions, Fault> {
@@ -127,6 +128,11 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A table's name of its parts, quoted.
+fn joined(table: &[String]) -> String {
+    table.iter().map(|part| quoted(part)).collect::<Vec<_>>().join(".")
+}
+
 /// A time as settings take it: milliseconds; 0 is for ever.
 fn ms(time: Option<Duration>) -> String {
     time.map_or(0, |time| time.as_millis().clamp(1, 2_147_483_647)).to_string()
@@ -145,7 +151,12 @@ impl Postgres {
     }
 
     async fn one(&mut self, sql: &str, arguments: &[Value]) -> Result<Option<Row>, Fault> {
-        Ok(ask(&mut self.connection, sql, arguments).await?.into_iter().next())
+        Ok(within(QUICK, ask(&mut self.connection, sql, arguments)).await?.into_iter().next())
+    }
+
+    /// A statement as it stands, and nothing that it gives.
+    async fn plain(&mut self, sql: &'static str) -> Result<(), Fault> {
+        self.connection.execute(sql).await.map(drop).map_err(|error| fault(&error))
     }
 }
 
@@ -185,6 +196,7 @@ impl Session for Postgres {
             key,
             lease: limits.lease,
             check: limits.check_interval(),
+            patience: OURS,
         };
         session.settle(Some(limits.lock_timeout), Some(limits.statement_timeout)).await?;
         Ok(session)
@@ -200,7 +212,7 @@ impl Session for Postgres {
 
     async fn try_lock(&mut self) -> Result<Lock, Fault> {
         let key = [Value::Int(self.key)];
-        let row = within(QUICK, self.one("SELECT pg_try_advisory_lock(?)", &key)).await?;
+        let row = self.one("SELECT pg_try_advisory_lock(?)", &key).await?;
         if row.and_then(|row| row.first().and_then(Value::int)) == Some(1) {
             return Ok(Lock::Ours);
         }
@@ -209,7 +221,7 @@ impl Session for Postgres {
 
     async fn holder(&mut self) -> Result<Option<String>, Fault> {
         let halves = self.halves();
-        let row = within(QUICK, self.one(HOLDER, &halves)).await?;
+        let row = self.one(HOLDER, &halves).await?;
         Ok(row.map(|row| {
             let text = |at: usize| row.get(at).and_then(Value::text).unwrap_or("unknown");
             let int = |at: usize| row.get(at).and_then(Value::int).unwrap_or_default();
@@ -233,7 +245,7 @@ impl Session for Postgres {
     }
 
     async fn keep_alive(&mut self) -> Result<(), Fault> {
-        within(QUICK, self.one("SELECT 1", &[])).await.map(drop)
+        self.one("SELECT 1", &[]).await.map(drop)
     }
 
     async fn close(mut self) {
@@ -245,8 +257,7 @@ impl Session for Postgres {
 
     async fn own(&mut self) -> Result<(), Fault> {
         for reset in ["RESET SESSION AUTHORIZATION", "RESET ROLE"] {
-            let done = async { self.connection.execute(reset).await.map_err(|error| fault(&error)) };
-            within(QUICK, done).await?;
+            within(QUICK, self.plain(reset)).await?;
         }
         Ok(())
     }
@@ -254,10 +265,9 @@ impl Session for Postgres {
     async fn settle(&mut self, lock: Option<Duration>, statement: Option<Duration>) -> Result<(), Fault> {
         self.own().await?;
         // A temporary table of one file would stand before a real one in the next.
-        within(QUICK, async { self.connection.execute("DISCARD TEMP").await.map_err(|error| fault(&error)) })
-            .await?;
-        within(QUICK, async { self.connection.execute("RESET ALL").await.map_err(|error| fault(&error)) })
-            .await?;
+        within(QUICK, self.plain("DISCARD TEMP")).await?;
+        within(QUICK, self.plain("RESET ALL")).await?;
+        self.patience = patience(lock, statement);
         let third = (self.lease.as_secs() / 3).max(1).to_string();
         let settings = [
             ("lock_timeout", ms(lock)),
@@ -284,12 +294,13 @@ impl Session for Postgres {
     }
 
     async fn rows(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, Fault> {
-        ask(&mut self.connection, sql, values).await
+        within(self.patience, ask(&mut self.connection, sql, values)).await
     }
 
     async fn run(&mut self, sql: &str, values: &[Value]) -> Result<u64, Fault> {
         let sql = numbered(sql);
-        let done = bound(&sql, values).execute(&mut self.connection).await.map_err(|error| fault(&error))?;
+        let run = bound(&sql, values).execute(&mut self.connection);
+        let done = within(self.patience, async { run.await.map_err(|error| fault(&error)) }).await?;
         Ok(done.rows_affected())
     }
 
@@ -318,21 +329,15 @@ impl Session for Postgres {
     }
 
     async fn begin(&mut self) -> Result<(), Fault> {
-        within(QUICK, async {
-            self.connection.execute("BEGIN").await.map(drop).map_err(|error| fault(&error))
-        })
-        .await
+        within(QUICK, self.plain("BEGIN")).await
     }
 
     async fn commit(&mut self) -> Result<(), Fault> {
-        self.connection.execute("COMMIT").await.map(drop).map_err(|error| fault(&error))
+        self.plain("COMMIT").await
     }
 
     async fn rollback(&mut self) -> Result<(), Fault> {
-        within(QUICK, async {
-            self.connection.execute("ROLLBACK").await.map(drop).map_err(|error| fault(&error))
-        })
-        .await
+        within(QUICK, self.plain("ROLLBACK")).await
     }
 
     async fn has_tables(&mut self) -> Result<bool, Fault> {
@@ -386,7 +391,7 @@ impl Session for Postgres {
     }
 
     async fn key(&mut self, table: &[String], column: &str) -> Result<Result<Key, String>, Fault> {
-        let table = table.iter().map(|part| quoted(part)).collect::<Vec<_>>().join(".");
+        let table = joined(table);
         let row = self
             .one(
                 "SELECT format_type(a.atttypid, NULL), a.attnotnull, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = a.attrelid \
@@ -416,11 +421,11 @@ impl Session for Postgres {
         Ok(Ok(Key { table, column: quoted(column), cast, text: ("CAST(", " AS text)"), number: false }))
     }
 
-    async fn estimate(&mut self, key: &Key) -> Result<Option<u64>, Fault> {
+    async fn estimate(&mut self, table: &[String]) -> Result<Option<u64>, Fault> {
         let row = self
             .one(
                 "SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(?)",
-                &[key.table.as_str().into()],
+                &[Value::Text(joined(table))],
             )
             .await?;
         // -1: never counted; so are 0 rows of a table that was filled since.

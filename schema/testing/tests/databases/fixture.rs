@@ -1,9 +1,13 @@
 //! What each case does: a target, a job, and what was told.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use handover_schema::{Control, Error, Job, Limits, Outcome, SchemaPhase, Scripts, Target, run};
+use handover_schema::{
+    Control, Error, Found, Job, Limits, Outcome, Resolution, SchemaPhase, SchemaVersion, Scripts, Target,
+    resolve, run,
+};
 use handover_schema_testing::Release;
 
 /// Limits that a test has the patience for.
@@ -59,6 +63,13 @@ pub(crate) fn job<'a>(
         limits,
         programs: None,
     }
+}
+
+/// What a person says of a migration that stands half, each time with a deployment of its own.
+pub(crate) async fn says(job: &Job<'_>, version: SchemaVersion, found: Found) -> Result<(), Error> {
+    static SAID: AtomicU32 = AtomicU32::new(100);
+    let deployment = SAID.fetch_add(1, Ordering::Relaxed).to_string();
+    resolve(&Job { deployment: &deployment, ..job.clone() }, Resolution { version, found }).await
 }
 
 pub(crate) async fn apply_with(

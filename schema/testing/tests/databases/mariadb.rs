@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use handover_schema::{
-    Kind, Limits, PasswordSource, Resolution, SchemaPhase, SchemaVersion, Target, resolve, status,
+    Control, Found, Kind, Limits, PasswordSource, Progress, SchemaPhase, SchemaVersion, Target, run, status,
 };
 use handover_schema_testing::{MariaDb, Release, eventually};
 use sqlx::Executor;
 
-use crate::fixture::{Told, apply, apply_with, job, limits, said};
+use crate::fixture::{Told, apply, apply_with, job, limits, said, says};
 use crate::postgres::secrets::certificate as chain;
 use crate::runner::Runner;
 
@@ -122,14 +122,10 @@ async fn a_runner_that_is_killed_anywhere_goes_on_or_says_what_stands() {
             } else {
                 (2, mariadb.number("SELECT COUNT(*) FROM information_schema.columns WHERE table_name = 'orders' AND column_name = 'total'").await)
             };
-            let found = if seen == 1 { Resolution::TookEffect } else { Resolution::DidNot };
-            resolve(
-                &job(&target, &scripts, SchemaPhase::Expand, &limits),
-                SchemaVersion::new(version),
-                found,
-            )
-            .await
-            .unwrap();
+            let found = if seen == 1 { Found::TookEffect } else { Found::DidNot };
+            says(&job(&target, &scripts, SchemaPhase::Expand, &limits), SchemaVersion::new(version), found)
+                .await
+                .unwrap();
             done = apply(&target, &release, SchemaPhase::Expand, &limits).await.0;
         }
         let rows = "SELECT COUNT(*) * 100 + SUM(n = 1) * 10 + (SELECT COUNT(*) FROM handover_migrations WHERE state = 'applied') FROM orders";
@@ -194,7 +190,7 @@ async fn a_lock_is_waited_for_no_longer_than_its_timeout_and_two_at_once_cannot_
     let release = Release::new(&[("expand/1_total.sql", "ALTER TABLE orders ADD total INT;")]);
     let (target, limits) = (target(&mariadb), Limits { attempts: 100, ..limits() });
     let told = Told::default();
-    let control = handover_schema::Control::new();
+    let control = Control::new();
     let migration = apply_with(&target, &release, SchemaPhase::Expand, &limits, &control, told.clone());
     let (done, refused) = tokio::join!(migration, async {
         eventually(Duration::from_secs(20), "a try", || async { told.has("try 2 of 100").then_some(()) })
@@ -243,4 +239,100 @@ async fn over_tcp_the_server_has_to_be_the_one_that_was_asked_for_and_the_passwo
     let denied = said(apply_as(known.clone(), &wrong).await);
     assert!(denied.contains("Access denied for user 'app'") && !denied.contains("s3cret"), "{denied}");
     assert_eq!(apply_as(known, &right).await.unwrap().to.number(), 1);
+}
+
+#[tokio::test]
+async fn what_the_server_does_not_take_back_as_a_whole_is_neither_forgotten_nor_tried_again() {
+    let Some(mariadb) = MariaDb::start("MariaDB, a procedure that fails midway") else { return };
+    mariadb.run("CREATE PROCEDURE p() BEGIN CREATE TABLE b (n INT); CREATE TABLE b (n INT); END").await;
+    mariadb.run("CREATE TABLE c (n INT)").await;
+    let (target, limits) = (target(&mariadb), limits());
+    for (statement, gone) in [("CALL p()", "b"), ("DROP TABLE c, d", "c")] {
+        mariadb.run("DROP TABLE IF EXISTS handover_migrations").await;
+        let release = Release::new(&[(
+            "expand/1_a.sql",
+            &format!("CREATE TABLE IF NOT EXISTS a (n INT);\n{statement};"),
+        )]);
+        let there = format!(
+            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'shop' AND table_name = '{gone}'"
+        );
+        let before = mariadb.number(&there).await;
+        let error = said(apply(&target, &release, SchemaPhase::Expand, &limits).await.0);
+        assert_ne!(mariadb.number(&there).await, before, "{statement}: a part of it stands");
+        assert!(
+            error.starts_with("expand/0001_a.sql stands half: its statement was begun and failed"),
+            "{error}"
+        );
+        let again = said(apply(&target, &release, SchemaPhase::Expand, &limits).await.0);
+        assert!(
+            again.contains("statement 2 (line 2: ") && again.contains("whether it took effect"),
+            "{again}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_took_effect_is_a_statement_that_was_begun_of_the_file_that_was_begun() {
+    let Some(mariadb) = MariaDb::start("MariaDB, saying that something took effect") else { return };
+    mariadb.run("CREATE TABLE b (n INT)").await;
+    let release = Release::new(&[("expand/1_a.sql", "CREATE TABLE a (n INT);\nCREATE TABLE b (n INT);")]);
+    let (target, limits, one) = (target(&mariadb), limits(), SchemaVersion::new(1));
+    said(apply(&target, &release, SchemaPhase::Expand, &limits).await.0);
+    let scripts = release.scripts(Kind::MySql);
+    let begun = job(&target, &scripts, SchemaPhase::Expand, &limits);
+    // The second one failed, and so is not recorded as begun any more.
+    for found in [Found::TookEffect, Found::DidNot] {
+        let error = said(says(&begun, one, found).await);
+        assert!(
+            error.contains("1 of its statements are recorded as applied, and none beyond them"),
+            "{error}"
+        );
+    }
+    mariadb.run("UPDATE handover_migrations SET begun = 2").await;
+    release.write("expand/1_a.sql", "CREATE TABLE a (n INT);\nCREATE TABLE c (n INT);");
+    let others = release.scripts(Kind::MySql);
+    let other = job(&target, &others, SchemaPhase::Expand, &limits);
+    let error = said(says(&other, one, Found::TookEffect).await);
+    assert!(error.contains("expand/0001_a.sql was applied as"), "{error}");
+    assert_eq!(mariadb.number("SELECT done FROM handover_migrations WHERE state = 'started'").await, 1);
+    says(&begun, one, Found::TookEffect).await.unwrap();
+    assert_eq!(mariadb.number("SELECT COUNT(*) FROM handover_migrations WHERE state = 'applied'").await, 1);
+}
+
+#[tokio::test]
+async fn rows_are_estimated_of_the_table_that_is_walked_over_wherever_the_history_is() {
+    let Some(mariadb) = MariaDb::start("MariaDB, a history elsewhere") else { return };
+    mariadb.run("CREATE TABLE orders (id INT PRIMARY KEY, n INT NOT NULL)").await;
+    mariadb.run("INSERT INTO orders SELECT seq, 0 FROM seq_1_to_300").await;
+    mariadb.run("ANALYZE TABLE orders").await;
+    mariadb.run("CREATE DATABASE history").await;
+    let (target, limits) = (Target { schema: Some("history".to_owned()), ..target(&mariadb) }, limits());
+    for (table, version) in [("orders", 1), ("shop.orders", 2)] {
+        let text = format!(
+            "-- handover: batch table={table} key=id size=100\nUPDATE orders SET n = n + 1 WHERE id BETWEEN :first AND :last;"
+        );
+        let release = Release::new(&[(&format!("backfill/{version}_add.sql"), &text)]);
+        let (done, told) = apply(&target, &release, SchemaPhase::Backfill, &limits).await;
+        done.unwrap_or_else(|error| panic!("{}: {:#?}", error.chain(), told.all()));
+        assert!(told.has("rows of about 300"), "{:#?}", told.all());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_is_not_waited_for_without_end() {
+    let Some(mariadb) = MariaDb::start("MariaDB that stands still") else { return };
+    mariadb.run("SELECT 1").await;
+    let release = Release::new(&[("expand/1_a.sql", "CREATE TABLE a (n INT);")]);
+    let (target, limits) = (target(&mariadb), Limits { reconnect: Duration::ZERO, ..limits() });
+    let scripts = release.scripts(Kind::MySql);
+    let job = job(&target, &scripts, SchemaPhase::Expand, &limits);
+    let mut listener = |progress: Progress| {
+        if progress == Progress::Locked {
+            mariadb.freeze();
+        }
+    };
+    let done = tokio::time::timeout(Duration::from_secs(60), run(&job, &Control::new(), &mut listener)).await;
+    mariadb.thaw();
+    let error = said(done.expect("it comes to an end"));
+    assert!(error.contains("no answer within 10 s") && error.contains("Nothing was done"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 mod customers;
 mod deploying;
+mod halves;
 mod kills;
 mod locked;
 mod pausing;

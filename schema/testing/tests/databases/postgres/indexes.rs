@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use handover_schema::{Control, Error, Kind, Resolution, SchemaPhase, SchemaVersion, resolve, status};
+use handover_schema::{Control, Found, Kind, SchemaPhase, SchemaVersion, status};
 use handover_schema_testing::{Postgres, Release, eventually};
 use sqlx::Executor;
 
 use super::target;
-use crate::fixture::{Told, apply, apply_with, job, limits, said};
+use crate::fixture::{Told, apply, apply_with, job, limits, said, says};
 use crate::runner::Runner;
 
 const VALID: &str = "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relname = 'orders_n' AND i.indisvalid";
@@ -84,7 +84,7 @@ async fn an_index_of_somebody_else_is_left_alone_and_named() {
     let (target, limits) = (target(&postgres), limits());
     let release = Release::new(&[("expand/1_index.sql", INDEX)]);
     let error = said(apply(&target, &release, SchemaPhase::Expand, &limits).await.0);
-    assert!(error.contains("there is an index orders_n already, and it is invalid, left by a failure: nothing was done; drop it"), "{error}");
+    assert!(error.contains("there is an index orders_n already, and it is invalid, left by a failure: it was not begun; drop it"), "{error}");
     assert_eq!(postgres.number(THERE).await, 1);
     assert_eq!(postgres.number("SELECT count(*) FROM handover_migrations").await, 0);
 }
@@ -127,8 +127,9 @@ async fn what_cannot_be_told_is_said_and_waits_for_a_person() {
     let scripts = release.scripts(Kind::Postgres);
     let job = job(&target, &scripts, SchemaPhase::Expand, &limits);
     let one = SchemaVersion::new(1);
-    resolve(&job, one, Resolution::TookEffect).await.unwrap();
-    assert!(matches!(resolve(&job, one, Resolution::TookEffect).await, Err(Error::Nonsense { .. })));
+    says(&job, one, Found::TookEffect).await.unwrap();
+    let error = said(says(&job, one, Found::TookEffect).await);
+    assert!(error.contains("version 1 does not stand half"), "{error}");
     assert_eq!(apply(&target, &release, SchemaPhase::Expand, &limits).await.0.unwrap().to.number(), 2);
 }
 

@@ -1,13 +1,12 @@
 //! kill -9 of the runner, of its session, of PostgreSQL, at every thing that a run tells.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use handover_schema::{Control, Limits, Progress, SchemaPhase, run, status};
 use handover_schema_testing::{Postgres, Release, eventually};
 use nix::sys::signal::Signal;
 
-use super::target;
+use super::{psql, target};
 use crate::fixture::{job, limits};
 use crate::runner::Runner;
 
@@ -113,24 +112,6 @@ async fn a_session_that_is_ended_anywhere_is_opened_anew_and_nothing_is_done_twi
         at += 1;
     }
     assert!(at > 30, "{at}");
-}
-
-fn psql(postgres: &Postgres, sql: &str) {
-    let mut command = Command::new("psql");
-    command.args([
-        "-qAtX",
-        "-U",
-        "postgres",
-        "-d",
-        "postgres",
-        "-c",
-        sql,
-        "-p",
-        &postgres.port().to_string(),
-        "-h",
-    ]);
-    let done = command.arg(postgres.sockets()).output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
 #[tokio::test]

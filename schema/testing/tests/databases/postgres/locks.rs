@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use handover_schema::{Control, Error, Limits, SchemaPhase};
+use handover_schema::{Control, Limits, SchemaPhase};
 use handover_schema_testing::{Postgres, Release, eventually};
 use sqlx::Executor;
 
@@ -107,7 +107,9 @@ async fn a_statement_that_takes_too_long_is_ended_by_the_server() {
 #[tokio::test]
 async fn a_run_that_is_cancelled_ends_its_statement_at_the_server() {
     let Some(postgres) = Postgres::start("cancelling") else { return };
-    for text in ["SELECT pg_sleep(60);", "-- handover: no transaction\nSELECT pg_sleep(60);"] {
+    for (text, records) in
+        [("SELECT pg_sleep(60);", 0), ("-- handover: no transaction\nSELECT pg_sleep(60);", 1)]
+    {
         let release = Release::new(&[("expand/1_sleep.sql", text)]);
         let (target, limits, control) = (target(&postgres), limits(), Control::new());
         let (done, ()) = tokio::join!(
@@ -120,8 +122,11 @@ async fn a_run_that_is_cancelled_ends_its_statement_at_the_server() {
                 control.cancel();
             }
         );
-        assert!(matches!(done.0, Err(Error::Cancelled { .. })), "{:?}", done.0);
+        let error = said(done.0);
+        // What no transaction takes back may have done something before it was ended.
+        let expected = if records == 0 { "cancelled. " } else { "expand/0001_sleep.sql stands half: " };
+        assert!(error.starts_with(expected), "{error}");
         assert_eq!(postgres.number(ACTIVE).await, 0);
-        assert_eq!(postgres.number("SELECT count(*) FROM handover_migrations").await, 0);
+        assert_eq!(postgres.number("SELECT count(*) FROM handover_migrations").await, records);
     }
 }

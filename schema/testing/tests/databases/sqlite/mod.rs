@@ -1,13 +1,15 @@
 //! The runner against SQLite.
 
+mod in_the_way;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use handover_schema::{Control, Error, Limits, PasswordSource, SchemaPhase, Target, status};
-use handover_schema_testing::{Release, eventually};
+use handover_schema_testing::{Release, eventually, execute, value};
 use nix::sys::signal::Signal;
+use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection, Executor};
 
 use crate::fixture::{Told, apply, apply_with, limits, said};
 use crate::runner::Runner;
@@ -17,19 +19,11 @@ async fn connect(file: &Path) -> SqliteConnection {
 }
 
 async fn run(file: &Path, sql: &str) {
-    let mut connection = connect(file).await;
-    connection.execute(sql).await.unwrap();
-    connection.close().await.unwrap();
+    execute(connect(file).await, sql).await;
 }
 
 async fn number(file: &Path, sql: &str) -> i64 {
-    let mut connection = connect(file).await;
-    let number = sqlx::query_scalar(sql)
-        .fetch_one(&mut connection)
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
-    connection.close().await.unwrap();
-    number
+    value(connect(file).await, sql).await
 }
 
 fn target(file: &Path) -> Target {
@@ -166,4 +160,31 @@ async fn a_statement_without_end_is_ended_by_its_time_or_by_somebody() {
     );
     assert!(matches!(done.0, Err(Error::Cancelled { .. })), "{:?}", done.0);
     assert_eq!(number(&file, "SELECT count(*) FROM handover_migrations").await, 0);
+}
+
+#[tokio::test]
+async fn a_pause_is_none_of_the_time_that_a_run_may_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("db");
+    run(&file, "CREATE TABLE orders (id INTEGER PRIMARY KEY, n INTEGER NOT NULL)").await;
+    run(&file, "INSERT INTO orders VALUES (1, 0), (2, 0), (5, 0)").await;
+    let release = Release::new(&[(
+        "backfill/1_add.sql",
+        "-- handover: batch table=orders key=id size=1\nUPDATE orders SET n = n + 1 WHERE id BETWEEN :first AND :last;",
+    )]);
+    let limits = Limits { whole: Duration::from_secs(2), ..limits() };
+    let (target, control, told, began) = (target(&file), Control::new(), Told::default(), Instant::now());
+    control.pause();
+    let (done, ()) = tokio::join!(
+        apply_with(&target, &release, SchemaPhase::Backfill, &limits, &control, told.clone()),
+        async {
+            eventually(Duration::from_secs(20), "it is paused for longer than it may take", || async {
+                (told.has("paused") && began.elapsed() > limits.whole + Duration::from_secs(2)).then_some(())
+            })
+            .await;
+            control.resume();
+        }
+    );
+    done.0.unwrap_or_else(|error| panic!("{}: {:#?}", error.chain(), told.all()));
+    assert_eq!(number(&file, "SELECT count(*) FROM orders WHERE n = 1").await, 3);
 }

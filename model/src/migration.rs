@@ -123,10 +123,12 @@ pub enum Found {
     DidNot,
     /// All of the migration was put back by hand: forget that it was begun.
     PutBack,
+    /// It is a backfill, and what it carried over is not right any more: do it again.
+    Again,
 }
 
 impl Found {
-    const ALL: [Self; 3] = [Self::TookEffect, Self::DidNot, Self::PutBack];
+    const ALL: [Self; 4] = [Self::TookEffect, Self::DidNot, Self::PutBack, Self::Again];
 
     /// Its name, as commands have it.
     #[must_use]
@@ -135,6 +137,7 @@ impl Found {
             Self::TookEffect => "took-effect",
             Self::DidNot => "did-not",
             Self::PutBack => "put-back",
+            Self::Again => "again",
         }
     }
 }
@@ -151,7 +154,7 @@ pub struct Resolution {
 /// Text that says of no migration what was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} says of no migration what was found: write its number and one of took-effect, did-not and put-back, like \"42=did-not\""
+    "{0:?} says of no migration what was found: write its number and one of took-effect, did-not, put-back and, of a backfill, again, like \"42=did-not\""
 )]
 pub struct ResolutionError(String);
 
@@ -209,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_a_person_found_is_written_with_the_migrations_number() {
-        for text in ["42=took-effect", "7=did-not", "2147483648=put-back"] {
+        for text in ["42=took-effect", "7=did-not", "2147483648=put-back", "3=again"] {
             assert_eq!(text.parse::<Resolution>().unwrap().to_string(), text);
         }
         for text in

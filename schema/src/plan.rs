@@ -169,7 +169,8 @@ pub fn plan<'a>(
             return Err(Refusal::NotRead { file: script.to_string(), version: script.version, who, reads });
         }
     }
-    let to = steps.last().map_or(from, |script| script.version);
+    // A backfill that is done again is below what is applied already.
+    let to = steps.last().map_or(from, |script| script.version.max(from));
     Ok(Plan { from, to, steps, resumes })
 }
 

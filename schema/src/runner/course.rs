@@ -106,7 +106,8 @@ impl<'a, 'l> Course<'a, 'l> {
 
     pub(crate) fn applied(&mut self, script: &Script, took: Duration) {
         self.moved();
-        self.outcome.to = script.version;
+        // A backfill that is done again is below what is applied already.
+        self.outcome.to = self.outcome.to.max(script.version);
         self.outcome.applied.push((script.to_string(), took));
         self.tell(Progress::Applied { file: script.to_string(), took });
     }

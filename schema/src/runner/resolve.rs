@@ -9,7 +9,7 @@ use crate::plan::Refusal;
 use crate::record::{Record, State};
 use crate::runner::{Course, End, Job, Write, again, prepared, take_lock, write};
 use crate::script::Work;
-use handover_model::{Found, Resolution};
+use handover_model::{Found, Resolution, SchemaPhase};
 
 /// Writes down what a person found. The next run goes on from there. Asked again for the same deployment it changes nothing: what
 /// stands half then is not what the person saw.
@@ -81,7 +81,9 @@ fn writes<S: Session>(
 ) -> Result<Vec<Write>, Error> {
     let (job, hand) = (course.job, course.hand());
     let not_so = |what: String| Error::Unresolved { what };
-    let Some(record) = record.filter(|record| record.state == State::Started) else {
+    let standing = if found == Found::Again { State::Applied } else { State::Started };
+    // A backfill that is being done is not begun anew.
+    let Some(record) = record.filter(|record| record.state == standing) else {
         return Err(Error::NothingHalf { version });
     };
     if record.deployment == job.deployment {
@@ -91,6 +93,20 @@ fn writes<S: Session>(
         let (name, phase) = (record.name, record.phase);
         return Err(Refusal::UnfinishedMissing { version, name, phase }.into());
     };
+    if found == Found::Again {
+        if script.checksum != record.checksum {
+            let (file, was, is) = (script.to_string(), record.checksum, script.checksum);
+            return Err(Refusal::Changed { file, was, is }.into());
+        }
+        return match &script.work {
+            Work::Batches(..) | Work::Program(_) if script.phase == SchemaPhase::Backfill => {
+                Ok(vec![tables.reopen(version, &hand), tables.forget_backfill(version)])
+            }
+            _ => Err(not_so(format!(
+                "{script} is no backfill in batches and no program: what it carried over is done again by another file, with a number of its own"
+            ))),
+        };
+    }
     if found == Found::PutBack {
         return Ok(vec![tables.forget(version), tables.forget_backfill(version)]);
     }
@@ -119,6 +135,8 @@ fn writes<S: Session>(
         Found::TookEffect => Ok(vec![tables.at_statement_by(version, record.done + 1, &hand)]),
         // Nothing of it stands: the file may be another one now.
         Found::DidNot if record.done == 0 => Ok(vec![tables.forget(version)]),
-        Found::DidNot | Found::PutBack => Ok(vec![tables.at_statement_by(version, record.done, &hand)]),
+        Found::DidNot | Found::PutBack | Found::Again => {
+            Ok(vec![tables.at_statement_by(version, record.done, &hand)])
+        }
     }
 }

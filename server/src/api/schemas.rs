@@ -39,7 +39,7 @@ pub(super) async fn get(wire: Request<v1::GetSchemaRequest>) -> Answer<v1::Schem
 }
 
 fn shown(state: &State, service: &ServiceName, view: SchemaView) -> v1::Schema {
-    let SchemaView { database, schema, releases, readers, soak, no_return } = view;
+    let SchemaView { database, schema, releases, readers, overtaken, soak, no_return } = view;
     let record = state.service(service);
     let release = |(name, schema): (ReleaseRef, Option<ReleaseSchema>)| {
         let after = |phase| Some(schema.as_ref()?.after(phase)?.number());
@@ -63,6 +63,11 @@ fn shown(state: &State, service: &ServiceName, view: SchemaView) -> v1::Schema {
         releases: releases.into_iter().map(release).collect(),
         readers: readers.iter().map(reader).collect(),
         no_return: no_return.unwrap_or_default(),
+        overtaken: overtaken.map(|(version, by)| v1::OvertakenBackfill {
+            version: version.number(),
+            by_service: by.service.to_string(),
+            by_version: by.version.to_string(),
+        }),
         soak: soak.map(|Soak { due, waits_for, .. }| v1::ContractSoak {
             due_unix_millis: due.unix_millis(),
             waits_for: waits_for.unwrap_or_default(),

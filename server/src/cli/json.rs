@@ -201,13 +201,16 @@ pub(super) fn schema(schema: &v1::Schema) -> Value {
             "rollback_target": reader.rollback_target, "current": reader.current,
         })
     };
+    let overtaken = schema.overtaken.as_ref().map(|backfill| {
+        json!({"version": backfill.version, "by_service": backfill.by_service, "by_version": backfill.by_version})
+    });
     let soak =
         schema.soak.as_ref().map(|soak| json!({"due": soak.due_unix_millis, "waits_for": soak.waits_for}));
     json!({
         "service": schema.service, "database": schema.database, "version": opt(schema.version),
         "since": schema.since_unix_millis, "by": opt((schema.by_deployment > 0).then(|| format!("d{}", schema.by_deployment))),
         "releases": schema.releases.iter().map(release).collect::<Vec<_>>(),
-        "readers": schema.readers.iter().map(reader).collect::<Vec<_>>(), "no_return": schema.no_return, "soak": soak,
+        "readers": schema.readers.iter().map(reader).collect::<Vec<_>>(), "no_return": schema.no_return, "soak": soak, "overtaken": overtaken,
     })
 }
 

@@ -250,6 +250,12 @@ fn shown(schema: &Schema) -> Vec<String> {
     }
     lines.extend(releases.lines().iter().map(|line| format!("  {line}")));
     lines.extend(schema.readers.iter().map(|reader| format!("  {}", reader_line(reader))));
+    lines.extend(schema.overtaken.as_ref().map(|backfill| {
+        format!(
+            "  backfill {} has to be done again: {} {} has run since, which does not know of it",
+            backfill.version, backfill.by_service, backfill.by_version
+        )
+    }));
     lines.extend(schema.soak.as_ref().map(|soak| format!("  {}", soak_line(soak, time::now()))));
     if !schema.no_return.is_empty() {
         lines.push(format!("  point of no return: {}", schema.no_return));

@@ -263,7 +263,11 @@ impl State {
         effects.put(Keyspace::Hosts, name.as_str().as_bytes().to_vec(), &host.record)?;
         effects.targets.insert(name.clone());
         effects.changed = true;
-        Ok(())
+        let record = host.assignments.get(service);
+        let shown = record.into_iter().flat_map(|record| &record.assignment.0);
+        let shown = shown.filter(|placement| !placement.share.is_hidden());
+        let served: Vec<ReleaseRef> = shown.map(|placement| placement.release.clone()).collect();
+        served.iter().try_for_each(|release| self.note_served(release, effects))
     }
 
     /// Everything that a host should run.

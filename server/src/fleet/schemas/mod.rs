@@ -5,6 +5,7 @@
 //! which migrations may be applied. The host that migrates is told of all that read the schema, and looks once more at
 //! what the database itself says.
 
+mod overtaken;
 mod planning;
 mod readers;
 mod record;
@@ -12,9 +13,9 @@ mod soak;
 mod status;
 
 pub use readers::Reader;
-use record::Heading;
 pub(super) use record::MigrationRecord;
 pub(super) use record::SchemaRecord;
+use record::{Backfilled, Heading};
 pub use record::{LintRecord, ReleaseSchema, SeenSchema};
 pub(super) use soak::Held;
 #[cfg(test)]
@@ -34,7 +35,7 @@ use handover_model::{
     SchemaReader, SchemaVersion, ServiceName, Timestamp,
 };
 use handover_rollout::{Event, MigrationOrder, Record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl State {
     /// What a release needs of a schema and makes of it; `None` where it says nothing, or is not known.
@@ -91,7 +92,11 @@ impl State {
             match record {
                 Record::Migrated { version, at, phase } => {
                     let seen = SeenSchema { version: *version, at: *at, by: id, phase: *phase };
-                    known = SchemaRecord { seen: Some(seen), heading: None };
+                    (known.seen, known.heading) = (Some(seen), None);
+                    if let (SchemaPhase::Backfill, Some(version)) = (phase, schema.backfill) {
+                        let service = live.engine.service().clone();
+                        known.backfilled = Some(Backfilled { version, service, overtaken_by: None });
+                    }
                 }
                 Record::MigrationStarted { .. } => {
                     let phase = live.engine.migration_order().map(|order| order.phase);
@@ -227,7 +232,14 @@ impl State {
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
         let Some(report) = self.hosts.get(name).and_then(|host| host.report.as_ref()) else { return Ok(()) };
-        for (migration, state) in report.migrations.clone() {
+        // A standby takes connections over by itself where the other instance ends.
+        let serving = report.instances.values().filter(|instance| !instance.share.is_hidden());
+        let serving: BTreeSet<ReleaseRef> = serving.map(|instance| instance.release.clone()).collect();
+        let migrations = report.migrations.clone();
+        for release in serving {
+            self.note_served(&release, effects)?;
+        }
+        for (migration, state) in migrations {
             let state = self.as_promised(migration.deployment, state);
             let event = Event::MigrationReported { host: name.clone(), migration, state };
             self.drive(migration.deployment, event, now, effects)?;

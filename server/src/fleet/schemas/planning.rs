@@ -33,6 +33,10 @@ impl State {
             Purpose::Release | Purpose::NamedHosts => {}
             Purpose::Rollback | Purpose::CatchUp | Purpose::Rehearsal | Purpose::Migration => {
                 self.reads_what_is(&release, schema, known)?;
+                // A host that comes late gets what the others run already.
+                if purpose != Purpose::CatchUp {
+                    self.finds_it_right(&release, schema)?;
+                }
                 return Ok(plan);
             }
         }
@@ -56,18 +60,21 @@ impl State {
         let known = self.schema_version(&schema.database);
         let expand = schema.pending(SchemaPhase::Expand, known);
         let at = expand.or(known);
-        let backfill = schema.pending(SchemaPhase::Backfill, at);
+        let again = self.done_again(schema);
+        let backfill = schema.pending(SchemaPhase::Backfill, at).or(again.map(|again| again.version));
         for (phase, to) in [(SchemaPhase::Expand, expand), (SchemaPhase::Backfill, backfill)] {
             if let Some(to) = to {
                 self.is_read_by_all(release, schema, phase, to, None, now)?;
             }
         }
         self.reads_what_is(release, schema, at)?;
+        self.finds_it_right(release, schema)?;
         // A schema of which nobody knows what it is now is looked at before anything else, also where there is nothing to add.
         let looks = expand.is_some() || known.is_none() || self.heading(&schema.database).is_some();
         let before = looks.then(|| self.migration(release, manifest, config, SchemaPhase::Expand, now));
         let after = backfill.map(|_| self.migration(release, manifest, config, SchemaPhase::Backfill, now));
-        Ok([before.transpose()?, after.transpose()?])
+        let after = after.transpose()?.map(|after| Migration { resolve: again, ..after });
+        Ok([before.transpose()?, after])
     }
 
     /// The plan of one phase of a release's migrations, by itself. `forced`: although it takes away what could be gone
@@ -96,7 +103,11 @@ impl State {
             // Nothing to add, but to find out what the schema is: of migrations that were begun nobody has said how they ended.
             return Ok(migrating(request, self.migration(release, &manifest, config, phase, now)?));
         }
-        let Some(to) = schema.pending(phase, known) else {
+        let again = self.done_again(schema).filter(|_| phase == SchemaPhase::Backfill);
+        if phase == SchemaPhase::Contract && self.overtaken(&schema.database).is_some() {
+            return Err(self.not_right(schema, "what it wrote would be lost with the old shape"));
+        }
+        let Some(to) = schema.pending(phase, known).or(again.map(|again| again.version)) else {
             return Err(Refusal::Schema {
                 why: match (schema.after(phase), known) {
                     (Some(after), Some(known)) => {
@@ -110,7 +121,7 @@ impl State {
         };
         self.is_read_by_all(release, schema, phase, to, forced, now)?;
         let migration = self.migration(release, &manifest, config, phase, now)?;
-        Ok(migrating(request, migration))
+        Ok(migrating(request, Migration { resolve: again, ..migration }))
     }
 
     /// That no deployment of another service goes on whose release uses the same database.

@@ -2,7 +2,7 @@
 
 use handover_model::{
     DeploymentId, MigrationId, ReleaseRef, Resolution, SchemaPhase, SchemaRange, SchemaReader, SchemaVersion,
-    Timestamp,
+    ServiceName, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,20 @@ pub(in crate::fleet) struct SchemaRecord {
     /// Migrations that were ordered and of which nobody has said that all are applied. The schema may be at any version up to
     /// theirs, also when their deployment has ended meanwhile.
     pub(in crate::fleet) heading: Option<Heading>,
+    /// The last backfill that was done; `None` where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::fleet) backfilled: Option<Backfilled>,
+}
+
+/// A backfill that was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::fleet) struct Backfilled {
+    /// The version behind it.
+    pub(in crate::fleet) version: SchemaVersion,
+    /// Of which service's releases it is.
+    pub(in crate::fleet) service: ServiceName,
+    /// A release that has run since and does not know of it; `None`: what it carried over is right.
+    pub(in crate::fleet) overtaken_by: Option<ReleaseRef>,
 }
 
 /// A database's schema, as a host that migrated it said last.

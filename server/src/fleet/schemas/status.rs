@@ -2,7 +2,7 @@
 
 use super::{Reader, ReleaseSchema, SeenSchema, Soak, readers::cannot_read};
 use crate::fleet::{refusal::Refusal, state::State};
-use handover_model::{ReleaseRef, SchemaPhase, ServiceName, Timestamp, Version};
+use handover_model::{ReleaseRef, SchemaPhase, SchemaVersion, ServiceName, Timestamp, Version};
 
 /// A service's database with all that reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct SchemaView {
     pub readers: Vec<Reader>,
     /// The contract of the current release, where it comes by itself.
     pub soak: Option<Soak>,
+    /// A backfill that has to be done again, and the release that has run since and does not know of it.
+    pub overtaken: Option<(SchemaVersion, ReleaseRef)>,
     /// What cannot be gone back to, or will not be after a contract; empty where all can.
     pub no_return: Option<String>,
 }
@@ -48,6 +50,7 @@ impl State {
         Ok(SchemaView {
             schema: self.schema(&database).cloned(),
             readers: if database.is_empty() { Vec::new() } else { self.schema_readers(&database, now) },
+            overtaken: self.overtaken(&database).map(|(version, by)| (version, by.clone())),
             soak: self.soak(service),
             no_return: self.no_return(service, now),
             database,

@@ -11,6 +11,7 @@ mod freezes;
 mod hosts;
 mod limits;
 mod operators;
+mod overtaken;
 mod preflight;
 mod prometheus;
 mod rehearsals;

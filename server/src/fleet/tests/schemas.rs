@@ -54,7 +54,7 @@ pub(super) fn deploy(fleet: &mut Fixture, version: &str) -> DeploymentId {
     id
 }
 
-fn migrate(phase: SchemaPhase) -> DeploymentRequest {
+pub(super) fn migrate(phase: SchemaPhase) -> DeploymentRequest {
     DeploymentRequest { version: None, migrate: Some(phase), ..request("shop", "0") }
 }
 
@@ -71,7 +71,7 @@ fn three_releases(fleet: &mut Fixture) {
 }
 
 #[track_caller]
-fn why(refused: Result<DeploymentId, Refusal>) -> String {
+pub(super) fn why(refused: Result<DeploymentId, Refusal>) -> String {
     let refusal = refused.unwrap_err();
     assert_eq!(refusal.reason(), Reason::SchemaRefused, "{refusal}");
     refusal.to_string()

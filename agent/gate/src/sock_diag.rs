@@ -3,6 +3,7 @@
 //! Written by hand: two messages of fixed layout (include/uapi/linux/inet_diag.h), and of their attributes those that are
 //! asked for. The socket needs no privilege for what is asked here and sees the network namespace of the calling thread.
 
+use crate::sys::MEMINFO_DROPS;
 use rustix::{
     io::Errno,
     net::{
@@ -32,8 +33,6 @@ pub(crate) const HEADER: usize = 16;
 const ANSWER: usize = 72;
 /// `INET_DIAG_SKMEMINFO` of include/uapi/linux/inet_diag.h.
 const SKMEMINFO: u16 = 7;
-/// `SK_MEMINFO_DROPS` of include/uapi/linux/sock_diag.h, the last of nine numbers of 32 bits.
-const MEMINFO_DROPS: usize = 8;
 const IPPROTO_TCP: u8 = 6;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;

@@ -34,10 +34,13 @@ pub(crate) async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, sample: A
     sample.connected();
     // Fails only for a connection that is gone already.
     let _ = stream.set_nodelay(true);
-    if sample.is_to_be_reset() {
-        let _ = set_socket_linger(&stream, Some(Duration::ZERO));
+    match sample.flags().connection_age.filter(|_| sample.is_to_be_reset()) {
+        Some(age) => {
+            let _ = set_socket_linger(&stream, Some(Duration::ZERO));
+            let _ = timeout(age, by_protocol(stream, tls, sample)).await;
+        }
+        None => by_protocol(stream, tls, sample).await,
     }
-    by_protocol(stream, tls, sample).await;
     drop(guard);
 }
 

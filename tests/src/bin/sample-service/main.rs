@@ -67,6 +67,9 @@ async fn run(flags: Flags) -> Result<(), Failed> {
     let (drain, gone) = Drain::new();
     let sample = Arc::new(Sample::new(flags, drain)?);
     for (name, listener) in listeners {
+        if let Some(backlog) = sample.flags().backlog {
+            rustix::net::listen(&listener, backlog)?;
+        }
         let listener = TcpListener::from_std(listener)?;
         // Its log may be on a full disk: that is no reason to end.
         let _ = writeln!(std::io::stdout(), "listening on {} ({name})", listener.local_addr()?);

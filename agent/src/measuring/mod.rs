@@ -119,7 +119,8 @@ impl Measuring {
                     self.measure(service, subjects);
                 }
             }
-            if self.look <= now {
+            // Once there is nobody to measure this is the last chance to stop listening.
+            if self.look <= now || roster.is_empty() {
                 self.look = now + LOOK;
                 self.look_for_connections(&roster);
             }
@@ -249,3 +250,6 @@ fn turned_away(away: &Mutex<TurnedAway>, subject: &Subject) -> Option<Refused> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

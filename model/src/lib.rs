@@ -29,7 +29,9 @@ pub use digest::{Digest, DigestError};
 pub use disk::{Disk, Room, Unwritten, in_bytes};
 pub use facts::HostFacts;
 pub use flip::{Confirm, Confirmation, ConfirmationState, FlipReport, Readings};
-pub use measurement::{Latency, LatencyError, MAX_LATENCY_EDGES, Measurement, Sample, Traffic, Usage};
+pub use measurement::{
+    Ends, Latency, LatencyError, MAX_LATENCY_EDGES, Measurement, Refused, Sample, Traffic, Usage,
+};
 pub use migration::{
     Found, MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MAX_READERS, MigrationId, MigrationKind, MigrationName,
     MigrationNameError, MigrationState, MigrationTarget, Resolution, ResolutionError, SchemaReader,

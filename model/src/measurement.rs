@@ -47,12 +47,50 @@ pub struct Traffic {
 pub struct Usage {
     /// Connections that were seen to be its, counted up. Those that came and went between two looks are missing.
     pub connections: Option<u64>,
+    /// How those of them ended that ended; `None` where nobody wants to know, or it cannot be known.
+    pub ends: Option<Ends>,
+    /// What its listening sockets turned away; `None` where nobody wants to know, or it cannot be known.
+    pub refused: Option<Refused>,
     /// Bytes of memory of all of its processes.
     pub memory: Option<u64>,
     /// Time on processors of all of its processes, microseconds.
     pub cpu_micros: Option<u64>,
     /// When that was read, by the host's clock since its start, microseconds.
     pub clock_micros: Option<u64>,
+}
+
+/// How connections ended that were seen to be an instance's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Since when they are counted, by the host's clock since its start, microseconds. Counts of another beginning are others.
+    pub since_micros: u64,
+    /// How many ended.
+    pub ended: u64,
+    /// Those of them that were reset by either side, or given up; at most `ended`.
+    pub reset: u64,
+}
+
+/// What an instance's listening sockets turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Since when it is counted, by the host's clock since its start, microseconds. Counts of another beginning are others.
+    pub since_micros: u64,
+    /// When it was read, by the same clock.
+    pub clock_micros: u64,
+    /// How often a client was turned away: each time that it tries anew counts.
+    pub count: u64,
+}
+
+impl Ends {
+    /// What ended since `earlier`; `None` where it was counted from another beginning.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Option<Self> {
+        Some(Self {
+            since_micros: (self.since_micros == earlier.since_micros).then_some(self.since_micros)?,
+            ended: self.ended.checked_sub(earlier.ended)?,
+            reset: self.reset.checked_sub(earlier.reset)?,
+        })
+    }
 }
 
 /// How many requests took how long.
@@ -162,6 +200,14 @@ mod tests {
     fn a_difference_is_what_came_in_between() {
         let (before, now) = (traffic(10, 1, &[5, 3, 2]), traffic(25, 4, &[10, 9, 6]));
         assert_eq!(now.since(&before).unwrap(), traffic(15, 3, &[5, 6, 4]));
+    }
+
+    #[test]
+    fn ends_of_two_beginnings_are_not_compared() {
+        let ends = |since_micros, ended, reset| Ends { since_micros, ended, reset };
+        assert_eq!(ends(7, 30, 4).since(&ends(7, 10, 1)), Some(ends(7, 20, 3)));
+        assert_eq!(ends(8, 30, 4).since(&ends(7, 10, 1)), None);
+        assert_eq!(ends(7, 9, 1).since(&ends(7, 10, 1)), None);
     }
 
     #[test]

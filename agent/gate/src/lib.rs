@@ -17,6 +17,7 @@
 //! [`Gate`] must be used from one thread at a time, by the one process that owns the listener.
 
 mod bpf;
+pub mod destroyed;
 mod error;
 mod gate;
 mod join;

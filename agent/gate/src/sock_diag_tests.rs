@@ -71,3 +71,41 @@ fn hundreds_of_connections_are_listed_whole() {
     found.sort_unstable();
     assert_eq!(found, expected);
 }
+
+#[test]
+fn whom_a_full_queue_turns_away_is_counted_at_its_own_socket() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let socket = |at: SocketAddr| {
+            let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+            let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+            sockopt::set_socket_reuseport(&socket, true).unwrap();
+            rustix::net::bind(&socket, &at).unwrap();
+            socket
+        };
+        // A queue of 1 holds two connections (`sk_acceptq_is_full` in include/net/sock.h).
+        let full = socket(address.parse().unwrap());
+        rustix::net::listen(&full, 1).unwrap();
+        let full = TcpListener::from(full);
+        let local = full.local_addr().unwrap();
+        assert_eq!(drops(local).unwrap(), [(inode(&full), 0)].into());
+        let _waiting = [TcpStream::connect(local).unwrap(), TcpStream::connect(local).unwrap()];
+        let refused = TcpStream::connect_timeout(&local, Duration::from_millis(100));
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(drops(local).unwrap()[&inode(&full)] >= 1);
+        // Another one of the group has turned nobody away.
+        let other = socket(local);
+        rustix::net::listen(&other, 1).unwrap();
+        let counted = drops(local).unwrap();
+        assert_eq!((counted.len(), counted[&inode(&other)]), (2, 0));
+    }
+}
+
+#[test]
+fn an_attribute_is_found_among_others_and_what_is_cut_is_none() {
+    let attributes = [5, 0, 1, 0, 9, 0, 0, 0, 8, 0, 7, 0, 1, 2, 3, 4];
+    assert_eq!(attribute(&attributes, 1), Some([9].as_slice()));
+    assert_eq!(attribute(&attributes, 7), Some([1, 2, 3, 4].as_slice()));
+    assert_eq!(attribute(&attributes, 2), None);
+    assert_eq!(attribute(&attributes[..15], 7), None);
+    assert_eq!(attribute(&[0; 8], 1), None, "a length that would lead nowhere");
+}

@@ -13,8 +13,8 @@ use std::{
 
 /// `SO_MEMINFO` of include/uapi/asm-generic/socket.h; since Linux 4.12.
 const SO_MEMINFO: libc::c_int = 55;
-/// `SK_MEMINFO_DROPS` of include/uapi/linux/sock_diag.h.
-const MEMINFO_DROPS: usize = 8;
+/// `SK_MEMINFO_DROPS` of include/uapi/linux/sock_diag.h, the last of nine numbers of 32 bits.
+pub(crate) const MEMINFO_DROPS: usize = 8;
 
 /// What TCP_INFO says of a listening socket.
 #[derive(Clone, Copy, Debug)]

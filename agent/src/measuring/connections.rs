@@ -5,10 +5,17 @@
 //! that came and went between two looks is missing, and so is one that waits to be accepted at each of them: the count is
 //! a lower bound, and good for comparing shares of connections that last longer than a second. Those from pins, which are
 //! the agent's own, are left out.
+//!
+//! How they end the kernel tells by their cookies ([`super::hearing`]): so of those that were seen it is known, and of others
+//! nothing. Where some of it was lost the counting begins anew: what is not known is not told as nothing.
 
-use super::subject::{Roster, Subject};
+use super::{
+    hearing::{Ear, Told},
+    subject::{self, Roster, Subject},
+};
+use crate::clock;
 use handover_gate::{is_from_pin, sock_diag};
-use handover_model::InstanceId;
+use handover_model::{Ends, InstanceId};
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     error::Error,
@@ -16,6 +23,10 @@ use std::{
     net::SocketAddr,
     sync::{Mutex, PoisonError},
 };
+
+/// So many connections of an instance at most may be gone from sight without a word of how they ended, as where their program
+/// keeps them open after a reset.
+const MAX_UNTOLD: usize = 1 << 16;
 
 /// What was seen so far of every instance that is looked at.
 #[derive(Debug, Default)]
@@ -29,6 +40,22 @@ struct Seen {
     count: u64,
     /// Those of the last look, by the kernel's name for each.
     open: HashSet<u64>,
+    /// How they end, where somebody wants to know.
+    ends: Option<Ending>,
+}
+
+/// How connections end, counted up.
+#[derive(Debug)]
+struct Ending {
+    ends: Ends,
+    /// Those that were seen and of which no end was told yet, by the kernel's name for each.
+    going_on: HashSet<u64>,
+}
+
+impl Ending {
+    fn begin(open: &HashSet<u64>, now_micros: u64) -> Self {
+        Self { ends: Ends { since_micros: now_micros, ended: 0, reset: 0 }, going_on: open.clone() }
+    }
 }
 
 impl Connections {
@@ -37,24 +64,64 @@ impl Connections {
         self.0.get(instance).filter(|seen| seen.life == life).map(|seen| seen.count)
     }
 
-    /// Notes a look at an instance.
-    fn note(&mut self, subject: &Subject, open: HashSet<u64>) {
-        let nothing = || Seen { life: subject.life, count: 0, open: HashSet::new() };
+    /// How those ended that were seen of this start of an instance; `None` where nobody listens.
+    pub(super) fn ends(&self, instance: &InstanceId, life: u64) -> Option<Ends> {
+        let seen = self.0.get(instance).filter(|seen| seen.life == life)?;
+        seen.ends.as_ref().map(|ending| ending.ends)
+    }
+
+    /// Notes a look at an instance. `listening` since before it: whether ends are counted.
+    fn note(&mut self, subject: &Subject, open: HashSet<u64>, listening: bool, now_micros: u64) {
+        let nothing = || Seen { life: subject.life, count: 0, open: HashSet::new(), ends: None };
         let seen = self.0.entry(subject.instance.clone()).or_insert_with(nothing);
         if seen.life != subject.life {
             *seen = nothing();
         }
         seen.count += open.difference(&seen.open).count() as u64;
         seen.open = open;
+        if !listening {
+            seen.ends = None;
+            return;
+        }
+        let ending = seen.ends.get_or_insert_with(|| Ending::begin(&seen.open, now_micros));
+        ending.going_on.extend(&seen.open);
+        if ending.going_on.len() > seen.open.len() + MAX_UNTOLD {
+            *ending = Ending::begin(&seen.open, now_micros);
+        }
+    }
+
+    /// Notes what was told since the look before, after this one was noted: whatever ended since it was seen is known then.
+    fn hear(&mut self, told: &Told, now_micros: u64) {
+        let counted =
+            self.0.values_mut().filter_map(|seen| seen.ends.as_mut().map(|ending| (&seen.open, ending)));
+        let mut counted: Vec<_> = counted.collect();
+        if told.lost {
+            for (open, ending) in counted {
+                *ending = Ending::begin(open, now_micros);
+            }
+            return;
+        }
+        for end in &told.ended {
+            let of = counted
+                .iter_mut()
+                .find_map(|(_, ending)| ending.going_on.remove(&end.cookie).then_some(ending));
+            if let Some(ending) = of {
+                ending.ends.ended += 1;
+                ending.ends.reset += u64::from(end.reset);
+            }
+        }
     }
 }
 
-/// Looks at all instances of the roster; forgets the others. Blocks.
-pub(super) fn look(connections: &Mutex<Connections>, roster: &Roster) {
+/// Looks at all instances of the roster, and takes what was heard of their ends; forgets the others. Blocks.
+pub(super) fn look(connections: &Mutex<Connections>, roster: &Roster, ear: Option<&Ear>) {
     let mut found = Vec::new();
     for (service, subjects) in roster {
         match of_service(subjects) {
-            Ok(open) => found.extend(subjects.iter().zip(open)),
+            Ok(open) => {
+                let listening = ear.is_some() && subject::limited(subjects).resets;
+                found.extend(subjects.iter().zip(open).map(|(subject, open)| (subject, open, listening)));
+            }
             Err(error) => {
                 tracing::debug!(%service, error = &error as &dyn Error, "its connections cannot be seen");
             }
@@ -63,8 +130,12 @@ pub(super) fn look(connections: &Mutex<Connections>, roster: &Roster) {
     let named: BTreeSet<&InstanceId> = roster.values().flatten().map(|subject| &subject.instance).collect();
     let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
     connections.0.retain(|instance, _| named.contains(instance));
-    for (subject, open) in found {
-        connections.note(subject, open);
+    let now_micros = clock::running_micros();
+    for (subject, open, listening) in found {
+        connections.note(subject, open, listening, now_micros);
+    }
+    if let Some(ear) = ear {
+        connections.hear(&ear.take(), now_micros);
     }
 }
 
@@ -89,25 +160,12 @@ fn of_service(subjects: &[Subject]) -> io::Result<Vec<HashSet<u64>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        instance::{Group, GroupRecord, ProcessKey},
-        measuring::Asked,
-    };
-    use handover_model::Share;
+    use crate::measuring::subject::tests::subject;
+    use handover_gate::destroyed::Ended;
 
-    fn subject(life: u64) -> Subject {
-        let leader = ProcessKey { pid: std::process::id(), start_time: 0 };
-        let record = GroupRecord::ProcessGroup { leader, instance: String::new() };
-        Subject {
-            instance: "web-1".parse().unwrap(),
-            life,
-            run: 0,
-            share: Share::HIDDEN,
-            asked: Asked::NotYet,
-            config: None,
-            listeners: Vec::new(),
-            group: Group::reopen(record).unwrap(),
-        }
+    fn told(ended: &[(u64, bool)]) -> Told {
+        let ended = ended.iter().map(|(cookie, reset)| Ended { cookie: *cookie, reset: *reset });
+        Told { ended: ended.collect(), lost: false }
     }
 
     #[test]
@@ -115,12 +173,60 @@ mod tests {
         let mut connections = Connections::default();
         let id = subject(1).instance;
         assert_eq!(connections.of(&id, 1), None);
-        connections.note(&subject(1), [1, 2].into());
-        connections.note(&subject(1), [2, 3].into());
-        connections.note(&subject(1), [].into());
-        connections.note(&subject(1), [4].into());
+        for open in [[1, 2].into(), [2, 3].into(), [].into(), [4].into()] {
+            connections.note(&subject(1), open, false, 0);
+        }
         assert_eq!((connections.of(&id, 1), connections.of(&id, 2)), (Some(4), None));
-        connections.note(&subject(2), [4].into());
+        assert_eq!(connections.ends(&id, 1), None, "nobody listens");
+        connections.note(&subject(2), [4].into(), false, 0);
         assert_eq!(connections.of(&id, 2), Some(1));
+    }
+
+    #[test]
+    fn ends_of_those_that_were_seen_are_counted_whenever_they_are_told() {
+        let mut connections = Connections::default();
+        let id = subject(1).instance;
+        let ends = |ended, reset| Some(Ends { since_micros: 7, ended, reset });
+        connections.note(&subject(1), [1, 2, 3].into(), true, 7);
+        assert_eq!(connections.ends(&id, 1), ends(0, 0));
+        // 9 came and went between two looks.
+        connections.hear(&told(&[(1, false), (9, true)]), 7);
+        assert_eq!(connections.ends(&id, 1), ends(1, 0));
+        // 2 is gone from sight, and its program closes it later.
+        connections.note(&subject(1), [3, 4].into(), true, 8);
+        connections.hear(&told(&[(4, true)]), 8);
+        connections.note(&subject(1), [].into(), true, 9);
+        connections.hear(&told(&[(2, true), (3, false), (3, true)]), 9);
+        assert_eq!(connections.ends(&id, 1), ends(4, 2), "each of them once");
+        assert_eq!(connections.ends(&id, 2), None);
+        connections.note(&subject(2), [].into(), true, 10);
+        assert_eq!(connections.ends(&id, 2), Some(Ends { since_micros: 10, ended: 0, reset: 0 }));
+        connections.note(&subject(2), [].into(), false, 11);
+        assert_eq!(connections.ends(&id, 2), None, "nobody listens any more");
+    }
+
+    #[test]
+    fn where_some_were_lost_the_counting_begins_anew_with_those_that_are_open() {
+        let mut connections = Connections::default();
+        let id = subject(1).instance;
+        connections.note(&subject(1), [1, 2].into(), true, 7);
+        connections.hear(&told(&[(1, true)]), 7);
+        connections.note(&subject(1), [3].into(), true, 8);
+        connections.hear(&Told { lost: true, ..told(&[(2, true)]) }, 8);
+        assert_eq!(connections.ends(&id, 1), Some(Ends { since_micros: 8, ended: 0, reset: 0 }));
+        connections.hear(&told(&[(2, true), (3, false)]), 9);
+        assert_eq!(connections.ends(&id, 1), Some(Ends { since_micros: 8, ended: 1, reset: 0 }));
+    }
+
+    #[test]
+    fn a_program_that_keeps_what_was_reset_takes_no_memory_without_bound() {
+        let mut connections = Connections::default();
+        let id = subject(1).instance;
+        let most = MAX_UNTOLD as u64;
+        connections.note(&subject(1), (0..most).collect(), true, 7);
+        connections.note(&subject(1), [most].into(), true, 8);
+        assert_eq!(connections.ends(&id, 1).unwrap().since_micros, 7);
+        connections.note(&subject(1), [most + 1].into(), true, 9);
+        assert_eq!(connections.ends(&id, 1).unwrap().since_micros, 9);
     }
 }

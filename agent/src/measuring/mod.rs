@@ -3,26 +3,33 @@
 //! Of every service with `[metrics]` in one of its instances' manifests all that serve are measured, and those that are to
 //! serve: a ready or an unhealthy instance is asked for its metrics, whatever its share is, one that is still starting is
 //! told as such, and one that is being taken out is not measured any more. Each is asked through its pin. What the kernel
-//! says of it (connections, memory, processor time) goes with it.
+//! says of it (connections, memory, processor time) goes with it, and where a limit of a manifest needs it, how connections
+//! end and how many are turned away.
 //!
 //! The supervisor tells who runs and is never waited for. A reading has its deadline and its most bytes, of each service
 //! one goes on at most, and of each service one measurement at most waits for the session: an endpoint that is slow, huge or
 //! makes no sense is told with its reason, and costs nobody else anything.
 
 mod connections;
+mod hearing;
 mod outbox;
 mod reading;
+mod refused;
 mod subject;
 
 pub use outbox::Outbox;
-pub use subject::{Asked, Roster, Subject};
+pub use subject::{Asked, Limited, Roster, Subject};
 
 use crate::clock;
 use connections::Connections;
-use handover_model::{InstanceId, Measurement, Sample, ServiceName, Usage};
+use handover_model::{InstanceId, Measurement, Refused, Sample, ServiceName, Usage};
+use hearing::Hearing;
 use reading::Reader;
+use refused::TurnedAway;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    error::Error,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -43,6 +50,11 @@ pub struct Measuring {
     outbox: Outbox,
     reader: Arc<Reader>,
     connections: Arc<Mutex<Connections>>,
+    turned_away: Arc<Mutex<TurnedAway>>,
+    /// Listens for ends of connections while a limit needs it.
+    hearing: Option<Hearing>,
+    /// Whether it could not, and somebody was told.
+    deaf: bool,
     /// When each service is measured next.
     due: BTreeMap<ServiceName, Instant>,
     /// Services that are just being measured.
@@ -83,6 +95,9 @@ impl Measuring {
             outbox,
             reader: Arc::default(),
             connections: Arc::default(),
+            turned_away: Arc::default(),
+            hearing: None,
+            deaf: false,
             due: BTreeMap::new(),
             busy: Busy::default(),
             look: Instant::now(),
@@ -104,7 +119,8 @@ impl Measuring {
                     self.measure(service, subjects);
                 }
             }
-            if self.look <= now {
+            // Once there is nobody to measure this is the last chance to stop listening.
+            if self.look <= now || roster.is_empty() {
                 self.look = now + LOOK;
                 self.look_for_connections(&roster);
             }
@@ -124,12 +140,15 @@ impl Measuring {
             tracing::debug!(%service, "is still being measured");
             return;
         };
-        let (reader, connections, outbox) =
-            (Arc::clone(&self.reader), Arc::clone(&self.connections), self.outbox.clone());
-        let (service, subjects) = (service.clone(), subjects.to_vec());
+        let by = By {
+            reader: Arc::clone(&self.reader),
+            connections: Arc::clone(&self.connections),
+            turned_away: subject::limited(subjects).refused.then(|| Arc::clone(&self.turned_away)),
+            patience: subject::interval(subjects),
+        };
+        let (service, subjects, outbox) = (service.clone(), subjects.to_vec(), self.outbox.clone());
         let task = async move {
-            let patience = subject::interval(&subjects);
-            let read = subjects.iter().map(|subject| sample(&reader, &connections, subject, patience));
+            let read = subjects.iter().map(|subject| sample(&by, subject));
             let read = futures_util::future::join_all(read).await;
             let instances: BTreeMap<InstanceId, Sample> = read.into_iter().collect();
             outbox.put(Measurement { service, instances });
@@ -138,34 +157,99 @@ impl Measuring {
         tokio::spawn(task.in_current_span());
     }
 
-    /// Looks for new connections, unless the look before is not over yet.
+    /// Looks for new connections and for their ends, unless the look before is not over yet.
     fn look_for_connections(&mut self, roster: &Roster) {
-        if self.looking.as_ref().is_some_and(|looking| !looking.is_finished()) {
-            return;
-        }
         // Where there is only one there is nobody to compare it with.
         let compared = roster.iter().filter(|(_, subjects)| subjects.len() > 1);
         let compared: Roster = compared.map(|(service, all)| (service.clone(), all.clone())).collect();
-        let connections = Arc::clone(&self.connections);
-        self.looking = Some(tokio::task::spawn_blocking(move || connections::look(&connections, &compared)));
+        self.listen(&compared);
+        self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).keep(&compared);
+        if self.looking.as_ref().is_some_and(|looking| !looking.is_finished()) {
+            return;
+        }
+        let (connections, ear) = (Arc::clone(&self.connections), self.hearing.as_ref().map(Hearing::ear));
+        let look = move || connections::look(&connections, &compared, ear.as_deref());
+        self.looking = Some(tokio::task::spawn_blocking(look));
+    }
+
+    /// Listens for the ends of connections of those services that have a limit on them, and of no others.
+    fn listen(&mut self, compared: &Roster) {
+        let limited = compared.values().filter(|subjects| subject::limited(subjects).resets);
+        let listeners = limited.flatten().flat_map(|subject| &subject.listeners);
+        let ports: BTreeSet<u16> = listeners.map(SocketAddr::port).collect();
+        if ports.is_empty() {
+            (self.hearing, self.deaf) = (None, false);
+            return;
+        }
+        let hearing = match self.hearing.take() {
+            Some(mut hearing) => hearing.only(ports).map(|()| hearing),
+            None => Hearing::of(ports),
+        };
+        match hearing {
+            Ok(hearing) => (self.hearing, self.deaf) = (Some(hearing), false),
+            Err(_) if self.deaf => {}
+            Err(error) => {
+                self.deaf = true;
+                let error = &error as &dyn Error;
+                tracing::warn!(
+                    error,
+                    "the kernel does not tell how connections end: max_resets is not judged on this host"
+                );
+            }
+        }
     }
 }
 
-/// One instance.
-async fn sample(
-    reader: &Arc<Reader>,
-    connections: &Arc<Mutex<Connections>>,
-    subject: &Subject,
+/// By what an instance is measured.
+struct By {
+    reader: Arc<Reader>,
+    connections: Arc<Mutex<Connections>>,
+    /// `None` where nobody has set a limit on it.
+    turned_away: Option<Arc<Mutex<TurnedAway>>>,
     patience: Duration,
-) -> (InstanceId, Sample) {
-    let group = subject.group.clone();
-    let used = tokio::task::spawn_blocking(move || (group.usage(), clock::running_micros()));
-    let (traffic, used) = tokio::join!(reader.read(subject, patience), used);
-    let ((memory, cpu_micros), clock_micros) =
-        used.map_or_else(|_| Default::default(), |(used, clock)| (used, used.1.is_some().then_some(clock)));
-    let connections =
-        connections.lock().unwrap_or_else(PoisonError::into_inner).of(&subject.instance, subject.life);
-    let usage = Usage { connections, memory, cpu_micros, clock_micros };
+}
+
+/// One instance.
+async fn sample(by: &By, subject: &Subject) -> (InstanceId, Sample) {
+    let (of_kernel, away) = (subject.clone(), by.turned_away.clone());
+    let of_kernel = move || {
+        let (memory, cpu_micros) = of_kernel.group.usage();
+        let refused = away.and_then(|away| turned_away(&away, &of_kernel));
+        Usage {
+            memory,
+            cpu_micros,
+            clock_micros: cpu_micros.map(|_| clock::running_micros()),
+            refused,
+            ..Usage::default()
+        }
+    };
+    let used = tokio::task::spawn_blocking(of_kernel);
+    let (traffic, used) = tokio::join!(by.reader.read(subject, by.patience), used);
+    let connections = by.connections.lock().unwrap_or_else(PoisonError::into_inner);
+    let usage = Usage {
+        connections: connections.of(&subject.instance, subject.life),
+        ends: connections.ends(&subject.instance, subject.life),
+        ..used.unwrap_or_default()
+    };
+    drop(connections);
     let sample = Sample { run: subject.run, share: subject.share, traffic, usage };
     (subject.instance.clone(), sample)
 }
+
+/// What an instance turned away; `None` where it cannot be known. Blocks.
+fn turned_away(away: &Mutex<TurnedAway>, subject: &Subject) -> Option<Refused> {
+    match refused::read(subject) {
+        Ok(drops) => {
+            let mut away = away.lock().unwrap_or_else(PoisonError::into_inner);
+            Some(away.note(subject, drops, clock::running_micros()))
+        }
+        Err(error) => {
+            let (instance, error) = (&subject.instance, &error as &dyn Error);
+            tracing::debug!(%instance, error, "what it turns away cannot be seen");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -22,10 +22,21 @@ pub struct Subject {
     pub asked: Asked,
     /// What its manifest says; `None` where that has no `[metrics]`.
     pub config: Option<MetricsConfig>,
+    /// What is counted for the limits of its manifest alone.
+    pub limited: Limited,
     /// Where it listens.
     pub listeners: Vec<SocketAddr>,
     /// Its processes.
     pub group: Group,
+}
+
+/// What is counted only where somebody has set a limit on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limited {
+    /// How connections end (`judge.max_resets`).
+    pub resets: bool,
+    /// How many are turned away (`judge.max_refused`).
+    pub refused: bool,
 }
 
 /// How an instance is asked for its metrics.
@@ -42,13 +53,14 @@ pub enum Asked {
 /// One life of an instance has one group of processes.
 impl PartialEq for Subject {
     fn eq(&self, other: &Self) -> bool {
-        let Self { instance, life, run, share, asked, config, listeners, group: _ } = self;
+        let Self { instance, life, run, share, asked, config, limited, listeners, group: _ } = self;
         *instance == other.instance
             && *life == other.life
             && *run == other.run
             && *share == other.share
             && *asked == other.asked
             && *config == other.config
+            && *limited == other.limited
             && *listeners == other.listeners
     }
 }
@@ -60,4 +72,50 @@ pub(super) fn interval(subjects: &[Subject]) -> Duration {
     const LONGEST: Duration = Duration::from_secs(60);
     let wanted = subjects.iter().filter_map(|subject| subject.config.as_ref()).map(|config| config.interval);
     wanted.min().unwrap_or(LONGEST)
+}
+
+/// What is counted of all of them: what the limits of one need, old or new, of both. Where there is only one there is nobody to
+/// compare it with.
+pub(super) fn limited(subjects: &[Subject]) -> Limited {
+    let any = |limit: fn(&Limited) -> bool| {
+        subjects.len() > 1 && subjects.iter().any(|subject| limit(&subject.limited))
+    };
+    Limited { resets: any(|limited| limited.resets), refused: any(|limited| limited.refused) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::instance::{GroupRecord, ProcessKey};
+
+    /// An instance in its so manieth life.
+    pub(in crate::measuring) fn subject(life: u64) -> Subject {
+        let leader = ProcessKey { pid: std::process::id(), start_time: 0 };
+        let record = GroupRecord::ProcessGroup { leader, instance: String::new() };
+        Subject {
+            instance: "web-1".parse().unwrap(),
+            life,
+            run: 0,
+            share: Share::HIDDEN,
+            asked: Asked::NotYet,
+            config: None,
+            limited: Limited::default(),
+            listeners: Vec::new(),
+            group: Group::reopen(record).unwrap(),
+        }
+    }
+
+    #[test]
+    fn what_the_limits_of_one_need_is_counted_of_both_and_of_nobody_who_is_alone() {
+        let with = |resets, refused| Subject { limited: Limited { resets, refused }, ..subject(1) };
+        assert_eq!(limited(&[with(true, true)]), Limited::default());
+        assert_eq!(
+            limited(&[with(false, false), with(false, true)]),
+            Limited { resets: false, refused: true }
+        );
+        assert_eq!(
+            limited(&[with(true, false), with(false, false)]),
+            Limited { resets: true, refused: false }
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{Instance, Supervisor};
 use crate::{
-    measuring::{Asked, Roster, Subject},
+    measuring::{Asked, Limited, Roster, Subject},
     state::{Run, State},
 };
 use handover_model::{InstanceId, ServiceName};
@@ -58,6 +58,10 @@ impl Supervisor {
             share: self.gates.share(service, id).unwrap_or_default(),
             asked,
             config: manifest.metrics.clone(),
+            limited: Limited {
+                resets: manifest.judge.max_resets.is_some(),
+                refused: manifest.judge.max_refused.is_some(),
+            },
             listeners: manifest.listeners.iter().map(|listener| listener.address).collect(),
             group: group.clone(),
         })

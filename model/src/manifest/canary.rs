@@ -75,6 +75,10 @@ pub struct JudgeConfig {
     pub max_errors: Option<Millionths>,
     /// The canary fails where more of its requests are slow, whatever the baseline's are.
     pub max_slow: Option<MaxSlow>,
+    /// The canary fails where more of its connections were reset, of those that ended, whatever the baseline's are.
+    pub max_resets: Option<Millionths>,
+    /// The canary fails where an instance of it turns away more connections a minute for some blocks.
+    pub max_refused: Option<u32>,
     /// The canary fails where an instance of it has more bytes of memory for some blocks.
     pub max_memory: Option<u64>,
     /// The canary fails where an instance of it takes more of a processor for some blocks, in percent of one.
@@ -116,6 +120,8 @@ impl Default for JudgeConfig {
             latency: true,
             max_errors: None,
             max_slow: None,
+            max_resets: None,
+            max_refused: None,
             max_memory: None,
             max_cpu: None,
         }

@@ -1,8 +1,8 @@
 //! A manifest with a host's own values in it.
 
 use super::{
-    Drain, Listener, Liveness, Logs, Manifest, MetricsConfig, Mistakes, Readiness, ResourceLimits, Restart,
-    Template, Verify,
+    Drain, JudgeConfig, Listener, Liveness, Logs, Manifest, MetricsConfig, Mistakes, Readiness,
+    ResourceLimits, Restart, Template, Verify,
     listener::socket_address,
     read::{passable, program},
     template::Filling,
@@ -39,6 +39,8 @@ pub struct HostManifest {
     pub verify: Option<Verify>,
     /// Where it counts its requests; `None` where it does not, or nobody looks.
     pub metrics: Option<MetricsConfig>,
+    /// How its canaries are judged: some of that only a host can count.
+    pub judge: JudgeConfig,
     /// How an instance is taken out.
     pub drain: Drain,
     /// How an instance that ended by itself is started again.
@@ -85,6 +87,7 @@ impl Manifest {
             liveness,
             verify,
             metrics: self.metrics.clone(),
+            judge: self.judge,
             drain: self.drain,
             restart: self.restart,
             limits: self.limits,

@@ -121,6 +121,8 @@ fn the_whole_language_is_read() {
         max_errors: Some(Millionths::new(50_000)),
         max_slow: Some(max_slow),
         max_memory: Some(512 << 20),
+        max_resets: Some(Millionths::new(10_000)),
+        max_refused: Some(30),
         max_cpu: Some(150),
         ..JudgeConfig::default()
     };

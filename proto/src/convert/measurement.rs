@@ -2,7 +2,9 @@
 
 use super::{ConvertError, bounded, parse, plain};
 use crate::v1;
-use handover_model::{InstanceId, Latency, MAX_LATENCY_EDGES, Measurement, Sample, Share, Traffic, Usage};
+use handover_model::{
+    Ends, InstanceId, Latency, MAX_LATENCY_EDGES, Measurement, Refused, Sample, Share, Traffic, Usage,
+};
 use std::collections::BTreeMap;
 
 /// Most instances of one service on one host that are measured.
@@ -48,6 +50,8 @@ impl TryFrom<v1::Sample> for (InstanceId, Sample) {
             memory,
             cpu_micros,
             clock_micros,
+            ends,
+            refused,
         } = wire;
         let traffic = match traffic {
             Some(traffic) => Ok(Traffic::try_from(traffic).map_err(|error| error.inside("traffic"))?),
@@ -57,7 +61,14 @@ impl TryFrom<v1::Sample> for (InstanceId, Sample) {
             run,
             share: Share::new(share).map_err(|error| ConvertError::new("share", error))?,
             traffic,
-            usage: Usage { connections, memory, cpu_micros, clock_micros },
+            usage: Usage {
+                connections,
+                ends: ends.map(Ends::try_from).transpose().map_err(|error| error.inside("ends"))?,
+                refused: refused.map(Refused::from),
+                memory,
+                cpu_micros,
+                clock_micros,
+            },
         };
         Ok((parse("instance", &instance)?, sample))
     }
@@ -66,7 +77,7 @@ impl TryFrom<v1::Sample> for (InstanceId, Sample) {
 impl From<(&InstanceId, &Sample)> for v1::Sample {
     fn from((instance, sample): (&InstanceId, &Sample)) -> Self {
         let Sample { run, share, traffic, usage } = sample;
-        let Usage { connections, memory, cpu_micros, clock_micros } = usage;
+        let Usage { connections, ends, refused, memory, cpu_micros, clock_micros } = usage;
         let (traffic, failed) = match traffic {
             Ok(traffic) => (Some(v1::Traffic::from(traffic)), String::new()),
             Err(reason) => (None, plain(reason, MAX_FAILED_CHARS)),
@@ -81,7 +92,42 @@ impl From<(&InstanceId, &Sample)> for v1::Sample {
             memory: *memory,
             cpu_micros: *cpu_micros,
             clock_micros: *clock_micros,
+            ends: ends.map(v1::Ends::from),
+            refused: refused.map(v1::Refused::from),
         }
+    }
+}
+
+impl TryFrom<v1::Ends> for Ends {
+    type Error = ConvertError;
+
+    fn try_from(wire: v1::Ends) -> Result<Self, ConvertError> {
+        let v1::Ends { since_micros, ended, reset } = wire;
+        if reset > ended {
+            return Err(ConvertError::new("reset", format!("{reset} of {ended} connections")));
+        }
+        Ok(Self { since_micros, ended, reset })
+    }
+}
+
+impl From<Ends> for v1::Ends {
+    fn from(ends: Ends) -> Self {
+        let Ends { since_micros, ended, reset } = ends;
+        Self { since_micros, ended, reset }
+    }
+}
+
+impl From<v1::Refused> for Refused {
+    fn from(wire: v1::Refused) -> Self {
+        let v1::Refused { since_micros, clock_micros, count } = wire;
+        Self { since_micros, clock_micros, count }
+    }
+}
+
+impl From<Refused> for v1::Refused {
+    fn from(refused: Refused) -> Self {
+        let Refused { since_micros, clock_micros, count } = refused;
+        Self { since_micros, clock_micros, count }
     }
 }
 
@@ -126,7 +172,14 @@ mod tests {
     use super::*;
 
     fn measurement() -> Measurement {
-        let usage = Usage { connections: Some(7), memory: None, cpu_micros: Some(1), clock_micros: Some(9) };
+        let usage = Usage {
+            connections: Some(7),
+            ends: Some(Ends { since_micros: 5, ended: 4, reset: 2 }),
+            refused: Some(Refused { since_micros: 5, clock_micros: 9, count: 3 }),
+            memory: None,
+            cpu_micros: Some(1),
+            clock_micros: Some(9),
+        };
         let latency = Latency::new(vec![0.1, 1.0], vec![3, 4, 0]).ok();
         let sample = |traffic| Sample { run: 2, share: Share::new(500).unwrap(), traffic, usage };
         let counted = sample(Ok(Traffic { requests: 7, bad: 1, latency }));
@@ -156,6 +209,10 @@ mod tests {
             wire.samples[0].traffic.as_mut().unwrap().latency.as_mut().unwrap().buckets.pop();
         });
         assert!(buckets.starts_with("field samples[0].traffic.latency.buckets"), "{buckets}");
+        assert_eq!(
+            refused(|wire| wire.samples[1].ends.as_mut().unwrap().reset = 5),
+            "field samples[1].ends.reset: 5 of 4 connections"
+        );
         let many = refused(|wire| wire.samples = vec![wire.samples[0].clone(); MAX_SAMPLES + 1]);
         assert!(many.contains("at most 64"), "{many}");
     }

@@ -1,4 +1,4 @@
-//! Ceilings: what no instance of the canary may use of its host, block after block. No statistics, and no traffic needed.
+//! Ceilings: what no instance of the canary may use of its host, or turn away, block after block. No statistics, and no traffic needed.
 //!
 //! A canary fails where an instance of it was above a ceiling on one host in so many blocks in a row. A block without a
 //! figure changes nothing: it is neither of them. An instance that was started again begins anew, and so does one that
@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt};
 use crate::Reading;
 
 /// The most ceilings of one deployment.
-pub const MAX_CEILINGS: usize = 2;
+pub const MAX_CEILINGS: usize = 3;
 /// Of so many hosts at most it is remembered how long they have been above a ceiling: those that have been longest. It
 /// bounds the saved state; one host is enough to fail.
 const MAX_RUNS: usize = 16;
@@ -23,6 +23,8 @@ pub enum Resource {
     Memory,
     /// Processor time over a block, in millionths of one processor.
     Cpu,
+    /// Connections that were turned away over a block, in thousandths of one a minute.
+    Refused,
 }
 
 /// What no instance of the canary may use.
@@ -45,6 +47,8 @@ pub struct Uses {
     pub memory: Reading<u64>,
     /// Of processors.
     pub cpu: Reading<u64>,
+    /// Connections that it did not accept in time.
+    pub refused: Reading<u64>,
 }
 
 /// What both releases' instances used on one host in a block.
@@ -194,17 +198,19 @@ fn higher(most: Option<Used>, other: Used) -> Option<Used> {
 
 impl Uses {
     /// Of what nothing is known.
-    pub const UNKNOWN: Self = Self { memory: Reading::Absent, cpu: Reading::Absent };
+    pub const UNKNOWN: Self =
+        Self { memory: Reading::Absent, cpu: Reading::Absent, refused: Reading::Absent };
 
     const fn of(&self, resource: Resource) -> &Reading<u64> {
         match resource {
             Resource::Memory => &self.memory,
             Resource::Cpu => &self.cpu,
+            Resource::Refused => &self.refused,
         }
     }
 }
 
-/// So much of a resource, for people: `734.2 MiB`, `151.0 % of a processor`.
+/// So much of a resource, for people: `734.2 MiB`, `151.0 % of a processor`, `12.5 refused a minute`.
 #[derive(Clone, Copy, Debug)]
 pub struct Amount(pub Resource, pub u64);
 
@@ -215,6 +221,7 @@ impl fmt::Display for Amount {
         match self.0 {
             Resource::Memory => write!(f, "{:.1} MiB", number / f64::from(1 << 20)),
             Resource::Cpu => write!(f, "{:.1} % of a processor", number / 10_000.0),
+            Resource::Refused => write!(f, "{:.1} refused a minute", number / 1000.0),
         }
     }
 }

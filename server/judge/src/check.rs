@@ -131,7 +131,7 @@ fn check_metric(metric: &Metric) -> Result<(), ConfigError> {
 }
 
 fn check_limit(limit: &Limit) -> Result<(), ConfigError> {
-    let Limit { name, metric, slower_than, over, at_least } = limit;
+    let Limit { name, metric, slower_than, over, at_least, of: _ } = limit;
     if metric.is_empty() || metric.len() > MAX_NAME {
         return Err(ConfigError::Name(metric.clone()));
     }

@@ -167,6 +167,20 @@ pub struct Limit {
     pub over: f64,
     /// How many requests a run has at least; above 0.
     pub at_least: u64,
+    /// What is counted.
+    #[serde(default)]
+    pub of: Counted,
+}
+
+/// What a plain limit counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// Requests, of which some are bad or slow.
+    #[default]
+    Requests,
+    /// Connections that ended, of which some were reset; they are the requests of this metric, and the bad ones.
+    Connections,
 }
 
 impl Metric {

@@ -1,8 +1,8 @@
 //! The judge of one deployment.
 
 use crate::{
-    Block, Config, ConfigError, End, Evidence, Failure, Inconclusive, Judgement, LimitReport, Metric,
-    MetricReport, Outlook, Verdict,
+    Block, Config, ConfigError, Counted, End, Evidence, Failure, Inconclusive, Judgement, LimitReport,
+    Metric, MetricReport, Outlook, Verdict,
     limit::{LimitState, Run},
     metric::{Edge, Ground, MetricState},
     proportion::{Bounds, Distance},
@@ -122,8 +122,11 @@ impl Judge {
         for (limit, state) in self.config.limits.iter().zip(&mut self.limits) {
             let breach = block.get(limit.metric.as_str()).and_then(|observed| state.observe(observed, limit));
             if let Some(Run { canary: [n_c, e_c], baseline: [n_b, e_b] }) = breach {
-                let what =
-                    limit.slower_than.map_or("bad".into(), |seconds| format!("slower than {seconds} s"));
+                let what = match (limit.of, limit.slower_than) {
+                    (Counted::Connections, _) => "connections reset".to_owned(),
+                    (Counted::Requests, None) => "bad".to_owned(),
+                    (Counted::Requests, Some(seconds)) => format!("slower than {seconds} s"),
+                };
                 let (name, over) = (&limit.name, (limit.over * 1e6).round() / 1e4);
                 let line = format!(
                     "limit {name}: canary {e_c}/{n_c} {what} against baseline {e_b}/{n_b}, more than {over} %"

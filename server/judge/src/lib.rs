@@ -47,7 +47,7 @@ mod tests;
 pub use ceiling::{Amount, Ceiling, CeilingReport, Ceilings, HostUses, MAX_CEILINGS, Resource, Used, Uses};
 pub use check::ConfigError;
 pub use config::{
-    Alternative, Comparison, Config, Kind, Limit, MAX_LATENCIES, MAX_LIMITS, MAX_METRICS, MAX_NAME,
+    Alternative, Comparison, Config, Counted, Kind, Limit, MAX_LATENCIES, MAX_LIMITS, MAX_METRICS, MAX_NAME,
     MAX_TESTS, Margin, Metric, Threshold, Tolerance,
 };
 pub use counts::{Counts, CountsError, MAX_REQUESTS, Tally};

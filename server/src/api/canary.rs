@@ -10,7 +10,8 @@ pub(super) fn view(view: CanaryView) -> v1::Canary {
         stage,
         judgement,
         ceilings,
-        ceiling_failure,
+        ends,
+        limit_failure,
         silent,
         blocks,
         asked,
@@ -27,7 +28,7 @@ pub(super) fn view(view: CanaryView) -> v1::Canary {
         };
         (judgement.verdict.name().to_owned(), says)
     });
-    if let Some(line) = ceiling_failure {
+    if let Some(line) = limit_failure {
         (verdict, says) = ("fail".to_owned(), line);
     }
     let (metrics, limits) =
@@ -48,8 +49,26 @@ pub(super) fn view(view: CanaryView) -> v1::Canary {
             .and_then(|prometheus| prometheus.since)
             .map_or(0, Timestamp::unix_millis),
         prometheus: prometheus.map(|prometheus| prometheus.said).unwrap_or_default(),
-        limits: limits.iter().map(on_requests).chain(ceilings.iter().map(on_use)).collect(),
+        limits: limits
+            .iter()
+            .map(on_requests)
+            .chain(ends.iter().map(on_ends))
+            .chain(ceilings.iter().map(on_use))
+            .collect(),
     }
+}
+
+fn on_ends(report: &LimitReport) -> v1::CanaryLimit {
+    let LimitReport { limit, canary, baseline } = report;
+    let ends = v1::CanaryEndLimit {
+        most: limit.over,
+        at_least: limit.at_least,
+        canary_ended: canary[0],
+        canary_reset: canary[1],
+        baseline_ended: baseline[0],
+        baseline_reset: baseline[1],
+    };
+    v1::CanaryLimit { name: limit.name.clone(), of: Some(Of::Ends(ends)) }
 }
 
 fn on_requests(report: &LimitReport) -> v1::CanaryLimit {

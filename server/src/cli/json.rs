@@ -267,6 +267,11 @@ fn canary(canary: &v1::Canary) -> Value {
             "host": used.host, "canary": (!used.host.is_empty()).then_some(used.canary),
             "baseline": used.baseline,
         }),
+        Some(Of::Ends(ends)) => json!({
+            "name": limit.name, "most": ends.most, "at_least": ends.at_least,
+            "canary_ended": ends.canary_ended, "canary_reset": ends.canary_reset,
+            "baseline_ended": ends.baseline_ended, "baseline_reset": ends.baseline_reset,
+        }),
         None => json!({"name": limit.name}),
     };
     json!({

@@ -50,6 +50,13 @@ impl Traffic {
         Self::of([Config { rate: Some(PACE), ..Config::new(fleet.addresses(), mode) }])
     }
 
+    /// Connections that are kept until the service says that it closes them, so many at once.
+    #[must_use]
+    pub fn kept(fleet: &Fleet, connections: usize) -> Self {
+        let mode = Mode::KeepAlive { connections };
+        Self::of([Config { rate: Some(PACE), ..Config::new(fleet.addresses(), mode) }])
+    }
+
     /// Keep-alive and one connection for each request, paced: a load that programs of slower languages keep up with.
     #[must_use]
     pub fn paced(fleet: &Fleet) -> Self {

@@ -183,3 +183,16 @@ fn lines_are_printed_at_their_rate() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?} for 100 lines", began.elapsed());
     assert!(service.folder.path().join("sample.out").exists());
 }
+
+#[test]
+fn a_connection_of_a_certain_age_is_closed_with_an_answer_that_says_so() {
+    let service = Service::listening(&["--connection-age", "300ms"]);
+    let mut connection = Connection::open(service.address).unwrap();
+    assert!(!connection.get("/").unwrap().headers.contains_key("connection"));
+    let mut said = None;
+    wait_until(SOON, "the answer that says so", || {
+        said = connection.get("/").unwrap().headers.get("connection").cloned();
+        said.is_some()
+    });
+    assert_eq!(said.as_deref(), Some("close"));
+}

@@ -124,6 +124,18 @@ pub(crate) const MAX_ERRORS: Key<Fractions> = key(
     "The canary fails where more of its requests are errors, counted over at least 100 of them, whatever the baseline's are.",
 );
 pub(crate) const MAX_SLOW: Key<&Table> = key("max_slow", &SLOW, Otherwise("no such limit"), SLOW.meaning);
+pub(crate) const MAX_RESETS: Key<Fractions> = key(
+    "max_resets",
+    Fractions(0, 999_999),
+    Otherwise("no such limit"),
+    "The canary fails where more of its connections ended with a reset, by either side, counted over at least 100 that were seen and ended, whatever the old release's did.",
+);
+pub(crate) const MAX_REFUSED: Key<Integers<u32>> = key(
+    "max_refused",
+    Integers(0, 1_000_000),
+    Otherwise("no such limit"),
+    "The canary fails where the kernel turns away more connections a minute from an instance of it, as it does not accept them in time, on one host in three blocks in a row; each time that a client tries counts.",
+);
 pub(crate) const MAX_MEMORY: Key<Sizes> = key(
     "max_memory",
     Sizes(1 << 20, 1 << 50),
@@ -170,6 +182,8 @@ pub(crate) const JUDGE: Table = Table {
         &LATENCY,
         &MAX_ERRORS,
         &MAX_SLOW,
+        &MAX_RESETS,
+        &MAX_REFUSED,
         &MAX_MEMORY,
         &MAX_CPU,
     ],

@@ -60,6 +60,8 @@ impl Reader<'_, '_> {
             let limits = [
                 keys::MAX_ERRORS.name(),
                 keys::MAX_SLOW.name(),
+                keys::MAX_RESETS.name(),
+                keys::MAX_REFUSED.name(),
                 keys::MAX_MEMORY.name(),
                 keys::MAX_CPU.name(),
             ];
@@ -110,6 +112,8 @@ impl Reader<'_, '_> {
             latency: section.choice(&keys::LATENCY, self.problems).unwrap_or(default.latency),
             max_errors: self.fraction(section, &keys::MAX_ERRORS),
             max_slow: self.max_slow(section),
+            max_resets: self.fraction(section, &keys::MAX_RESETS),
+            max_refused: section.integer(&keys::MAX_REFUSED, self.problems),
             max_memory: section.bytes(&keys::MAX_MEMORY, self.problems),
             max_cpu: section.percent(&keys::MAX_CPU, self.problems),
         };

@@ -9,6 +9,7 @@ fn ceiling(resource: Resource, most: u64) -> Ceiling {
     let name = match resource {
         Resource::Memory => "max_memory",
         Resource::Cpu => "max_cpu",
+        Resource::Refused => "max_refused",
     };
     Ceiling { name: name.into(), resource, most, blocks: 3 }
 }
@@ -68,6 +69,24 @@ fn three_hosts_above_it_in_one_block_each_are_no_row() {
 }
 
 #[test]
+fn what_is_turned_away_in_three_blocks_in_a_row_is_a_failure_and_its_line_has_both_rates() {
+    let mut ceilings = Ceilings::new([ceiling(Resource::Refused, 30_000)]);
+    let refused = |canary, baseline| {
+        let uses = |refused| Uses { refused: Reading::Counted(refused), ..Uses::UNKNOWN };
+        [HostUses { host: "a".into(), canary: uses(canary), baseline: uses(baseline) }]
+    };
+    for _ in 0..2 {
+        ceilings.observe(&refused(45_500, 0));
+    }
+    assert_eq!(ceilings.failure(), None);
+    ceilings.observe(&refused(45_500, 2_000));
+    assert_eq!(
+        ceilings.failure().unwrap(),
+        "limit max_refused: canary 45.5 refused a minute on a against baseline 2.0 refused a minute, more than 30.0 refused a minute in 3 blocks in a row"
+    );
+}
+
+#[test]
 fn of_several_hosts_the_one_that_uses_most_is_told_and_one_that_is_gone_is_forgotten() {
     let mut ceilings = Ceilings::new([ceiling(Resource::Cpu, 1_500_000)]);
     let cpu = |host: &str, canary| HostUses {
@@ -106,7 +125,7 @@ fn reading() -> impl Strategy<Value = Reading<u64>> {
 }
 
 fn uses() -> impl Strategy<Value = Uses> {
-    (reading(), reading()).prop_map(|(memory, cpu)| Uses { memory, cpu })
+    (reading(), reading(), reading()).prop_map(|(memory, cpu, refused)| Uses { memory, cpu, refused })
 }
 
 proptest! {
@@ -114,7 +133,11 @@ proptest! {
     fn ceilings_that_are_saved_and_loaded_at_any_time_go_on_as_if_they_had_not_been(
         blocks in prop::collection::vec(prop::collection::vec((uses(), uses()), 1..4), 1..25),
     ) {
-        let mut whole = Ceilings::new([ceiling(Resource::Memory, 1), ceiling(Resource::Cpu, 2)]);
+        let mut whole = Ceilings::new([
+            ceiling(Resource::Memory, 1),
+            ceiling(Resource::Cpu, 2),
+            ceiling(Resource::Refused, 2),
+        ]);
         let mut parted = whole.clone();
         // The same by a plain rule: the figures that there are, since the last start.
         let mut figures = vec![Vec::new(); 4];

@@ -2,8 +2,8 @@
 
 use super::{counted, e, errors, host, judged, latency, verdict};
 use crate::{
-    Block, Config, End, Histogram, HostBlock, Inconclusive, Judge, Limit, Metric, Observed, Outlook, Reading,
-    Verdict,
+    Block, Config, Counted, End, Histogram, HostBlock, Inconclusive, Judge, Limit, Metric, Observed, Outlook,
+    Reading, Verdict,
 };
 
 const HEALTHY: (u64, u64, u64, u64) = (5, 0, 95, 0);
@@ -173,8 +173,14 @@ fn a_metric_without_data_keeps_the_others_from_passing() {
 
 #[test]
 fn limits_hold_whatever_the_baseline_does() {
-    let limit =
-        Limit { name: "errors".into(), metric: "all".into(), slower_than: None, over: 0.1, at_least: 20 };
+    let limit = Limit {
+        name: "errors".into(),
+        metric: "all".into(),
+        slower_than: None,
+        over: 0.1,
+        at_least: 20,
+        of: Counted::Requests,
+    };
     let mut judge = Judge::new(Config { metrics: vec![], limits: vec![limit], ..Config::default() }).unwrap();
     let blocks = |judge: &mut Judge, hosts: [HostBlock<_>; 1], times: usize| {
         (0..times).for_each(|_| judge.observe(&Block::from([("all", Observed::Counts(&hosts))])));
@@ -193,6 +199,30 @@ fn limits_hold_whatever_the_baseline_does() {
     );
     let report = judge.judgement().limits.remove(0);
     assert_eq!((report.canary, report.baseline), ([20, 3], [9, 9]));
+}
+
+#[test]
+fn a_limit_on_connections_alone_fails_with_their_numbers_and_never_passes() {
+    let limit = Limit {
+        name: "max_resets".into(),
+        metric: "ends".into(),
+        slower_than: None,
+        over: 0.01,
+        at_least: 100,
+        of: Counted::Connections,
+    };
+    let mut judge = Judge::new(Config { metrics: vec![], limits: vec![limit], ..Config::default() }).unwrap();
+    let mut block = |hosts: [HostBlock<_>; 1]| {
+        judge.observe(&Block::from([("ends", Observed::Counts(&hosts))]));
+        judge.judgement().verdict
+    };
+    assert!(matches!(block([host(2, 1, 9, 0)]), Verdict::NeedsMore(_)), "one of two is no failure");
+    assert!(matches!(block([host(98, 0, 900, 3)]), Verdict::NeedsMore(_)), "one of a hundred is 1 %");
+    let Verdict::Fail(failure) = block([host(120, 12, 1000, 3)]) else { panic!("not found") };
+    assert_eq!(
+        failure.line,
+        "limit max_resets: canary 12/120 connections reset against baseline 3/1000, more than 1 %"
+    );
 }
 
 /// Requests in the buckets up to 0.1, 0.2, 0.4, 0.8 s and above.
@@ -265,6 +295,7 @@ fn a_latency_limit_counts_what_is_slower_than_the_next_edge() {
         slower_than: Some(0.3),
         over: 0.07,
         at_least: 10,
+        of: Counted::Requests,
     };
     let mut judge = Judge::new(Config { limits: vec![limit], ..Config::default() }).unwrap();
     judge.observe(&latency(&[HostBlock { canary: histogram([7, 7, 7, 1, 0]), baseline: Reading::Absent }]));

@@ -2,8 +2,8 @@
 
 use super::host;
 use crate::{
-    Block, Config, Counts, Histogram, HostBlock, Judge, Kind, Limit, Metric, Observed, Reading, State,
-    Tolerance,
+    Block, Config, Counted, Counts, Histogram, HostBlock, Judge, Kind, Limit, Metric, Observed, Reading,
+    State, Tolerance,
 };
 use proptest::prelude::*;
 
@@ -20,6 +20,7 @@ fn largest() -> Config {
         slower_than: None,
         over: 0.333_333_333_333_333_3,
         at_least: 1_000_000,
+        of: Counted::Connections,
     };
     Config {
         alpha: 0.012_345_678_901_234_567,

@@ -2,13 +2,14 @@
 
 use super::picture::{NAME, RATES, percent};
 use handover_judge::{Amount, Resource};
-use handover_proto::v1::{CanaryLimit, CanaryRequestLimit, CanaryUseLimit, canary_limit::Of};
+use handover_proto::v1::{CanaryEndLimit, CanaryLimit, CanaryRequestLimit, CanaryUseLimit, canary_limit::Of};
 
 /// A limit: both releases, then the limit itself.
 pub(super) fn lines(limit: &CanaryLimit) -> Vec<String> {
     let name = &limit.name;
     match &limit.of {
         Some(Of::Requests(requests)) => on_requests(name, requests),
+        Some(Of::Ends(ends)) => on_ends(name, ends),
         Some(Of::Use(used)) => on_use(name, used),
         None => Vec::new(),
     }
@@ -23,21 +24,41 @@ fn on_requests(name: &str, limit: &CanaryRequestLimit) -> Vec<String> {
         Some(seconds) => format!("{name} > {seconds} s"),
         None => name.to_owned(),
     };
-    let counted = |bad: u64, requests: u64| match percent(bad, requests) {
-        Some(part) => format!("{bad}/{requests} {part}"),
-        None => "nothing counted yet".to_owned(),
-    };
-    let most = (limit.most * 1e6).round() / 1e4;
     row(
         &name,
         &counted(limit.canary_bad, limit.canary_requests),
         &counted(limit.baseline_bad, limit.baseline_requests),
-        &format!("at most {most} % of {} requests or more", limit.at_least),
+        &format!("at most {} % of {} requests or more", percents(limit.most), limit.at_least),
     )
 }
 
+fn on_ends(name: &str, limit: &CanaryEndLimit) -> Vec<String> {
+    let most = percents(limit.most);
+    row(
+        name,
+        &counted(limit.canary_reset, limit.canary_ended),
+        &counted(limit.baseline_reset, limit.baseline_ended),
+        &format!("at most {most} % of {} connections or more that ended", limit.at_least),
+    )
+}
+
+fn counted(bad: u64, all: u64) -> String {
+    match percent(bad, all) {
+        Some(part) => format!("{bad}/{all} {part}"),
+        None => "nothing counted yet".to_owned(),
+    }
+}
+
+fn percents(share: f64) -> f64 {
+    (share * 1e6).round() / 1e4
+}
+
 fn on_use(name: &str, limit: &CanaryUseLimit) -> Vec<String> {
-    let resource = if name == "max_memory" { Resource::Memory } else { Resource::Cpu };
+    let resource = match name {
+        "max_memory" => Resource::Memory,
+        "max_refused" => Resource::Refused,
+        _ => Resource::Cpu,
+    };
     let canary = match limit.host.as_str() {
         "" => "nothing measured yet".to_owned(),
         host => format!("{} on {host}", Amount(resource, limit.canary)),
@@ -78,7 +99,25 @@ mod tests {
             name: "max_cpu".to_owned(),
             of: Some(Of::Use(CanaryUseLimit { most: 1_500_000, blocks: 3, ..CanaryUseLimit::default() })),
         };
-        let shown: Vec<_> = [memory, slow, cpu].iter().flat_map(lines).collect();
+        let ends = CanaryEndLimit {
+            most: 0.01,
+            at_least: 100,
+            canary_ended: 130,
+            canary_reset: 4,
+            baseline_ended: 1900,
+            baseline_reset: 1,
+        };
+        let resets = CanaryLimit { name: "max_resets".to_owned(), of: Some(Of::Ends(ends)) };
+        let turned_away = CanaryUseLimit {
+            most: 30_000,
+            blocks: 3,
+            above: 1,
+            host: "web-1".to_owned(),
+            canary: 45_500,
+            baseline: Some(0),
+        };
+        let refused = CanaryLimit { name: "max_refused".to_owned(), of: Some(Of::Use(turned_away)) };
+        let shown: Vec<_> = [memory, slow, cpu, resets, refused].iter().flat_map(lines).collect();
         insta::assert_snapshot!(shown.join("\n"), @"
           max_memory          734.0 MiB on web-1                120.0 MiB
                               at most 512.0 MiB; above it in 2 of 3 blocks in a row
@@ -86,6 +125,10 @@ mod tests {
                               at most 1 % of 100 requests or more
           max_cpu             nothing measured yet              nothing measured there
                               at most 150.0 % of a processor; above it in 0 of 3 blocks in a row
+          max_resets          4/130 3.08 %                      1/1900 0.05 %
+                              at most 1 % of 100 connections or more that ended
+          max_refused         45.5 refused a minute on web-1    0.0 refused a minute
+                              at most 30.0 refused a minute; above it in 1 of 3 blocks in a row
         ");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::uses;
 use handover_judge::{Counts, Histogram, HostBlock, Reading, Uses};
-use handover_model::{HostName, InstanceId, Measurement, Sample, Timestamp, Traffic};
+use handover_model::{Ends, HostName, InstanceId, Measurement, Sample, Timestamp, Traffic};
 use std::collections::BTreeMap;
 
 /// What each instance of a service did in one block of time, host by host.
@@ -18,10 +18,14 @@ pub(super) struct Did {
     pub(super) silent: String,
     /// New connections that were seen.
     pub(super) connections: u64,
+    /// How those that were seen ended.
+    pub(super) ends: Reading<Ends>,
     /// What it used of its host.
     pub(super) uses: Uses,
     /// Whether it had a share of the listeners' connections at one of the block's ends.
     pub(super) shown: bool,
+    /// Whether nothing was known of this instance before.
+    pub(super) first: bool,
 }
 
 /// The measurements at the end of the last block: what the next one's are compared with.
@@ -69,6 +73,8 @@ fn keep_what_was_read(now: &mut Sample, before: Option<&Sample>) {
     if now.usage.cpu_micros.is_none() || now.usage.clock_micros.is_none() {
         (now.usage.cpu_micros, now.usage.clock_micros) = (before.usage.cpu_micros, before.usage.clock_micros);
     }
+    now.usage.ends = now.usage.ends.or(before.usage.ends);
+    now.usage.refused = now.usage.refused.or(before.usage.refused);
 }
 
 /// What an instance did between two samples.
@@ -76,13 +82,21 @@ fn did(before: Option<&Sample>, now: &Sample) -> Did {
     let shown = !now.share.is_hidden() || before.is_some_and(|before| !before.share.is_hidden());
     let silent = now.traffic.as_ref().err().cloned().unwrap_or_default();
     let seen = |sample: &Sample| sample.usage.connections.unwrap_or(0);
-    let (traffic, connections) = match before {
-        Some(before) if before.run != now.run => (Reading::Reset, 0),
+    let (traffic, connections, ends) = match before {
+        Some(before) if before.run != now.run => (Reading::Reset, 0, Reading::Reset),
         // What is hidden gets probes alone.
-        Some(before) if shown => (between(before, now), seen(now).saturating_sub(seen(before))),
-        Some(_) | None => (Reading::Absent, 0),
+        Some(before) if shown => {
+            (between(before, now), seen(now).saturating_sub(seen(before)), ended(before, now))
+        }
+        Some(_) | None => (Reading::Absent, 0, Reading::Absent),
     };
-    Did { traffic, silent, connections, shown, uses: uses::between(before, now) }
+    let uses = uses::between(before, now);
+    Did { traffic, silent, connections, ends, shown, uses, first: before.is_none() }
+}
+
+fn ended(before: &Sample, now: &Sample) -> Reading<Ends> {
+    let ends = now.usage.ends.zip(before.usage.ends).and_then(|(now, before)| now.since(&before));
+    ends.map_or(Reading::Absent, Reading::Counted)
 }
 
 fn between(before: &Sample, now: &Sample) -> Reading<Traffic> {
@@ -189,6 +203,31 @@ mod tests {
         assert_eq!(in_block(&before, &sample(0, 500, Ok((9, 1)))), Reading::Reset, "a counter went back");
         assert_eq!(in_block(&before, &sample(0, 500, Err("no answer"))), Reading::Absent);
         assert_eq!(did(None, &now).traffic, Reading::Absent, "nothing to compare with");
+    }
+
+    #[test]
+    fn ends_of_connections_are_known_only_where_they_were_counted_all_the_while() {
+        let sample = |run, share, ends: Option<(u64, u64, u64)>| {
+            let ends = ends.map(|(since_micros, ended, reset)| Ends { since_micros, ended, reset });
+            Sample { usage: Usage { ends, ..Usage::default() }, ..sample(run, share, Err("")) }
+        };
+        let of = |before: &Sample, now: &Sample| did(Some(before), now).ends;
+        let before = sample(0, 500, Some((7, 10, 1)));
+        let counted = Ends { since_micros: 7, ended: 20, reset: 3 };
+        assert_eq!(of(&before, &sample(0, 500, Some((7, 30, 4)))), Reading::Counted(counted));
+        assert_eq!(of(&before, &sample(0, 500, Some((8, 30, 4)))), Reading::Absent, "some were lost");
+        assert_eq!(of(&before, &sample(0, 500, None)), Reading::Absent);
+        assert_eq!(of(&sample(0, 500, None), &before), Reading::Absent);
+        assert_eq!(of(&before, &sample(1, 500, Some((9, 30, 4)))), Reading::Reset, "started again");
+        let hidden = sample(0, 0, Some((7, 10, 1)));
+        assert_eq!(of(&hidden, &sample(0, 0, Some((7, 30, 4)))), Reading::Absent, "probes alone");
+        let mut later = sample(0, 500, None);
+        keep_what_was_read(&mut later, Some(&before));
+        assert_eq!(
+            of(&later, &sample(0, 500, Some((7, 30, 4)))),
+            Reading::Counted(counted),
+            "of both blocks"
+        );
     }
 
     #[test]

@@ -5,7 +5,8 @@ use super::{
     settings,
     shown::BlockView,
 };
-use handover_judge::{Block, HostUses, Observed, Reading, Uses};
+use handover_judge::{Block, Counts, HostBlock, HostUses, Observed, Reading, Uses};
+use handover_model::{Ends, config::JudgeConfig};
 use handover_rollout::Deployment;
 use std::collections::BTreeMap;
 
@@ -15,6 +16,8 @@ pub(super) struct Compared {
     pub(super) arms: Arms,
     /// What both releases used of each host.
     pub(super) uses: Vec<HostUses>,
+    /// How both releases' connections ended on each host, and how many of them were reset.
+    pub(super) ends: Vec<HostBlock<Counts>>,
     /// Whether the new release had a share on some host.
     pub(super) shown: bool,
     /// Whether anything was counted.
@@ -27,7 +30,7 @@ pub(super) struct Compared {
 }
 
 impl Compared {
-    pub(super) fn of(engine: &Deployment, block: &ServiceBlock) -> Self {
+    pub(super) fn of(engine: &Deployment, block: &ServiceBlock, config: &JudgeConfig) -> Self {
         let mut compared = Self::default();
         for (host, new, former) in engine.pairs() {
             let canary = block.did(host, new);
@@ -44,12 +47,41 @@ impl Compared {
                     compared.silent = format!("{host}: {}", did.silent);
                 }
             }
+            if let Some(unknown) = canary.and_then(|did| unknown(did, config))
+                && compared.silent.is_empty()
+            {
+                compared.silent = format!("{host}: {unknown}");
+            }
+            let ends = |did: Option<&Did>| did.map_or(Reading::Absent, |did| counts(&did.ends));
+            compared.ends.push(HostBlock { canary: ends(canary), baseline: ends(baseline) });
             let uses = |did: Option<&Did>| did.map_or(Uses::UNKNOWN, |did| did.uses.clone());
             let host = host.to_string();
             compared.uses.push(HostUses { host, canary: uses(canary), baseline: uses(baseline) });
             compared.view.add(canary, baseline);
         }
         compared
+    }
+}
+
+/// What a limit needs of the new release's instance and nobody could tell; nothing in its first block, which has no begin.
+fn unknown(did: &Did, config: &JudgeConfig) -> Option<&'static str> {
+    let absent = |limited: bool, absent: bool| limited && absent && did.shown && !did.first;
+    if absent(config.max_resets.is_some(), matches!(did.ends, Reading::Absent)) {
+        Some("how its connections ended is not known (max_resets)")
+    } else if absent(config.max_refused.is_some(), matches!(did.uses.refused, Reading::Absent)) {
+        Some("how many connections it turned away is not known (max_refused)")
+    } else {
+        None
+    }
+}
+
+fn counts(ends: &Reading<Ends>) -> Reading<Counts> {
+    match ends {
+        Reading::Counted(ends) => {
+            Counts::new(ends.ended, ends.reset).map_or(Reading::Absent, Reading::Counted)
+        }
+        Reading::Absent => Reading::Absent,
+        Reading::Reset => Reading::Reset,
     }
 }
 

@@ -6,6 +6,7 @@
 mod blocks;
 mod compared;
 mod history;
+mod limits;
 mod prometheus;
 mod settings;
 mod shown;
@@ -23,7 +24,7 @@ use super::{
 use crate::store::Keyspace;
 use blocks::{LastEnds, ServiceBlock};
 use compared::Compared;
-use handover_judge::{Ceilings, Judge, Judgement, Reading, Verdict as Finding};
+use handover_judge::{Judge, Judgement, Reading, Verdict as Finding};
 use handover_model::{
     DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp, Traffic,
     config::{JudgeConfig, Manifest},
@@ -31,6 +32,7 @@ use handover_model::{
 use handover_prometheus::Answer;
 use handover_rollout::{DeploymentState, Event, Verdict};
 use history::History;
+use limits::{Limits, LimitsRecord};
 use prometheus::Source;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -59,8 +61,8 @@ pub(super) struct Measured {
 pub(super) struct Judging {
     /// `None` before anything was measured.
     judge: Option<Judge>,
-    /// What the new release's instances must not use; none before the first block.
-    ceilings: Ceilings,
+    /// The limits on what the kernel says of the new release; none before the first block.
+    limits: Limits,
     /// The stage that it judges or judged last.
     stage: Option<u32>,
     /// What it said last.
@@ -78,8 +80,8 @@ pub(super) struct Judging {
 pub(super) struct JudgingRecord {
     stage: u32,
     judge: Option<handover_judge::State>,
-    #[serde(default)]
-    ceilings: Ceilings,
+    #[serde(flatten)]
+    limits: LimitsRecord,
 }
 
 impl JudgingRecord {
@@ -93,15 +95,12 @@ impl TryFrom<JudgingRecord> for Judging {
     type Error = handover_judge::StateError;
 
     fn try_from(record: JudgingRecord) -> Result<Self, Self::Error> {
-        let JudgingRecord { stage, judge, ceilings } = record;
+        let JudgingRecord { stage, judge, limits } = record;
         let judge = judge.map(Judge::try_from).transpose()?;
-        if !ceilings.is_whole() {
-            return Err(Self::Error::Parts);
-        }
         Ok(Self {
             judgement: judge.as_ref().map(Judge::judgement),
             judge,
-            ceilings,
+            limits: limits.try_into()?,
             stage: Some(stage),
             ..Self::default()
         })
@@ -231,7 +230,7 @@ impl State {
         let config = self.judge_config(engine.service());
         let before = self.measured.get(engine.service()).map(|measured| &measured.before);
         let judging = self.judging.entry(id).or_default();
-        let mut compared = Compared::of(engine, block);
+        let mut compared = Compared::of(engine, block, &config);
         let source = self.measured.get(engine.service()).and_then(|measured| measured.source.as_ref());
         if let Some(problem) = source.and_then(Source::problem) {
             compared.silent = problem;
@@ -242,7 +241,7 @@ impl State {
             judging.judge = begin(&config, engine.plan(), &compared, before);
         }
         if judging.stage.is_none() {
-            judging.ceilings = Ceilings::new(settings::ceilings(&config));
+            judging.limits = Limits::of(&config);
         }
         if judging.stage != Some(stage) {
             judging.stage = Some(stage);
@@ -252,9 +251,9 @@ impl State {
             }
         }
         let verdict = judging.look(&compared, now);
-        if judging.judge.is_some() || !judging.ceilings.is_empty() {
+        if judging.judge.is_some() || !judging.limits.is_empty() {
             let judge = judging.judge.as_ref().map(handover_judge::State::from);
-            let record = JudgingRecord { stage, judge, ceilings: judging.ceilings.clone() };
+            let record = JudgingRecord { stage, judge, limits: (&judging.limits).into() };
             effects.put(Keyspace::Judges, deployment_key(id), &record)?;
         }
         self.drive(id, Event::Judged { stage, verdict }, now, effects)
@@ -263,7 +262,7 @@ impl State {
     /// A deployment ended: its judge is not needed any more. What it said last is still shown.
     pub(super) fn end_judging(&mut self, id: DeploymentId, effects: &mut Effects) {
         if let Some(judging) = self.judging.get_mut(&id)
-            && (judging.judge.take().is_some() || !judging.ceilings.is_empty())
+            && (judging.judge.take().is_some() || !judging.limits.is_empty())
         {
             effects.delete(Keyspace::Judges, deployment_key(id));
         }
@@ -332,10 +331,10 @@ impl Judging {
     /// Has the judge look at a block.
     fn look(&mut self, compared: &Compared, now: Timestamp) -> Verdict {
         if compared.shown {
-            self.ceilings.observe(&compared.uses);
+            self.limits.observe(compared);
         }
         let judged = self.look_at_requests(compared, now);
-        self.ceilings.failure().map_or(judged, Verdict::Fail)
+        self.limits.failure().map_or(judged, Verdict::Fail)
     }
 
     fn look_at_requests(&mut self, compared: &Compared, now: Timestamp) -> Verdict {

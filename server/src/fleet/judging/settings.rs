@@ -1,6 +1,6 @@
 //! From a manifest's `[judge]` to the judge's settings.
 
-use handover_judge::{Ceiling, Comparison, Config, Kind, Limit, Metric, Resource, Tolerance};
+use handover_judge::{Ceiling, Comparison, Config, Counted, Kind, Limit, Metric, Resource, Tolerance};
 use handover_model::config::{JudgeConfig, MaxSlow, Millionths};
 use handover_rollout::Plan;
 
@@ -11,7 +11,10 @@ pub(super) const LATENCY: &str = "latency";
 /// The whole histogram of latencies.
 pub(super) const HISTOGRAM: &str = "histogram";
 
-/// Requests over which a plain limit is counted.
+/// How connections end.
+pub(super) const ENDS: &str = "ends";
+
+/// Requests, or connections, over which a plain limit is counted.
 const LIMIT_OVER: u64 = 100;
 /// In so many blocks in a row an instance must use more than it may: one peak is no failure.
 const CEILING_BLOCKS: u32 = 3;
@@ -35,6 +38,7 @@ pub(crate) fn config(judge: &JudgeConfig, comparison: Comparison, latency: bool)
         slower_than,
         over: most.fraction(),
         at_least: LIMIT_OVER,
+        of: Counted::Requests,
     };
     let errors_at_most = judge.max_errors.map(|most| limit("max_errors", ERRORS, None, most));
     let slow_at_most = judge
@@ -52,7 +56,20 @@ pub(crate) fn config(judge: &JudgeConfig, comparison: Comparison, latency: bool)
     }
 }
 
-/// What no instance of the new release may use of its host.
+/// The settings of a judge that looks at the ends of connections alone; `None` where there is no limit on them.
+pub(super) fn ends(judge: &JudgeConfig) -> Option<Config> {
+    let limit = Limit {
+        name: "max_resets".to_owned(),
+        metric: ENDS.to_owned(),
+        slower_than: None,
+        over: judge.max_resets?.fraction(),
+        at_least: LIMIT_OVER,
+        of: Counted::Connections,
+    };
+    Some(Config { metrics: Vec::new(), limits: vec![limit], ..Config::default() })
+}
+
+/// What no instance of the new release may use of its host, or turn away.
 pub(super) fn ceilings(judge: &JudgeConfig) -> Vec<Ceiling> {
     let ceiling = |name: &str, resource, most| Ceiling {
         name: name.to_owned(),
@@ -63,7 +80,9 @@ pub(super) fn ceilings(judge: &JudgeConfig) -> Vec<Ceiling> {
     let memory = judge.max_memory.map(|most| ceiling("max_memory", Resource::Memory, most));
     // A percent of a processor is ten thousand millionths of it.
     let cpu = judge.max_cpu.map(|most| ceiling("max_cpu", Resource::Cpu, u64::from(most) * 10_000));
-    memory.into_iter().chain(cpu).collect()
+    let refused =
+        judge.max_refused.map(|most| ceiling("max_refused", Resource::Refused, u64::from(most) * 1000));
+    [memory, cpu, refused].into_iter().flatten().collect()
 }
 
 /// Within hosts, unless some judged stage has hosts that run the new release alone.
@@ -94,6 +113,8 @@ mod tests {
             "max_slow = { over = \"1ms\", share = \"0%\" }",
             "max_slow = { over = \"1h\", share = \"99.9999%\" }",
             "max_errors = \"5%\"\nmax_slow = { over = \"500ms\" }\nmax_memory = \"1MiB\"\nmax_cpu = \"1%\"",
+            "max_resets = \"0%\"\nmax_refused = 0",
+            "max_resets = \"99.9999%\"\nmax_refused = 1000000",
             "alpha_promotion = \"0.0001%\"",
             "block = \"1s\"",
             "latency = \"ignore\"",
@@ -104,6 +125,7 @@ mod tests {
             for latency in [false, true] {
                 let config = config(&manifest.judge, comparison(&plan()), latency);
                 assert_eq!(config.check(), Ok(()), "{words}");
+                assert!(ends(&manifest.judge).is_none_or(|config| config.check().is_ok()), "{words}");
             }
         }
     }

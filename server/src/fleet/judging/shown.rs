@@ -2,7 +2,7 @@
 
 use super::{Judging, PrometheusView, blocks::Did, history::History, prometheus::Source};
 use crate::fleet::{refusal::Refusal, state::State};
-use handover_judge::{CeilingReport, Judgement, Reading};
+use handover_judge::{CeilingReport, Judgement, LimitReport, Reading};
 use handover_model::{DeploymentId, Duration, ServiceName, Share, Timestamp, Traffic, Version};
 
 /// A canary as it stands.
@@ -12,10 +12,12 @@ pub struct CanaryView {
     pub stage: u32,
     /// What the judge said last; `None` before anything was measured.
     pub judgement: Option<Judgement>,
-    /// What the new release's instances must not use, and how that stands.
+    /// What the new release's instances must not use or turn away, and how that stands.
     pub ceilings: Vec<CeilingReport>,
-    /// Which of it made the canary fail, in a line.
-    pub ceiling_failure: Option<String>,
+    /// How many of its connections may be reset, and how that stands; `None` where there is no such limit.
+    pub ends: Option<LimitReport>,
+    /// Which of both made the canary fail, in a line.
+    pub limit_failure: Option<String>,
     /// Why nothing is known, or not everything; empty where all is.
     pub silent: String,
     /// The last blocks, the newest last.
@@ -65,8 +67,7 @@ impl State {
     /// The canary of a deployment; `None` where it has none, or was not judged since the server's start.
     #[must_use]
     pub fn canary(&self, id: DeploymentId) -> Option<CanaryView> {
-        let Judging { stage, judgement, ceilings, silent, blocks, connections, .. } =
-            self.judging.get(&id)?;
+        let Judging { stage, judgement, limits, silent, blocks, connections, .. } = self.judging.get(&id)?;
         let stage = (*stage)?;
         let live = self.live.get(&id).or_else(|| self.finals.get(&id))?;
         let asked = usize::try_from(stage).ok().and_then(|stage| live.engine.plan().stages.get(stage));
@@ -75,8 +76,9 @@ impl State {
         Some(CanaryView {
             stage,
             judgement: judgement.clone(),
-            ceilings: ceilings.report(),
-            ceiling_failure: ceilings.failure(),
+            ceilings: limits.ceilings(),
+            ends: limits.ends(),
+            limit_failure: limits.failure(),
             silent: silent.clone(),
             blocks: blocks.iter().copied().collect(),
             asked: asked.map_or(Share::HIDDEN, |stage| stage.share),

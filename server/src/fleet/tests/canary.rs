@@ -6,8 +6,8 @@ use crate::{
     store::{Keyspace, scan_json},
 };
 use handover_model::{
-    DeploymentId, Duration, HostName, InstanceId, Latency, Measurement, Sample, ServiceName, Share,
-    Timestamp, Traffic, Usage,
+    DeploymentId, Duration, Ends, HostName, InstanceId, Latency, Measurement, Refused, Sample, ServiceName,
+    Share, Timestamp, Traffic, Usage,
 };
 use handover_rollout::{DeploymentState, Outcome, StagePhase};
 use std::collections::BTreeMap;
@@ -26,14 +26,26 @@ pub(super) struct Clients {
     pub(super) silent: Vec<&'static str>,
     /// Mebibytes that each instance of a version has, and percent of a processor that it takes.
     pub(super) uses: BTreeMap<&'static str, (u64, u64)>,
+    /// Of ten thousand connections of a version how many are reset; each has ten requests.
+    pub(super) resets: BTreeMap<&'static str, u64>,
+    /// How many connections each instance of a version turns away in a minute.
+    pub(super) refused: BTreeMap<&'static str, u64>,
     sent: BTreeMap<(HostName, InstanceId), f64>,
 }
 
 impl Clients {
     pub(super) fn new(rate: u64, bad: &[(&'static str, u64)]) -> Self {
         let bad = bad.iter().copied().collect();
-        let (slow, silent) = (Vec::new(), Vec::new());
-        Self { rate, bad, slow, silent, uses: BTreeMap::new(), sent: BTreeMap::new() }
+        Self {
+            rate,
+            bad,
+            slow: Vec::new(),
+            silent: Vec::new(),
+            uses: BTreeMap::new(),
+            resets: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        }
     }
 
     /// A second of requests, after which every host measures.
@@ -56,7 +68,7 @@ impl Clients {
                     run: 0,
                     share: placed.share,
                     traffic: self.traffic(version, sent),
-                    usage: self.usage(version, fleet.now),
+                    usage: self.usage(version, sent, fleet.now),
                 };
                 instances.insert(placed.instance.clone(), sample);
             }
@@ -80,15 +92,25 @@ impl Clients {
         Ok(Traffic { requests, bad, latency })
     }
 
-    fn usage(&self, version: &str, now: Timestamp) -> Usage {
-        let Some((mebibytes, percent)) = self.uses.get(version) else { return Usage::default() };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters of a test")]
+    fn usage(&self, version: &str, sent: f64, now: Timestamp) -> Usage {
         // The host's clock is not the server's.
         let clock = now.unix_millis() * 1000 - 77;
+        let ended = sent as u64 / 10;
+        let ends = |part: &u64| Ends { since_micros: 7, ended, reset: ended * part / 10_000 };
+        let refused = |a_minute: &u64| Refused {
+            since_micros: 7,
+            clock_micros: clock,
+            count: clock * a_minute / 60_000_000,
+        };
+        let uses = self.uses.get(version);
         Usage {
             connections: None,
-            memory: Some(mebibytes << 20),
-            cpu_micros: Some(clock / 100 * percent),
-            clock_micros: Some(clock),
+            ends: self.resets.get(version).map(ends),
+            refused: self.refused.get(version).map(refused),
+            memory: uses.map(|(mebibytes, _)| mebibytes << 20),
+            cpu_micros: uses.map(|(_, percent)| clock / 100 * percent),
+            clock_micros: uses.map(|_| clock),
         }
     }
 

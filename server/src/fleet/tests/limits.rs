@@ -62,12 +62,91 @@ fn one_that_is_slower_than_it_may_goes_back_though_the_old_release_is_as_slow() 
 }
 
 #[test]
+fn one_that_resets_more_of_its_connections_than_it_may_goes_back_with_both_figures() {
+    let mut clients = Clients::new(1000, &[]);
+    clients.resets = [("1", 50), ("2", 400)].into();
+    let (mut fleet, id) = begun(&mut clients, &with("max_resets = \"2%\""));
+    clients.until_settled(&mut fleet, id);
+    // Of 1,000 requests a second to each of two hosts 5 % are its own, and ten are one connection: 100 in a block.
+    assert_eq!(
+        reason(&fleet, id),
+        "limit max_resets: canary 4/100 connections reset against baseline 18/3850, more than 2 %"
+    );
+    went_back(&fleet);
+    let ends = shown(&fleet, id).ends.unwrap();
+    assert_eq!((ends.canary, ends.baseline), ([100, 4], [3850, 18]));
+}
+
+#[test]
+fn one_whose_metrics_say_nothing_goes_back_by_its_resets_all_the_same() {
+    let mut clients = Clients::new(1000, &[]);
+    clients.silent = vec!["1", "2"];
+    clients.resets = [("1", 0), ("2", 400)].into();
+    let (mut fleet, id) = begun(&mut clients, &with("max_resets = \"2%\""));
+    clients.until_settled(&mut fleet, id);
+    assert!(reason(&fleet, id).starts_with("limit max_resets: canary 4/100 "), "{}", reason(&fleet, id));
+    went_back(&fleet);
+}
+
+#[test]
+fn one_reset_of_a_few_connections_is_no_failure_before_there_were_a_hundred() {
+    // Of 20 requests a second to each host one is its own: 4 connections in 20 s, half of them reset.
+    let mut clients = Clients::new(20, &[]);
+    clients.resets = [("1", 0), ("2", 5_000)].into();
+    let (mut fleet, id) = begun(&mut clients, &with("max_resets = \"2%\""));
+    for _ in 0..120 {
+        clients.second(&mut fleet);
+    }
+    let [ended, reset] = shown(&fleet, id).ends.unwrap().canary;
+    assert!(ended > 10 && ended < 100 && reset > 3, "{reset} of {ended}");
+    assert!(fleet.state.live.contains_key(&id), "{}", reason(&fleet, id));
+}
+
+#[test]
+fn one_that_turns_connections_away_goes_back_with_host_and_both_rates() {
+    let mut clients = Clients::new(0, &[]);
+    clients.silent = vec!["1", "2"];
+    clients.refused = [("1", 0), ("2", 60)].into();
+    let (mut fleet, id) = begun(&mut clients, &with("max_refused = 30"));
+    let seconds = clients.until_settled(&mut fleet, id);
+    assert!((20..60).contains(&seconds), "three blocks are 20 s or more, not {seconds}");
+    let reason = reason(&fleet, id);
+    assert_eq!(
+        reason,
+        "limit max_refused: canary 60.0 refused a minute on a against baseline 0.0 refused a minute, more than 30.0 refused a minute in 3 blocks in a row"
+    );
+    went_back(&fleet);
+}
+
+#[test]
+fn a_figure_that_a_limit_needs_and_no_agent_has_is_told_with_its_host() {
+    for (limit, what) in [
+        ("max_resets = \"2%\"", "a: how its connections ended is not known (max_resets)"),
+        ("max_refused = 30", "a: how many connections it turned away is not known (max_refused)"),
+    ] {
+        let mut clients = Clients::new(1000, &[]);
+        let (mut fleet, id) = begun(&mut clients, &with(limit));
+        for _ in 0..40 {
+            clients.second(&mut fleet);
+        }
+        let view = shown(&fleet, id);
+        assert_eq!(view.silent, what);
+        assert_eq!(view.ends.map(|ends| ends.canary).unwrap_or_default(), [0, 0]);
+        assert!(view.ceilings.iter().all(|ceiling| ceiling.highest.is_none()));
+    }
+}
+
+#[test]
 fn what_is_within_its_limits_or_not_measured_passes() {
-    let limits =
-        "max_memory = \"512MiB\"\nmax_cpu = \"150%\"\nmax_errors = \"5%\"\nmax_slow = { over = \"5s\" }";
-    for uses in [vec![("1", (120, 20)), ("2", (512, 150))], Vec::new()] {
+    let limits = "max_memory = \"512MiB\"\nmax_cpu = \"150%\"\nmax_errors = \"5%\"\nmax_slow = { over = \"5s\" }\nmax_resets = \"2%\"\nmax_refused = 30";
+    for (uses, resets, refused) in [
+        (vec![("1", (120, 20)), ("2", (512, 150))], vec![("1", 0), ("2", 100)], vec![("1", 0), ("2", 24)]),
+        Default::default(),
+    ] {
         let mut clients = Clients::new(1000, &[("1", 10), ("2", 10)]);
         clients.uses = uses.into_iter().collect();
+        clients.resets = resets.into_iter().collect();
+        clients.refused = refused.into_iter().collect();
         let (mut fleet, id) = begun(&mut clients, &format!("{CANARY}{limits}\n"));
         clients.until_settled(&mut fleet, id);
         assert_eq!(fleet.current("web").as_deref(), Some("2"));
@@ -94,5 +173,27 @@ fn a_server_that_is_killed_goes_on_counting_blocks_where_it_was() {
     assert_eq!(shown(&fleet, id).ceilings, before);
     let seconds = clients.until_settled(&mut fleet, id);
     assert!(seconds <= 35, "one block more is enough, not {seconds} s");
+    went_back(&fleet);
+}
+
+#[test]
+fn a_server_that_is_killed_goes_on_counting_connections_where_it_was() {
+    let mut clients = Clients::new(500, &[]);
+    clients.resets = [("1", 0), ("2", 400)].into();
+    let (mut fleet, id) = begun(&mut clients, &with("max_resets = \"2%\""));
+    let ended =
+        |fleet: &Fixture| fleet.state.canary(id).and_then(|view| view.ends).map_or(0, |ends| ends.canary[0]);
+    for _ in 0..60 {
+        if ended(&fleet) >= 50 {
+            break;
+        }
+        clients.second(&mut fleet);
+    }
+    let before = shown(&fleet, id).ends;
+    assert_eq!(before.as_ref().unwrap().canary[0], 50);
+    fleet.crash_and_start_again();
+    assert_eq!(shown(&fleet, id).ends, before);
+    clients.until_settled(&mut fleet, id);
+    assert!(reason(&fleet, id).starts_with("limit max_resets: canary 4/10"), "{}", reason(&fleet, id));
     went_back(&fleet);
 }

@@ -2,9 +2,21 @@
 
 use crate::sample::Sample;
 use handover_tests::service::{self, Guard, Phase};
-use hyper::{Request, body::Incoming, server::conn::http2, service::service_fn};
+use hyper::{
+    Request,
+    body::Incoming,
+    header::{CONNECTION, HeaderValue},
+    server::conn::http2,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use rustix::net::sockopt::set_socket_linger;
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -22,7 +34,13 @@ pub(crate) async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, sample: A
     sample.connected();
     // Fails only for a connection that is gone already.
     let _ = stream.set_nodelay(true);
-    by_protocol(stream, tls, sample).await;
+    match sample.flags().connection_age.filter(|_| sample.is_to_be_reset()) {
+        Some(age) => {
+            let _ = set_socket_linger(&stream, Some(Duration::ZERO));
+            let _ = timeout(age, by_protocol(stream, tls, sample)).await;
+        }
+        None => by_protocol(stream, tls, sample).await,
+    }
     drop(guard);
 }
 
@@ -49,9 +67,16 @@ async fn begins_as_http2(stream: &TcpStream) -> bool {
 }
 
 async fn serve_http1(stream: impl AsyncRead + AsyncWrite + Unpin, sample: Arc<Sample>) {
+    let began = Instant::now();
     let answer = |request: Request<Incoming>| {
         let sample = Arc::clone(&sample);
-        async move { sample.answer(request).await }
+        async move {
+            let mut response = sample.answer(request).await;
+            if sample.flags().connection_age.is_some_and(|age| began.elapsed() >= age) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
     };
     service::http1(stream, sample.drain(), answer).await;
 }

@@ -43,6 +43,12 @@ pub(crate) struct Flags {
     /// Accepts no connection before this time: they wait in the queue.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "0s")]
     pub(crate) accept_after: Duration,
+    /// Accepts no connection from this time on: they wait in the queue, and are turned away once it is full.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) stops_accepting_after: Option<Duration>,
+    /// Calls listen(2) on its sockets with this, which makes their queues as long.
+    #[arg(long, value_name = "CONNECTIONS", value_parser = clap::value_parser!(i32).range(1..=4096))]
+    pub(crate) backlog: Option<i32>,
     /// Sends READY=1 to NOTIFY_SOCKET after this time.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     pub(crate) notify_after: Option<Duration>,
@@ -78,6 +84,12 @@ pub(crate) struct Flags {
     /// Answers / that much later.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "0s")]
     pub(crate) latency: Duration,
+    /// Closes each connection after the first answer that is given after this time, and says so in it.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) connection_age: Option<Duration>,
+    /// This part of the connections ends with a reset at that age, whatever is going on: 0 to 1.
+    #[arg(long, value_name = "PART", default_value_t = 0.0, requires = "connection_age")]
+    pub(crate) reset_rate: f64,
     /// What /metrics answers: what was counted, or how it does wrong.
     #[arg(long, value_name = "KIND", default_value = "text")]
     pub(crate) metrics: metrics::Kind,

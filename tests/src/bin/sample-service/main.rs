@@ -19,8 +19,11 @@ use clap::Parser;
 use flags::Flags;
 use handover_tests::service::{self, Drain, Phase, Terminate};
 use sample::Sample;
-use std::{error::Error, io::Write as _, process::ExitCode, sync::Arc};
-use tokio::{net::TcpListener, time::sleep};
+use std::{error::Error, io::Write as _, os::fd::AsFd as _, process::ExitCode, sync::Arc};
+use tokio::{
+    net::TcpListener,
+    time::{sleep, timeout},
+};
 
 type Failed = Box<dyn Error + Send + Sync>;
 
@@ -64,6 +67,9 @@ async fn run(flags: Flags) -> Result<(), Failed> {
     let (drain, gone) = Drain::new();
     let sample = Arc::new(Sample::new(flags, drain)?);
     for (name, listener) in listeners {
+        if let Some(backlog) = sample.flags().backlog {
+            rustix::net::listen(&listener, backlog)?;
+        }
         let listener = TcpListener::from_std(listener)?;
         // Its log may be on a full disk: that is no reason to end.
         let _ = writeln!(std::io::stdout(), "listening on {} ({name})", listener.local_addr()?);
@@ -89,5 +95,12 @@ async fn accept(listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>, s
     let serve = |stream, guard| {
         tokio::spawn(connection::serve(stream, tls.clone(), Arc::clone(&sample), guard));
     };
-    service::accept(listener, sample.drain(), serve).await;
+    let Some(after) = sample.flags().stops_accepting_after else {
+        return service::accept(listener, sample.drain(), serve).await;
+    };
+    // It goes on listening: of a closed socket the kernel refuses connections at once.
+    let listens = listener.as_fd().try_clone_to_owned();
+    let _ = timeout(after, service::accept(listener, sample.drain(), serve)).await;
+    sample.drain().reached(Phase::Draining).await;
+    drop(listens);
 }

@@ -42,13 +42,16 @@ pub(crate) struct Sample {
     answered: AtomicU64,
     connections: AtomicU64,
     greetings: AtomicU64,
+    resets: AtomicU64,
     metrics: Metrics,
 }
 
 impl Sample {
     pub(crate) fn new(flags: Flags, drain: Drain) -> Result<Self, Failed> {
-        if !(0.0..=1.0).contains(&flags.error_rate) {
-            return Err(format!("--error-rate is {}, expected 0 to 1", flags.error_rate).into());
+        for (name, part) in [("--error-rate", flags.error_rate), ("--reset-rate", flags.reset_rate)] {
+            if !(0.0..=1.0).contains(&part) {
+                return Err(format!("{name} is {part}, expected 0 to 1").into());
+            }
         }
         let version = HeaderValue::from_str(&flags.version).map_err(|error| format!("--version: {error}"))?;
         let greeting = format!("{} {}\n", flags.version, std::process::id()).into();
@@ -64,6 +67,7 @@ impl Sample {
             answered: zero(),
             connections: zero(),
             greetings: zero(),
+            resets: zero(),
             metrics: Metrics::default(),
         })
     }
@@ -83,6 +87,11 @@ impl Sample {
 
     pub(crate) fn connected(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a connection that begins is one of those that end with a reset.
+    pub(crate) fn is_to_be_reset(&self) -> bool {
+        is_one_of(&self.resets, self.flags.reset_rate)
     }
 
     /// Answers one request.
@@ -133,13 +142,8 @@ impl Sample {
         if !self.flags.latency.is_zero() {
             sleep(self.flags.latency).await;
         }
-        let rate = self.flags.error_rate;
-        if rate > 0.0 {
-            // Evenly spread, so that a test's numbers are the same each time.
-            let n = self.greetings.fetch_add(1, Ordering::Relaxed) as f64;
-            if ((n + 1.0) * rate).floor() > (n * rate).floor() {
-                return text(StatusCode::INTERNAL_SERVER_ERROR, "one of the errors that were asked for\n");
-            }
+        if is_one_of(&self.greetings, self.flags.error_rate) {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "one of the errors that were asked for\n");
         }
         Response::new(Body::Whole(self.greeting.clone()))
     }
@@ -172,6 +176,12 @@ impl Sample {
         });
         format!("{stats}\n")
     }
+}
+
+/// Whether the next one is of this part; evenly spread, so that a test's numbers are the same each time.
+fn is_one_of(counter: &AtomicU64, part: f64) -> bool {
+    let n = counter.fetch_add(1, Ordering::Relaxed) as f64;
+    ((n + 1.0) * part).floor() > (n * part).floor()
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {

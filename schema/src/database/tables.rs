@@ -115,11 +115,11 @@ impl Tables {
         (sql, vec![done.clone(), done, short(&hand.by), short(&hand.deployment), number(version)])
     }
 
-    /// Writes that a backfill that was done begins anew.
+    /// Writes that a backfill begins anew.
     pub(crate) fn reopen(&self, version: SchemaVersion, hand: &Hand) -> (String, Vec<Value>) {
         let sql = format!(
             "UPDATE {} SET state = 'started', begun = 0, done = 0, took_ms = 0, applied_at = NULL, started_at = {}, applied_by = ?, deployment = ? \
-             WHERE version = ? AND state = 'applied'",
+             WHERE version = ?",
             self.migrations, self.words.now
         );
         (sql, vec![short(&hand.by), short(&hand.deployment), number(version)])

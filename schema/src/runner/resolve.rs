@@ -81,9 +81,9 @@ fn writes<S: Session>(
 ) -> Result<Vec<Write>, Error> {
     let (job, hand) = (course.job, course.hand());
     let not_so = |what: String| Error::Unresolved { what };
-    let standing = if found == Found::Again { State::Applied } else { State::Started };
-    // A backfill that is being done is not begun anew.
-    let Some(record) = record.filter(|record| record.state == standing) else {
+    // A backfill is done again from its beginning, also where it did not come to its end.
+    let concerns = |record: &Record| record.state == State::Started || found == Found::Again;
+    let Some(record) = record.filter(concerns) else {
         return Err(Error::NothingHalf { version });
     };
     if record.deployment == job.deployment {

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::store::Keyspace;
 use handover_model::{
-    DeploymentId, HostName, MAX_READERS, MigrationState, MigrationTarget, ReleaseRef, SchemaPhase,
+    DeploymentId, Found, HostName, MAX_READERS, MigrationState, MigrationTarget, ReleaseRef, SchemaPhase,
     SchemaReader, SchemaVersion, ServiceName, Timestamp,
 };
 use handover_rollout::{Event, MigrationOrder, Record};
@@ -93,13 +93,19 @@ impl State {
                 Record::Migrated { version, at, phase } => {
                     let seen = SeenSchema { version: *version, at: *at, by: id, phase: *phase };
                     (known.seen, known.heading) = (Some(seen), None);
-                    if let (SchemaPhase::Backfill, Some(version)) = (phase, schema.backfill) {
-                        let service = live.engine.service().clone();
-                        known.backfilled = Some(Backfilled { version, service, overtaken_by: None });
+                    if let (SchemaPhase::Backfill, Some(backfilled)) = (phase, &mut known.backfilled) {
+                        backfilled.ends();
                     }
                 }
                 Record::MigrationStarted { .. } => {
-                    let phase = live.engine.migration_order().map(|order| order.phase);
+                    let order = live.engine.migration_order();
+                    let phase = order.as_ref().map(|order| order.phase);
+                    if let (Some(SchemaPhase::Backfill), Some(version)) = (phase, schema.backfill) {
+                        let found = order.and_then(|order| order.resolve).map(|resolve| resolve.found);
+                        let (before, again) = (known.backfilled.take(), found == Some(Found::Again));
+                        let service = live.engine.service();
+                        known.backfilled = Some(Backfilled::begins(before, version, service, id, again));
+                    }
                     let at = known.seen.as_ref().map(|seen| seen.version);
                     let to = phase.and_then(|phase| Some((phase, schema.pending(phase, at)?)));
                     // Another attempt leads no further back than the one before it has come.

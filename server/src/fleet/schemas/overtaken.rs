@@ -1,4 +1,4 @@
-//! Backfills that are done and are not right any more: code that does not know of one has run since, and what that wrote was not
+//! Backfills that are done, or begun, and are not right any more: code that does not know of one has run since, and what that wrote was not
 //! carried over.
 //!
 //! Code knows of a backfill whose release has it, or a later migration, among its files, or reads no schema before it. Whatever
@@ -39,11 +39,10 @@ impl State {
         let Some(record) = self.schemas.get_mut(&schema.database) else { return Ok(()) };
         let Some(backfilled) = &mut record.backfilled else { return Ok(()) };
         let behind = backfilled.service == release.service && !schema.knows(backfilled.version);
-        if !behind || backfilled.overtaken_by.is_some() {
+        if !behind || !backfilled.overtaken(release) {
             return Ok(());
         }
-        tracing::warn!(%release, database = schema.database, backfill = %backfilled.version, "does not know of a backfill that is done: what it writes is not carried over");
-        backfilled.overtaken_by = Some(release.clone());
+        tracing::warn!(%release, database = schema.database, backfill = %backfilled.version, "does not know of a backfill that was begun: what it writes is not carried over");
         effects.put(Keyspace::Schemas, schema.database.as_bytes().to_vec(), record)?;
         effects.changed = true;
         Ok(())

@@ -67,20 +67,58 @@ pub(in crate::fleet) struct SchemaRecord {
     /// Migrations that were ordered and of which nobody has said that all are applied. The schema may be at any version up to
     /// theirs, also when their deployment has ended meanwhile.
     pub(in crate::fleet) heading: Option<Heading>,
-    /// The last backfill that was done; `None` where none was.
+    /// The last backfill that was begun; `None` where none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::fleet) backfilled: Option<Backfilled>,
 }
 
-/// A backfill that was done.
+/// A backfill that was begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::fleet) struct Backfilled {
     /// The version behind it.
     pub(in crate::fleet) version: SchemaVersion,
     /// Of which service's releases it is.
     pub(in crate::fleet) service: ServiceName,
-    /// A release that has run since and does not know of it; `None`: what it carried over is right.
+    /// By which deployment, the last time from its beginning.
+    pub(in crate::fleet) begun_by: DeploymentId,
+    /// Whether it was begun from its beginning, and nothing that does not know of it has run since.
+    pub(in crate::fleet) fresh: bool,
+    /// A release that has run since it was begun, and does not know of it; `None`: what it carries over is right.
     pub(in crate::fleet) overtaken_by: Option<ReleaseRef>,
+}
+
+impl Backfilled {
+    /// A deployment begins or resumes a service's backfill to a version; `again`: from its beginning.
+    pub(in crate::fleet) fn begins(
+        before: Option<Self>,
+        version: SchemaVersion,
+        service: &ServiceName,
+        by: DeploymentId,
+        again: bool,
+    ) -> Self {
+        match before.filter(|before| before.version == version && before.service == *service) {
+            None => Self { version, service: service.clone(), begun_by: by, fresh: true, overtaken_by: None },
+            // What was overtaken stays so until it is through. A second attempt goes on where the first one was.
+            Some(before) if again && before.begun_by != by => Self { begun_by: by, fresh: true, ..before },
+            Some(before) => before,
+        }
+    }
+
+    /// It is through.
+    pub(in crate::fleet) fn ends(&mut self) {
+        if self.fresh {
+            self.overtaken_by = None;
+        }
+    }
+
+    /// A release that does not know of it gets connections. Whether that is news.
+    pub(in crate::fleet) fn overtaken(&mut self, by: &ReleaseRef) -> bool {
+        let news = self.fresh || self.overtaken_by.is_none();
+        if news {
+            (self.fresh, self.overtaken_by) = (false, Some(by.clone()));
+        }
+        news
+    }
 }
 
 /// A database's schema, as a host that migrated it said last.
@@ -129,6 +167,35 @@ pub(in crate::fleet) struct MigrationRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backfill_is_right_where_nothing_ran_that_does_not_know_of_it_since_it_was_begun_from_its_beginning()
+    {
+        let (service, version): (ServiceName, _) = ("shop".parse().unwrap(), SchemaVersion::new(3));
+        let old = ReleaseRef { service: service.clone(), version: "1".parse().unwrap() };
+        let begins =
+            |before, by, again| Backfilled::begins(before, version, &service, DeploymentId::new(by), again);
+        let mut backfill = begins(None, 2, false);
+        backfill.ends();
+        assert_eq!(backfill.overtaken_by, None);
+        assert!(backfill.overtaken(&old) && !backfill.overtaken(&old));
+        let mut resumed = begins(Some(backfill.clone()), 3, false);
+        resumed.ends();
+        assert_eq!(resumed.overtaken_by.as_ref(), Some(&old), "it went on where it was");
+        let mut again = begins(Some(backfill.clone()), 3, true);
+        assert_eq!(again.overtaken_by.as_ref(), Some(&old), "it is not through");
+        again.ends();
+        assert_eq!(again.overtaken_by, None);
+        let mut again = begins(Some(backfill), 3, true);
+        assert!(again.overtaken(&old), "while it was done again");
+        let mut second = begins(Some(again), 3, true);
+        second.ends();
+        assert_eq!(
+            second.overtaken_by,
+            Some(old),
+            "a second attempt of the deployment goes on where the first was"
+        );
+    }
 
     #[test]
     fn a_phase_has_something_to_do_where_its_version_is_above_what_is_known() {

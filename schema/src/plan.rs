@@ -3,9 +3,10 @@
 //! Versions are one line: a migration is applied only when every one with a lower number is, whatever its phase. Otherwise the
 //! highest number would not say what the schema looks like, and nothing that code declares to read could be held against it.
 
+use crate::folder::Scripts;
 use crate::record::{Record, State};
-use crate::script::{Checksum, Script, Scripts};
 use handover_model::{SchemaPhase, SchemaRange, SchemaReader, SchemaVersion};
+use handover_script::{Checksum, Script};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::plan::Refusal;
 use crate::record::{Record, State};
 use crate::runner::{Course, End, Job, Write, again, prepared, take_lock, write};
-use crate::script::Work;
 use handover_model::SchemaVersion;
+use handover_script::Work;
 
 /// What a person says of the statement at which a run was cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

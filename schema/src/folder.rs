@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::address::Kind;
 use crate::file::read_ordinary;
-use crate::script::{Script, ScriptError};
 use handover_model::{
     MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MigrationName, MigrationNameError, SchemaPhase, SchemaVersion,
 };
+use handover_script::{Script, ScriptError};
 
 /// All migrations of a release, by version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

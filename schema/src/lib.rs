@@ -20,13 +20,13 @@ mod control;
 mod database;
 mod error;
 mod file;
+mod folder;
 mod limits;
 pub mod plan;
 mod programs;
 mod progress;
 mod record;
 mod runner;
-mod script;
 mod secret;
 
 pub use handover_model::{Found, Resolution, SchemaPhase, SchemaRange, SchemaReader, SchemaVersion};
@@ -34,13 +34,12 @@ pub use handover_model::{Found, Resolution, SchemaPhase, SchemaRange, SchemaRead
 pub use address::{Address, AddressError, Kind, Tls};
 pub use control::Control;
 pub use error::{Error, Fault, FaultKind};
+pub use folder::{FolderError, Scripts};
+pub use handover_script::{BatchHeader, Checksum, Script, ScriptError, Work};
 pub use limits::{Brake, Limits, Throttle};
 pub use plan::{Plan, Refusal};
 pub use programs::{ProgramCall, Programs, RunsProgram};
 pub use progress::{Blocker, Progress};
 pub use record::{BackfillRecord, Record, State};
 pub use runner::{Job, Listener, Outcome, Status, Target, resolve, run, status};
-pub use script::{
-    Alone, BatchHeader, Checksum, FolderError, Header, Script, ScriptError, Scripts, Statement, Work,
-};
 pub use secret::{PasswordSource, Secret, SecretError};

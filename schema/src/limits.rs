@@ -134,7 +134,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// Begins with what the file says and goes up to ten times as many.
     pub(crate) fn new(rows: u32) -> Self {
-        let most = rows.saturating_mul(10).clamp(1, crate::script::header::MOST_ROWS);
+        let most = rows.saturating_mul(10).clamp(1, handover_script::MOST_ROWS);
         Self { rows: rows.clamp(1, most), most }
     }
 

@@ -3,9 +3,10 @@
 //! Versions are one line: a migration is applied only when every one with a lower number is, whatever its phase. Otherwise the
 //! highest number would not say what the schema looks like, and nothing that code declares to read could be held against it.
 
+use crate::folder::Scripts;
 use crate::record::{Record, State};
-use crate::script::{Checksum, Script, Scripts};
 use handover_model::{SchemaPhase, SchemaRange, SchemaReader, SchemaVersion};
+use handover_script::{Checksum, Script};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,19 +134,23 @@ pub fn plan<'a>(
     let mut begun: Vec<&Record> = records.iter().filter(|record| record.state == State::Started).collect();
     begun.sort_by_key(|record| record.version);
     let resumes = begun.first().copied().cloned();
+    let applied = |version: SchemaVersion| {
+        records.iter().any(|record| record.version == version && record.state == State::Applied)
+    };
+    let open: Vec<&Script> = scripts.iter().filter(|script| !applied(script.version)).collect();
     if let Some(record) = &resumes
         && record.phase != phase
     {
+        // Whoever only looks what the schema is finds that: half a backfill takes nothing away.
+        if record.phase == SchemaPhase::Backfill && !open.iter().any(|script| script.phase == phase) {
+            return Ok(Plan { from, to: from, steps: Vec::new(), resumes: None });
+        }
         return Err(Refusal::Unfinished {
             version: record.version,
             name: record.name.clone(),
             phase: record.phase,
         });
     }
-    let applied = |version: SchemaVersion| {
-        records.iter().any(|record| record.version == version && record.state == State::Applied)
-    };
-    let open: Vec<&Script> = scripts.iter().filter(|script| !applied(script.version)).collect();
     let touched = records.iter().map(|record| record.version).max().unwrap_or_default();
     if let Some(late) = open.iter().find(|script| {
         script.version < touched && Some(script.version) != resumes.as_ref().map(|record| record.version)

@@ -1,7 +1,7 @@
 //! What a database remembers of what was applied to it.
 
-use crate::script::Checksum;
 use handover_model::{SchemaPhase, SchemaVersion};
+use handover_script::Checksum;
 
 /// One row of the table `handover_migrations`.
 #[derive(Clone, Debug, PartialEq, Eq)]

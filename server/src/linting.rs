@@ -1,17 +1,20 @@
 //! Looking at a release's migrations before anything runs: for whoever pushes a release, and for the server that takes it.
 
 use crate::migrations::Migrations;
-use handover_lint::{Context, Migration, Outcome, Report};
+use handover_lint::{Context, Database, Migration, Outcome, Report};
 use handover_model::config::{DatabaseKind, SchemaConfig};
 
 /// The oldest PostgreSQL that migrations are applied to: what is safe there is safe on later ones.
 const OLDEST_POSTGRESQL: u16 = 12;
 
-/// What the linter says of the migrations, programs left out; `None` where it does not know the kind of database.
+/// What the linter says of the migrations, programs left out; `None` where it does not know the kind of database, and the runner
+/// takes them as they are.
 pub(crate) fn lint(config: &SchemaConfig, migrations: &Migrations) -> Option<Report> {
-    let context = match config.kind {
-        DatabaseKind::Postgres => Context::postgresql(OLDEST_POSTGRESQL),
-        DatabaseKind::MySql | DatabaseKind::Sqlite => return None,
+    let mut context = Context::postgresql(OLDEST_POSTGRESQL);
+    context.database = match config.kind {
+        DatabaseKind::Postgres => Database::PostgreSql,
+        DatabaseKind::MySql => Database::MySql,
+        DatabaseKind::Sqlite => Database::Sqlite,
     };
     let files: Vec<Migration<'_>> = migrations
         .files()
@@ -23,5 +26,29 @@ pub(crate) fn lint(config: &SchemaConfig, migrations: &Migrations) -> Option<Rep
     match handover_lint::lint(&files, &context) {
         Outcome::Linted(report) => Some(report),
         Outcome::NotLinted { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use handover_model::{SchemaPhase, config::Manifest};
+
+    #[test]
+    fn what_the_runner_refuses_is_found_whatever_the_kind_of_database() {
+        let linted = |kind: &str, text: &str| {
+            let manifest = format!(
+                "service = \"web\"\ncommand = [\"web\"]\n[schema]\ndatabase = \"shop\"\nkind = \"{kind}\"\nreads = \"1..=2\"\nexpand = \"expand\"\n"
+            );
+            let config = Manifest::parse(&manifest).unwrap().schema.unwrap();
+            let mut migrations = Migrations::default();
+            migrations.add(SchemaPhase::Expand, "expand", "1_a.sql", text.into()).unwrap();
+            lint(&config, &migrations)
+        };
+        assert_eq!(linted("mysql", "CREATE TABLE a (n INT);"), None);
+        for (kind, text) in [("mysql", "USE other;"), ("sqlite", "COMMIT;"), ("postgresql", "DISCARD ALL;")] {
+            let report = linted(kind, text).unwrap();
+            assert!(!report.passes(), "{kind}: {report}");
+        }
     }
 }

@@ -2,10 +2,8 @@
 
 use crate::rule::Rule;
 use handover_model::nearest;
+use handover_script::{Directive, Header, directive};
 use std::ops::Range;
-
-/// What such a comment begins with.
-const MARK: &str = "handover:";
 
 /// A comment that allows something.
 #[derive(Clone, Debug)]
@@ -28,10 +26,15 @@ pub(crate) struct Wrong {
 pub(crate) fn allowed(text: &str, comments: &[Range<usize>]) -> (Vec<Allowed>, Vec<Wrong>) {
     let (mut allowed, mut wrong) = (Vec::new(), Vec::new());
     for range in comments {
-        let Some(order) = order(&text[range.clone()]).filter(|order| !is_for_the_runner(order)) else {
-            continue;
+        let read = match directive(&text[range.clone()]) {
+            Some(Directive::Linter(order)) => read(order),
+            Some(Directive::Runner(order)) => match Header::default().read(order) {
+                Ok(()) => continue,
+                Err(what) => Err((Rule::AllowUnknown, what)),
+            },
+            None => continue,
         };
-        match read(order) {
+        match read {
             Ok(rule) => allowed.push(Allowed { rule, range: range.clone(), used: false }),
             Err((rule, message)) => wrong.push(Wrong { rule, range: range.clone(), message }),
         }
@@ -39,38 +42,12 @@ pub(crate) fn allowed(text: &str, comments: &[Range<usize>]) -> (Vec<Allowed>, V
     (allowed, wrong)
 }
 
-/// What a comment tells the linter; `None` where it speaks to people.
-fn order(comment: &str) -> Option<&str> {
-    let inner = comment
-        .strip_prefix("--")
-        .or_else(|| comment.strip_prefix("/*").map(|inner| inner.strip_suffix("*/").unwrap_or(inner)))?;
-    let inner = inner.trim();
-    let mark = inner.get(..MARK.len())?;
-    mark.eq_ignore_ascii_case(MARK).then(|| inner[MARK.len()..].trim())
-}
-
-/// Whether a comment says how the file is run, and not what is allowed in it.
-fn is_for_the_runner(order: &str) -> bool {
-    order == "no transaction"
-        || is_batch(order)
-        || order.starts_with("lock_timeout=")
-        || order.starts_with("statement_timeout=")
-}
-
-fn is_batch(order: &str) -> bool {
-    order.starts_with("batch ")
-}
-
-/// Whether the comments say that the file's statement runs for one piece of a table after the other.
-pub(crate) fn in_batches<'t>(text: &'t str, mut comments: impl Iterator<Item = &'t Range<usize>>) -> bool {
-    comments.any(|range| order(&text[range.clone()]).is_some_and(is_batch))
-}
-
 fn read(order: &str) -> Result<Rule, (Rule, String)> {
     let mut words = order.split_whitespace();
-    let (verb, id) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    if !verb.eq_ignore_ascii_case("allow") || id.is_empty() {
-        let message = "this tells the linter nothing: write -- handover: allow RULE because WHY";
+    // The first is "allow".
+    let id = words.nth(1).unwrap_or_default();
+    if id.is_empty() {
+        let message = "this allows nothing: write -- handover: allow RULE because WHY";
         return Err((Rule::AllowUnknown, message.to_owned()));
     }
     let Some(rule) = Rule::from_id(id).filter(|rule| rule.may_be_allowed()) else {

@@ -6,12 +6,12 @@ use crate::{
     known::{Known, Transaction},
     look::{Found, Look},
     migration::{Context, Migration, SchemaPhase},
-    parse::{self, MOST_DEPTH, MOST_WEIGHT, Misread, Parsed},
+    parse::{self, MOST_BYTES, MOST_DEPTH, MOST_WEIGHT, Misread, Parsed},
     rule::Rule,
     rules, shown,
-    statement::{self, Cut},
+    statement::{self, Cut, Unsplit},
 };
-use squawk_syntax::ast::Stmt;
+use handover_script::{ScriptError, Work};
 use std::{borrow::Cow, ops::Range};
 
 /// Longest piece of a statement that a finding repeats, in bytes.
@@ -20,20 +20,21 @@ const LONGEST_STATEMENT: usize = 4096;
 /// Lints a file, and lets `known` learn from it.
 pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Known, report: &mut Report) {
     let mut listing = Listing { migration, report, listed: 0 };
+    let before = listing.report.findings.len();
     let cuts = match statement::cut(migration.text) {
         Ok(cuts) => cuts,
         Err(unsplit) => return listing.whole(Rule::TooLarge, &unsplit.to_string()),
     };
-    let comments = cuts.statements.iter().flat_map(|cut| &cut.comments).chain(&cuts.comments);
-    let parsed = match allow::in_batches(migration.text, comments) {
-        true => Cow::Owned(with_parameters(migration.text)),
-        false => Cow::Borrowed(migration.text),
-    };
+    let taken = taken(migration, context);
+    let parsed = with_parameters(migration.text, context);
     let all: Vec<Read<'_>> =
         cuts.statements.iter().map(|cut| Read::new(&parsed, cut, context.server_major)).collect();
-    // A statement that cannot be in a transaction has the file run without one.
-    let one_transaction = all.iter().all(|read| read.alone.is_none());
-    let company = all.iter().any(Read::belongs_in_a_transaction);
+    // As the runner has it: what cannot be in a transaction is the only statement of its file, and has none.
+    let one_transaction = match &taken {
+        Ok(work) => !matches!(work, Work::Alone(..)),
+        Err(_) => all.iter().all(|read| read.alone.is_none()),
+    };
+    let company = all.len() > 1;
     let mut transaction = Transaction::default();
     transaction.open = migration.transaction.unwrap_or(one_transaction);
     for read in &all {
@@ -63,20 +64,54 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
         listing.take(read.cut, found);
     }
     listing.take_comments(&cuts.comments);
+    if let Err(refusal) = taken {
+        // What these rules say of a file is why the runner refuses it, at more length.
+        let said = listing.report.findings.iter().skip(before).any(|finding| {
+            matches!(
+                finding.rule,
+                Rule::TransactionControl
+                    | Rule::NeedsClient
+                    | Rule::MustRunAlone
+                    | Rule::SyntaxError
+                    | Rule::TooLarge
+                    | Rule::AllowUnknown
+            )
+        });
+        if !said {
+            listing.refused(&refusal);
+        }
+    }
 }
 
-/// A batch's text with parameters that PostgreSQL knows instead of `:first` and `:last`, byte for byte as long.
-fn with_parameters(text: &str) -> String {
-    let mut parsed = text.to_owned();
-    for (name, parameter) in [(":first", "$1    "), (":last", "$2   ")] {
-        let places: Vec<usize> = parsed.match_indices(name).map(|(at, _)| at).collect();
-        for at in places {
-            let cast = parsed[..at].ends_with(':');
-            let longer = parsed[at + name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
-            if !cast && !longer {
-                parsed.replace_range(at..at + name.len(), parameter);
+/// What the runner makes of a file, or why it refuses it.
+fn taken(migration: &Migration<'_>, context: &Context) -> Result<Work, ScriptError> {
+    handover_script::read(context.database.kind(), migration.phase, migration.text.as_bytes())
+        .map(|(_, work)| work)
+}
+
+/// What the runner refuses, where nothing else is known of the files.
+pub(crate) fn refused(migrations: &[Migration<'_>], context: &Context) -> Report {
+    let mut report = Report::default();
+    for phase in SchemaPhase::ALL {
+        for migration in migrations.iter().filter(|migration| migration.phase == phase) {
+            let mut listing = Listing { migration, report: &mut report, listed: 0 };
+            if migration.text.len() > MOST_BYTES {
+                let unsplit = Unsplit::TooLong { bytes: migration.text.len() };
+                listing.whole(Rule::TooLarge, &unsplit.to_string());
+            } else if let Err(refusal) = taken(migration, context) {
+                listing.refused(&refusal);
             }
         }
+    }
+    report
+}
+
+/// A text with parameters that PostgreSQL knows where the ends of a batch go, byte for byte as long.
+fn with_parameters<'t>(text: &'t str, context: &Context) -> Cow<'t, str> {
+    let mut parsed = Cow::Borrowed(text);
+    for (place, last) in handover_script::places(context.database.kind(), text) {
+        let parameter = format!("{:<width$}", if last { "$2" } else { "$1" }, width = place.len());
+        parsed.to_mut().replace_range(place, &parameter);
     }
     parsed
 }
@@ -107,15 +142,6 @@ impl<'c> Read<'c> {
             Parsed::Read { stmt: None, .. } | Parsed::TooDeep => None,
         };
         Self { cut, parsed, alone }
-    }
-
-    /// Whether it changes something that a transaction would take back.
-    fn belongs_in_a_transaction(&self) -> bool {
-        let sets = matches!(
-            self.parsed,
-            Parsed::Read { stmt: Some(Stmt::Set(_) | Stmt::Reset(_) | Stmt::Show(_) | Stmt::Select(_)), .. }
-        );
-        self.alone.is_none() && !sets
     }
 }
 
@@ -185,6 +211,14 @@ impl Listing<'_> {
     /// Takes the comments behind the last statement.
     fn take_comments(&mut self, comments: &[Range<usize>]) {
         self.take(&Cut { comments: comments.to_vec(), ..Cut::default() }, Vec::new());
+    }
+
+    /// Says why the runner refuses the file.
+    fn refused(&mut self, refusal: &ScriptError) {
+        let line = self.migration.text.split_inclusive('\n').take(refusal.line.saturating_sub(1));
+        let at = line.map(str::len).sum::<usize>().min(self.migration.text.len());
+        let what = format!("the runner refuses the file: {}", refusal.what);
+        self.put(Rule::NotTaken, Severity::Fail, at..at, what, ("", Vec::new()));
     }
 
     /// Says something of the whole file.

@@ -55,14 +55,17 @@ pub use migration::{ColumnOf, Context, Database, Migration, Reads, SchemaPhase};
 pub use name::Name;
 pub use parse::{MOST_BYTES, MOST_DEPTH, MOST_STATEMENTS, MOST_WEIGHT};
 pub use rule::Rule;
-pub use statement::{BuiltIndex, Statement, Unsplit, split};
 
 /// Reads the migrations of a release, in the order in which they run within each phase, and says what is wrong.
 ///
-/// What is not PostgreSQL is not linted, and the outcome says so.
+/// What is not PostgreSQL is not linted, and the outcome says so; but for what the runner refuses, which is known of every kind.
 pub fn lint(migrations: &[Migration<'_>], context: &Context) -> Outcome {
     if context.database != Database::PostgreSql {
-        return Outcome::NotLinted { database: context.database };
+        let refused = file::refused(migrations, context);
+        return match refused.findings.is_empty() {
+            true => Outcome::NotLinted { database: context.database },
+            false => Outcome::Linted(refused),
+        };
     }
     let report = parse::with_room(|| {
         let mut report = Report::default();

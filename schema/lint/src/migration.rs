@@ -2,6 +2,7 @@
 
 use crate::name::Name;
 pub use handover_model::SchemaPhase;
+use handover_script::Kind;
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +18,7 @@ pub struct Migration<'t> {
     pub text: &'t str,
     /// When it runs.
     pub phase: SchemaPhase,
-    /// Whether the file is one transaction. `None`: it is, unless one of its statements cannot be in one.
+    /// Whether the file is one transaction. `None`: it is what the runner makes of it.
     pub transaction: Option<bool>,
 }
 
@@ -33,13 +34,20 @@ pub enum Database {
     Sqlite,
 }
 
+impl Database {
+    /// The kind, as the runner knows it.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::PostgreSql => Kind::Postgres,
+            Self::MySql => Kind::MySql,
+            Self::Sqlite => Kind::Sqlite,
+        }
+    }
+}
+
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PostgreSql => "PostgreSQL",
-            Self::MySql => "MySQL",
-            Self::Sqlite => "SQLite",
-        })
+        f.write_str(self.kind().name())
     }
 }
 
@@ -61,7 +69,7 @@ pub enum Reads {
 pub struct Context {
     /// The kind of database.
     pub database: Database,
-    /// The server's major version: `15`. What a statement locks and rewrites depends on it.
+    /// The server's major version, or the oldest that it may have: `15`. What a statement locks and rewrites depends on it.
     pub server_major: u16,
     /// What running releases read.
     pub reads: Reads,

@@ -14,8 +14,7 @@ use std::{ops::Range, panic, thread};
 
 /// Longest file that is read, in bytes.
 pub const MOST_BYTES: usize = 1 << 20;
-/// Most statements of a file.
-pub const MOST_STATEMENTS: usize = 10_000;
+pub use handover_script::MOST_STATEMENTS;
 /// Most tokens of a statement that may lie inside each other. Each can cost the parser a few frames.
 pub const MOST_WEIGHT: usize = 5_000;
 /// Most levels of a statement's tree.

@@ -158,6 +158,8 @@ rules! {
     // Transactions and rows.
     TransactionControl "transaction-control" [F, F, F] "BEGIN, COMMIT, ROLLBACK or a savepoint in a file",
         "the runner opens and ends the transaction: what was applied is written down in the same one, and would not be any more";
+    NotTaken "not-taken" [F, F, F] "A file that the runner refuses: what it says of itself, a statement that is not alone and has to be, what is left in a session of MySQL",
+        "the agent refuses it before anything of the release is applied, in the middle of a deployment";
     MustRunAlone "must-run-alone" [F, F, F] "A statement that cannot be in a transaction, beside others or in a file that is one",
         "PostgreSQL refuses it in a transaction; and without one, a file with others is half done when it fails";
     WholeTableWrite "whole-table-write" [F, F, F] "Rows of a table are written without a bound on their number",
@@ -214,7 +216,14 @@ impl Rule {
     /// Whether a comment may allow it: not those about comments and about files that were not read.
     #[must_use]
     pub fn may_be_allowed(self) -> bool {
-        !matches!(self, Self::TooLarge | Self::AllowWithoutReason | Self::AllowUnknown | Self::AllowUnused)
+        !matches!(
+            self,
+            Self::TooLarge
+                | Self::NotTaken
+                | Self::AllowWithoutReason
+                | Self::AllowUnknown
+                | Self::AllowUnused
+        )
     }
 }
 

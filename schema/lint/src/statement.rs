@@ -4,37 +4,16 @@
 //! others with it.
 
 use crate::{
-    name::Name,
-    parse::{self, MOST_BYTES, MOST_STATEMENTS, Parsed},
+    parse::{MOST_BYTES, MOST_STATEMENTS},
     tree,
 };
 use squawk_lexer::{Token, TokenKind};
 use squawk_syntax::{SyntaxKind, ast};
 use std::{fmt, ops::Range};
 
-/// A statement of a file, for who runs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
-    /// Where it stands: from its first to its last token, without the semicolon and without comments around it.
-    pub range: Range<usize>,
-    /// Why it cannot run in a transaction: `CREATE INDEX CONCURRENTLY`. `None` where it can.
-    pub alone: Option<&'static str>,
-    /// The index that it builds concurrently, which is left invalid where that fails.
-    pub builds: Option<BuiltIndex>,
-}
-
-/// An index that is built concurrently.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuiltIndex {
-    /// Its name; `None` where PostgreSQL makes one. It is in the schema of its table.
-    pub name: Option<Name>,
-    /// Its table.
-    pub table: Name,
-}
-
 /// Why a file is not taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unsplit {
+pub(crate) enum Unsplit {
     /// It is longer than [`MOST_BYTES`].
     TooLong {
         /// How long it is.
@@ -42,8 +21,6 @@ pub enum Unsplit {
     },
     /// It has more statements than [`MOST_STATEMENTS`].
     TooMany,
-    /// No thread could be had to read it.
-    NoRoom,
 }
 
 impl fmt::Display for Unsplit {
@@ -55,44 +32,6 @@ impl fmt::Display for Unsplit {
             Self::TooMany => {
                 write!(f, "the file has more than {MOST_STATEMENTS} statements, which are not read: split it")
             }
-            Self::NoRoom => f.write_str("no thread could be had to read the file: try again"),
-        }
-    }
-}
-
-impl std::error::Error for Unsplit {}
-
-/// Takes a PostgreSQL file apart.
-///
-/// A statement that the parser does not read is one all the same: PostgreSQL will say what it thinks of it.
-///
-/// # Errors
-///
-/// Of a file beyond the bounds nothing is read.
-///
-/// ```
-/// let text = "ALTER TABLE users ADD COLUMN age int;\nCREATE INDEX CONCURRENTLY users_age ON users (age);\n";
-/// let statements = handover_lint::split(text, 15)?;
-/// assert_eq!(&text[statements[0].range.clone()], "ALTER TABLE users ADD COLUMN age int");
-/// assert_eq!(statements[0].alone, None);
-/// assert_eq!(statements[1].alone, Some("CREATE INDEX CONCURRENTLY"));
-/// assert_eq!(statements[1].builds.as_ref().unwrap().name.as_ref().unwrap().name(), "users_age");
-/// # Ok::<(), handover_lint::Unsplit>(())
-/// ```
-pub fn split(text: &str, server_major: u16) -> Result<Vec<Statement>, Unsplit> {
-    let cuts = cut(text)?.statements;
-    let all = parse::with_room(|| cuts.iter().map(|cut| Statement::of(text, cut, server_major)).collect());
-    all.ok_or(Unsplit::NoRoom)
-}
-
-impl Statement {
-    fn of(text: &str, cut: &Cut, server_major: u16) -> Self {
-        let range = cut.range.clone();
-        match parse::parse(text, cut) {
-            Parsed::Read { stmt: Some(stmt), .. } => {
-                Self { range, alone: alone(&stmt, server_major), builds: builds(&stmt) }
-            }
-            Parsed::Read { stmt: None, .. } | Parsed::TooDeep => Self { range, alone: None, builds: None },
         }
     }
 }
@@ -150,15 +89,6 @@ pub(crate) fn alone(stmt: &ast::Stmt, server_major: u16) -> Option<&'static str>
         Stmt::Rollback(ast::Rollback::RollbackPrepared(_)) => Some("ROLLBACK PREPARED"),
         _ => None,
     }
-}
-
-fn builds(stmt: &ast::Stmt) -> Option<BuiltIndex> {
-    use ast::AstNode as _;
-    let ast::Stmt::CreateIndex(it) = stmt else { return None };
-    it.concurrently_token()?;
-    let table = Name::of(it.table_relation_name()?.syntax());
-    let name = it.index().map(|index| Name::new(table.schema(), Name::of(index.syntax()).name()));
-    Some(BuiltIndex { name, table })
 }
 
 fn stmt_node(stmt: &ast::Stmt) -> &squawk_syntax::SyntaxNode {
@@ -351,5 +281,38 @@ impl Open {
             "end" => self.begins = self.begins.saturating_sub(1),
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(text: &str) -> Vec<&str> {
+        cut(text).unwrap().statements.into_iter().map(|cut| &text[cut.range]).collect()
+    }
+
+    #[test]
+    fn statements_end_at_semicolons_that_are_not_in_something() {
+        assert_eq!(
+            pieces("SELECT 1; ;\n-- a; b\nSELECT ';', $a$;$a$, \";\" /* ; */ ;\n\n  SELECT (2); -- end"),
+            ["SELECT 1", "SELECT ';', $a$;$a$, \";\"", "SELECT (2)"]
+        );
+        assert_eq!(pieces(""), Vec::<&str>::new());
+        assert_eq!(pieces(" ; -- nothing\n;"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn a_body_of_statements_is_part_of_its_function() {
+        let function = "CREATE OR REPLACE FUNCTION f(a int) RETURNS int BEGIN ATOMIC SELECT CASE WHEN a > 1 THEN 1 END; SELECT 2; END";
+        assert_eq!(pieces(&format!("{function}; SELECT 3;")), [function, "SELECT 3"]);
+        let rule = "CREATE RULE r AS ON INSERT TO t DO (DELETE FROM a; DELETE FROM b)";
+        assert_eq!(pieces(&format!("{rule}; SELECT 3;")), [rule, "SELECT 3"]);
+        assert_eq!(pieces("BEGIN; SELECT 1; END; SELECT 2"), ["BEGIN", "SELECT 1", "END", "SELECT 2"]);
+    }
+
+    #[test]
+    fn what_the_parser_does_not_know_is_a_statement_all_the_same() {
+        assert_eq!(pieces("FROBNICATE the table; SELECT 1"), ["FROBNICATE the table", "SELECT 1"]);
     }
 }

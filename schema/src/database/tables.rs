@@ -3,8 +3,8 @@
 use crate::database::{Row, Value};
 use crate::error::Error;
 use crate::record::{BackfillRecord, Record, State};
-use crate::script::{Checksum, Script};
 use handover_model::{SchemaPhase, SchemaVersion};
+use handover_script::{Checksum, Script};
 
 /// In which words a database says what our tables need.
 pub(crate) struct Words {

@@ -10,7 +10,7 @@ use crate::record::{Record, State};
 use crate::runner::together::failed;
 use crate::runner::watch::{Run, Where, watched};
 use crate::runner::{Course, End, again, end, millis, unreadable, write};
-use crate::script::{Alone, Script, Statement};
+use handover_script::{Alone, Script, Statement};
 
 /// What a former run left of it.
 enum Left {

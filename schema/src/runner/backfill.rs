@@ -17,7 +17,7 @@ use crate::runner::{
     Course, End, Write, again, begun, millis, rest, rolled_back, sealed, taken_back, unreadable,
     wait_while_paused, write,
 };
-use crate::script::{BatchHeader, Script, Statement};
+use handover_script::{BatchHeader, Script, Statement};
 
 /// What stays the same from batch to batch.
 struct Walk<'a> {

@@ -13,7 +13,7 @@ use crate::plan::version_of;
 use crate::progress::Progress;
 use crate::record::{Record, State};
 use crate::runner::{End, Job, Listener, Outcome, unreadable};
-use crate::script::Script;
+use handover_script::Script;
 
 /// What is known of what stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

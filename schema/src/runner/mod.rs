@@ -23,14 +23,15 @@ use crate::database::tables;
 use crate::database::{Lock, Session};
 use crate::database::{mysql::MySql, postgres::Postgres, sqlite::Sqlite};
 use crate::error::{Error, Fault, FaultKind};
+use crate::folder::Scripts;
 use crate::limits::Limits;
 use crate::plan::{self, version_of};
 use crate::programs::Programs;
 use crate::progress::Progress;
 use crate::record::Record;
-use crate::script::{Script, Scripts, Statement, Work};
 use crate::secret::{PasswordSource, Secret, SecretError};
 use handover_model::{SchemaPhase, SchemaReader, SchemaVersion};
+use handover_script::{Script, Statement, Work};
 
 pub(crate) use course::{Course, Seen, again, rest, wait_while_paused};
 pub(crate) use transaction::{Write, begun, rolled_back, sealed, taken_back, write};

@@ -14,7 +14,7 @@ use crate::programs::ProgramCall;
 use crate::progress::Progress;
 use crate::record::{Record, State};
 use crate::runner::{Course, End, millis, unreadable, write};
-use crate::script::Script;
+use handover_script::Script;
 
 /// Lines that wait to be told: of more, some are not.
 const LINES: usize = 16;

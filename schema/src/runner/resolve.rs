@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::plan::Refusal;
 use crate::record::{Record, State};
 use crate::runner::{Course, End, Job, Write, again, prepared, take_lock, write};
-use crate::script::Work;
 use handover_model::{Found, Resolution, SchemaPhase};
+use handover_script::Work;
 
 /// Writes down what a person found. The next run goes on from there. Asked again for the same deployment it changes nothing: what
 /// stands half then is not what the person saw.
@@ -99,9 +99,12 @@ fn writes<S: Session>(
             return Err(Refusal::Changed { file, was, is }.into());
         }
         return match &script.work {
-            Work::Batches(..) | Work::Program(_) if script.phase == SchemaPhase::Backfill => {
-                Ok(vec![tables.reopen(version, &hand), tables.forget_backfill(version)])
-            }
+            Work::Batches(..) => Ok(vec![
+                tables.reopen(version, &hand),
+                tables.forget_backfill(version),
+                tables.insert_backfill(version),
+            ]),
+            Work::Program(_) if script.phase == SchemaPhase::Backfill => Ok(vec![tables.reopen(version, &hand)]),
             _ => Err(not_so(format!(
                 "{script} is no backfill in batches and no program: what it carried over is done again by another file, with a number of its own"
             ))),

@@ -12,8 +12,7 @@ use crate::runner::alone::{failed_midway, look, unrecorded};
 use crate::runner::together::failed;
 use crate::runner::watch::{Run, Where, watched};
 use crate::runner::{Course, End, again, begun, millis, rolled_back, sealed, unreadable, write};
-use crate::script::split::Piece;
-use crate::script::{Script, Statement, Work};
+use handover_script::{Piece, Script, Statement, Work};
 
 pub(crate) async fn run<S: Session>(
     session: &mut S,

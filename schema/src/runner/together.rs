@@ -11,7 +11,7 @@ use crate::runner::watch::{Run, Where, watched};
 use crate::runner::{
     Course, End, again, begun, end, line_of, millis, rolled_back, sealed, taken_back, unreadable, unwritable,
 };
-use crate::script::{Script, Statement};
+use handover_script::{Script, Statement};
 
 pub(crate) async fn run<S: Session>(
     session: &mut S,

@@ -1,7 +1,14 @@
 //! Indexes: made, dropped, rebuilt.
 
 use super::Target;
-use crate::{finding::Step, look::Look, migration::SchemaPhase, name::Name, rule::Rule, tree};
+use crate::{
+    finding::Step,
+    look::Look,
+    migration::SchemaPhase,
+    name::{Name, made_of},
+    rule::Rule,
+    tree,
+};
 use squawk_syntax::{
     SyntaxKind,
     ast::{self, AstNode as _},
@@ -22,7 +29,12 @@ pub(crate) fn create(look: &mut Look<'_>, it: &ast::CreateIndex) {
         && relation.only_token().is_none()
         && let Some(index) = tree::token(node, SyntaxKind::INDEX_KW)
     {
-        let sql = format!("{};", tree::plain_with(node, (&index, " CONCURRENTLY")));
+        // The runner takes none without a name: what a failure leaves of it is found by that.
+        let concurrently = match it.index() {
+            Some(_) => " CONCURRENTLY".to_owned(),
+            None => format!(" CONCURRENTLY {}", name_for(&table, it)),
+        };
+        let sql = format!("{};", tree::plain_with(node, (&index, &concurrently)));
         let message = format!("{name} on {} is made without CONCURRENTLY", table.name);
         let steps = if restricts(look, &table, it) {
             vec![Step::code("write no duplicates"), Step::contract(ALONE).sql(sql)]
@@ -45,18 +57,26 @@ pub(crate) fn create(look: &mut Look<'_>, it: &ast::CreateIndex) {
     }
 }
 
+/// The columns of an index; none for an expression.
+fn columns(it: &ast::CreateIndex) -> Vec<Option<String>> {
+    let columns = it.partition_item_list();
+    let items = columns.iter().flat_map(ast::PartitionItemList::partition_items);
+    items.map(|item| item.expr().as_ref().and_then(tree::column)).collect()
+}
+
+/// A name for an index that has none, as PostgreSQL would make it.
+fn name_for(table: &Target, it: &ast::CreateIndex) -> String {
+    let columns = columns(it);
+    let columns = columns.iter().map(|column| column.as_deref().unwrap_or("expr"));
+    made_of(&[table.short()].into_iter().chain(columns).chain(["idx"]).collect::<Vec<_>>())
+}
+
 /// Whether it is unique over columns that the old release writes.
 fn restricts(look: &Look<'_>, table: &Target, it: &ast::CreateIndex) -> bool {
-    let columns = it.partition_item_list();
-    let columns: Vec<Option<String>> = columns
-        .iter()
-        .flat_map(ast::PartitionItemList::partition_items)
-        .map(|item| item.expr().as_ref().and_then(tree::column))
-        .collect();
     let is_new = |column: &Option<String>| {
         column.as_ref().is_some_and(|column| look.known.is_new_column(&table.name, column))
     };
-    look.phase != SchemaPhase::Contract && it.unique_token().is_some() && !columns.iter().all(is_new)
+    look.phase != SchemaPhase::Contract && it.unique_token().is_some() && !columns(it).iter().all(is_new)
 }
 
 pub(crate) fn drop(look: &mut Look<'_>, it: &ast::DropIndex) {

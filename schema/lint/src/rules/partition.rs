@@ -31,12 +31,13 @@ pub(crate) fn detach(look: &mut Look<'_>, table: &Target, it: &ast::DetachPartit
         return;
     }
     let message = format!("{} is detached from {} without CONCURRENTLY", partition.name, table.name);
-    let step = if look.server_major >= 14 {
-        let sql = format!("ALTER TABLE {} DETACH PARTITION {} CONCURRENTLY;", table.sql, partition.sql);
-        Step::contract("alone in its file, outside a transaction").sql(sql)
+    let sql = format!("ALTER TABLE {} DETACH PARTITION {} CONCURRENTLY;", table.sql, partition.sql);
+    let words = if look.server_major >= 14 {
+        "alone in its file, outside a transaction"
     } else {
-        Step::contract("PostgreSQL before 14 has no other way: allow it with a reason, at a quiet hour")
+        "from PostgreSQL 14 on, alone in its file, outside a transaction; before, there is no other way: allow it with a reason, at a quiet hour"
     };
+    let step = Step::contract(words).sql(sql);
     let code = Step::code("use nothing of the partition through its parent");
     look.find(Rule::DetachPartition, it.syntax(), message, vec![code, step]);
 }

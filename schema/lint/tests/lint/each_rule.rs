@@ -59,6 +59,7 @@ fn has_no_steps(rule: Rule) -> bool {
         rule,
         Rule::SyntaxError
             | Rule::TooLarge
+            | Rule::NotTaken
             | Rule::AllowWithoutReason
             | Rule::AllowUnknown
             | Rule::AllowUnused

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on ends")]
 
+mod alone;
 mod cases;
 mod decisions;
 mod each_rule;
@@ -10,4 +11,3 @@ mod hostile;
 mod page;
 mod real;
 mod reports;
-mod splitting;

@@ -122,6 +122,28 @@ fn what_is_not_postgresql_is_not_linted_and_that_is_no_pass() {
 }
 
 #[test]
+fn what_the_runner_refuses_is_known_of_every_kind_of_database() {
+    for (database, text, says) in [
+        (Database::MySql, "CREATE TABLE a (n INT);\nUSE other;", "the runner refuses the file: USE: "),
+        (Database::MySql, "SET foreign_key_checks = 0;\nDROP TABLE a;", "SET STATEMENT"),
+        (Database::Sqlite, "SELECT 1;\nCOMMIT;", "transactions are the runner's"),
+    ] {
+        let mut context = Context::postgresql(15);
+        context.database = database;
+        let migration = Migration { file: "a.sql", text, phase: SchemaPhase::Contract, transaction: None };
+        let Outcome::Linted(report) = lint(&[migration], &context) else { panic!("{text} is refused") };
+        assert_eq!(rules(&report), [Rule::NotTaken], "{report}");
+        assert!(report.findings[0].message.contains(says) && !report.passes(), "{report}");
+    }
+    let dropped = contract("ALTER TABLE events DETACH PARTITION y2020;").on(12);
+    let advice = dropped.of(Rule::DetachPartition).remove(0).to_string();
+    assert!(
+        advice.contains("from PostgreSQL 14 on") && advice.contains("before, there is no other way"),
+        "{advice}"
+    );
+}
+
+#[test]
 fn a_comment_allows_one_rule_for_the_statement_under_it() {
     let allow = "-- handover: allow drop-column because it was never written\n";
     assert_eq!(rules(&expand(&format!("{allow}ALTER TABLE t DROP COLUMN a;")).linted()), []);
@@ -144,7 +166,8 @@ fn a_comment_allows_one_rule_for_the_statement_under_it() {
 fn what_a_comment_lacks_is_told() {
     for (comment, rule, says) in [
         ("-- handover: allow", Rule::AllowUnknown, "write -- handover: allow RULE because WHY"),
-        ("-- handover: ignore drop-column because x", Rule::AllowUnknown, "write -- handover: allow RULE"),
+        ("-- handover: ignore drop-column because x", Rule::AllowUnknown, "\"ignore\" is not known"),
+        ("-- handover: lock_timeout=5", Rule::AllowUnknown, "is no time"),
         ("-- handover: allow drop-colum because x", Rule::AllowUnknown, "did you mean drop-column?"),
         (
             "-- handover: allow too-large because x",

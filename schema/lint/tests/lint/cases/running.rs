@@ -138,9 +138,34 @@ fn transactions() -> Vec<Case> {
         case(
             Rule::MustRunAlone,
             expand("ALTER TABLE users ADD COLUMN age int; CREATE INDEX CONCURRENTLY a ON users (age);"),
-            expand("ALTER TABLE users ADD COLUMN age int;").then(expand(
-                "SET LOCAL maintenance_work_mem = '1GB'; CREATE INDEX CONCURRENTLY a ON users (age);",
-            )),
+            expand("ALTER TABLE users ADD COLUMN age int;")
+                .then(expand("CREATE INDEX CONCURRENTLY a ON users (age);")),
+        ),
+        case(
+            Rule::MustRunAlone,
+            expand("SET maintenance_work_mem = '1GB'; CREATE INDEX CONCURRENTLY a ON users (age);"),
+            expand("CREATE INDEX CONCURRENTLY a ON users (age);"),
+        ),
+        case(
+            Rule::NotTaken,
+            expand(
+                "-- handover: batch table=users key=id\nUPDATE users SET age = 1 WHERE id BETWEEN :first AND :last;",
+            ),
+            backfill(
+                "/* Handover: batch table=users key=id */ UPDATE users SET age = 1 WHERE id BETWEEN :FIRST AND :Last;",
+            ),
+        ),
+        case(
+            Rule::NotTaken,
+            expand("SELECT 1;\n-- handover: lock_timeout=5s\nALTER TABLE users ADD COLUMN age int;"),
+            expand("-- handover: lock_timeout=5s\nALTER TABLE users ADD COLUMN age int;"),
+        ),
+        case(
+            Rule::NotTaken,
+            expand(
+                "-- handover: no transaction\nALTER TABLE users ADD COLUMN age int; ALTER TABLE users ADD COLUMN size int;",
+            ),
+            expand("-- handover: no transaction\nALTER TABLE users ADD COLUMN age int;"),
         ),
         case(
             Rule::MustRunAlone,

@@ -3,8 +3,9 @@
 
 mod server;
 
-use crate::{cases, files::Files, splitting::ALONE};
-use handover_lint::{Finding, Rule, split};
+use crate::{alone::ALONE, cases, files::Files};
+use handover_lint::{Finding, Rule, SchemaPhase};
+use handover_script::{Kind, Work, read};
 use server::Server;
 use std::fmt::Write as _;
 
@@ -76,10 +77,11 @@ impl Shop {
 
     /// Runs a file as the runner does: in one transaction, unless it cannot be.
     fn run(&self, database: &str, text: &str) -> Result<String, String> {
-        if split(text, 15).unwrap().iter().any(|statement| statement.alone.is_some()) {
-            self.server.run(database, text)
-        } else {
-            self.server.run_in_one(database, text)
+        match read(Kind::Postgres, SchemaPhase::Contract, text.as_bytes()) {
+            Ok((_, Work::Together(_))) => self.server.run_in_one(database, text),
+            Ok((_, Work::Alone(..) | Work::Batches(..) | Work::Program(_))) | Err(_) => {
+                self.server.run(database, text)
+            }
         }
     }
 
@@ -193,6 +195,6 @@ fn what_cannot_be_in_a_transaction_is_refused_in_one() {
     for (text, alone) in ALONE {
         let said = shop.server.run(&database, &format!("BEGIN; {text}; ROLLBACK;"));
         let refused = said.as_ref().is_err_and(|said| said.contains("cannot run inside a transaction block"));
-        assert_eq!(refused, alone.is_some(), "{text}: {said:?}");
+        assert_eq!(refused, alone, "{text}: {said:?}");
     }
 }

@@ -6,10 +6,11 @@
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::tokenizer::{Location, Token, Tokenizer, Whitespace};
 
-use crate::address::Kind;
+use crate::directive::{Directive, directive};
+use crate::kind::Kind;
 
-/// More statements than one file has.
-const MOST_STATEMENTS: usize = 10_000;
+/// Most statements of a file.
+pub const MOST_STATEMENTS: usize = 10_000;
 
 /// One statement of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,24 +19,29 @@ pub struct Statement {
     pub text: String,
     /// The line on which it begins.
     pub line: usize,
+    /// The byte of the file at which it begins, behind a byte order mark.
+    pub(crate) at: usize,
     /// Its first words and signs, for looking at what it does.
-    pub(crate) start: Vec<Piece>,
-    /// Where `:first` and `:last` stand in the text.
-    pub(crate) holes: Vec<Hole>,
+    pub start: Vec<Piece>,
+    /// Where `:first` and `:last` stand in the text, in capitals or not.
+    pub holes: Vec<Hole>,
 }
 
 /// What a statement is made of, as far as anybody here looks at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
+pub enum Piece {
     /// A word as it was written, without quotes, and whether it had some.
     Word(String, bool),
+    /// A dot, a bracket, a comma, a colon or a semicolon.
     Sign(&'static str),
+    /// Anything else: a value, an operator.
     Other,
 }
 
 impl Piece {
     /// The word in capitals, if it is one that was not quoted.
-    pub(crate) fn keyword(&self) -> Option<String> {
+    #[must_use]
+    pub fn keyword(&self) -> Option<String> {
         match self {
             Self::Word(word, false) => Some(word.to_ascii_uppercase()),
             _ => None,
@@ -45,10 +51,13 @@ impl Piece {
 
 /// A place in a statement where one end of a batch goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hole {
-    pub(crate) from: usize,
-    pub(crate) to: usize,
-    pub(crate) last: bool,
+pub struct Hole {
+    /// Its first byte in the statement's text.
+    pub from: usize,
+    /// The byte behind it.
+    pub to: usize,
+    /// Whether it is `:last`.
+    pub last: bool,
 }
 
 /// Why a text cannot be taken apart.
@@ -65,13 +74,22 @@ fn wrong(line: usize, what: impl Into<String>) -> SplitError {
     SplitError { line, what: what.into() }
 }
 
+/// What a comment says to the runner.
+#[derive(Debug)]
+pub(crate) struct Remark {
+    pub(crate) line: usize,
+    /// The byte at which the comment begins.
+    pub(crate) at: usize,
+    pub(crate) order: String,
+}
+
 /// What was found in a text.
 #[derive(Debug)]
 pub(crate) struct Found {
     /// Its statements, in their order.
     pub(crate) statements: Vec<Statement>,
-    /// The comments that are for the runner (`-- handover: ...`), each with its line.
-    pub(crate) remarks: Vec<(usize, String)>,
+    /// What comments say to the runner.
+    pub(crate) remarks: Vec<Remark>,
 }
 
 /// Takes a text apart.
@@ -105,9 +123,14 @@ pub(crate) fn split(kind: Kind, text: &str) -> Result<Found, SplitError> {
         };
         let piece = piece_of(&token.token);
         match &token.token {
-            Token::Whitespace(Whitespace::SingleLineComment { comment, .. }) => {
-                if let Some(remark) = comment.trim().strip_prefix("handover:") {
-                    remarks.push((line_of(token.span.start), remark.trim().to_owned()));
+            Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => {
+                let comment = text.get(from..to).unwrap_or_default();
+                if let Some(Directive::Runner(order)) = directive(comment) {
+                    remarks.push(Remark {
+                        line: line_of(token.span.start),
+                        at: from,
+                        order: order.to_owned(),
+                    });
                 }
             }
             Token::Whitespace(_) | Token::EOF => {}
@@ -261,6 +284,7 @@ impl Open {
         (!self.pieces.is_empty()).then(|| Statement {
             text: text.get(from..self.to).unwrap_or_default().to_owned(),
             line: self.line,
+            at: from,
             start: self.pieces.into_iter().take(64).collect(),
             holes: holes.collect(),
         })

@@ -1,26 +1,31 @@
-//! One migration: its number, its checksum, and how it is to be run.
+//! One migration as the runner takes it, a file of SQL or a program: its number, its checksum, its statements, and how it is to be run.
+//!
+//! Who runs migrations and who looks at them before ask here, so that what is refused when it is to run is known when it is
+//! looked at. Pure: no database, no files, no clock.
 
-pub(crate) mod alone;
-pub(crate) mod folder;
-pub(crate) mod header;
-pub(crate) mod split;
+mod alone;
+mod directive;
+mod header;
+mod kind;
+mod split;
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::address::Kind;
 use handover_model::{MigrationKind, SchemaPhase, SchemaVersion};
 
 pub use alone::Alone;
-pub use folder::{FolderError, Scripts};
-pub use header::{BatchHeader, Header};
-pub use split::Statement;
+pub use directive::{Directive, directive};
+pub use header::{BatchHeader, Header, MOST_ROWS};
+pub use kind::Kind;
+pub use split::{Hole, MOST_STATEMENTS, Piece, Statement};
 
-use alone::{Objection, alone};
-use split::SplitError;
+use alone::alone;
+use split::{Remark, SplitError};
 
 /// The SHA-256 of a file's bytes. Of the bytes, not of what they mean: what was applied is what is in the bundle.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,7 +37,8 @@ impl Checksum {
         Self(Sha256::digest(content).into())
     }
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// Reads what its `Display` wrote.
+    pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
         if text.len() != 64 || !text.is_ascii() {
             return None;
@@ -143,56 +149,76 @@ impl Script {
         name: &str,
         content: &[u8],
     ) -> Result<Self, ScriptError> {
-        let wrong = |line: usize, what: &str| ScriptError { line, what: what.to_owned() };
-        let text = std::str::from_utf8(content).map_err(|error| {
-            let line = content.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
-            wrong(line, "bytes that are no UTF-8")
-        })?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let found = split::split(kind, text)?;
-        let first = found
-            .statements
-            .first()
-            .ok_or_else(|| wrong(1, "no statement in the file: delete it, or write one"))?;
-        let mut header = Header::default();
-        // What somebody allows the linter is no business of the runner's.
-        for (line, remark) in found.remarks.iter().filter(|(_, remark)| !remark.starts_with("allow ")) {
-            if *line >= first.line {
-                return Err(wrong(*line, "what is for the runner stands before the first statement"));
-            }
-            header.read(remark).map_err(|what| ScriptError { line: *line, what })?;
-        }
-        let (lock_timeout, statement_timeout) = (header.lock_timeout, header.statement_timeout);
-        let work = work(kind, phase, header, found.statements)?;
+        let (header, work) = read(kind, phase, content)?;
         Ok(Self {
             version,
             phase,
             name: name.to_owned(),
             checksum: Checksum::of(content),
             work,
-            lock_timeout,
-            statement_timeout,
+            lock_timeout: header.lock_timeout,
+            statement_timeout: header.statement_timeout,
         })
     }
+}
+
+/// Reads what a file of a phase says of itself, and how it is run; or why the runner does not take it.
+///
+/// # Errors
+///
+/// The first thing in the file that the runner refuses.
+pub fn read(kind: Kind, phase: SchemaPhase, content: &[u8]) -> Result<(Header, Work), ScriptError> {
+    let wrong = |line: usize, what: &str| ScriptError { line, what: what.to_owned() };
+    let text = std::str::from_utf8(content).map_err(|error| {
+        let line = content.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
+        wrong(line, "bytes that are no UTF-8")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let found = split::split(kind, text)?;
+    let first = found
+        .statements
+        .first()
+        .ok_or_else(|| wrong(1, "no statement in the file: delete it, or write one"))?;
+    let mut header = Header::default();
+    for Remark { line, at, order } in &found.remarks {
+        if *at >= first.at {
+            return Err(wrong(*line, "what is for the runner stands before the first statement"));
+        }
+        header.read(order).map_err(|what| ScriptError { line: *line, what })?;
+    }
+    let work = work(kind, phase, &header, found.statements)?;
+    Ok((header, work))
+}
+
+/// Where in a file the ends of a batch go, and whether each is the last one: `:first`, `:last`. Of a file that says that it has
+/// batches, whether the runner takes it or not; of others, nowhere.
+#[must_use]
+pub fn places(kind: Kind, text: &str) -> Vec<(Range<usize>, bool)> {
+    let body = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mark = text.len() - body.len();
+    let Ok(found) = split::split(kind, body) else { return Vec::new() };
+    if !found.remarks.iter().any(|remark| header::is_batch(&remark.order)) {
+        return Vec::new();
+    }
+    let place = |statement: &Statement, hole: &Hole| {
+        let from = mark + statement.at;
+        (from + hole.from..from + hole.to, hole.last)
+    };
+    let statements = found.statements.iter();
+    statements.flat_map(|one| one.holes.iter().map(move |hole| place(one, hole))).collect()
 }
 
 fn work(
     kind: Kind,
     phase: SchemaPhase,
-    header: Header,
+    header: &Header,
     statements: Vec<Statement>,
 ) -> Result<Work, ScriptError> {
     let many = statements.len() > 1;
     let mut by_itself = None;
     for statement in &statements {
         let wrong = |what: String| ScriptError { line: statement.line, what };
-        let known = alone(kind, statement).map_err(|objection| {
-            wrong(match objection {
-                Objection::Transaction(word) => format!("{word}: transactions are the runner's to begin and to end; take it out"),
-                Objection::NoName => "the index has no name: after a failure nobody could tell which one it was; write CREATE INDEX CONCURRENTLY name ON ...".to_owned(),
-                Objection::Several => "several indexes at once: write a file for each".to_owned(),
-            })
-        })?;
+        let known = alone(kind, statement).map_err(|objection| wrong(objection.to_string()))?;
         if !statement.holes.is_empty() && header.batch.is_none() {
             return Err(wrong(
                 ":first and :last are for batches: write \"-- handover: batch table=T key=K\" at the top"
@@ -209,7 +235,7 @@ fn work(
     let line = statements.get(1).or(statements.first()).map_or(1, |statement| statement.line);
     let only = |what: &str| if many { Err(ScriptError { line, what: what.to_owned() }) } else { Ok(()) };
     let first_line = statements.first().map_or(1, |statement| statement.line);
-    match header.batch {
+    match header.batch.clone() {
         Some(batch) => {
             only("a file with batches has one statement")?;
             if header.alone || by_itself.is_some() {
@@ -329,6 +355,65 @@ mod tests {
             Script::read(Kind::Postgres, SchemaPhase::Expand, SchemaVersion::NONE, "x", b"select\n'\xff'")
                 .unwrap_err();
         assert_eq!(error.line, 2);
+    }
+
+    #[test]
+    fn what_is_said_to_the_runner_is_heard_in_any_comment_and_what_is_said_to_the_linter_is_not() {
+        for text in [
+            "-- Handover: no transaction\nselect 1",
+            "/* handover: no transaction */ select 1",
+            "--handover:no transaction\nselect 1",
+        ] {
+            let read = read(SchemaPhase::Expand, text);
+            assert!(matches!(read, Ok(Work::Alone(_, Alone::Unknown))), "{text:?}: {read:?}");
+        }
+        let allowed = "/* HANDOVER: Allow drop-table because nobody reads it */ drop table a; -- handover: allow x because y";
+        assert!(matches!(read(SchemaPhase::Expand, allowed), Ok(Work::Together(_))));
+        let batch = "\u{feff}/* Handover: batch table=a key=id */ update a set b = ':first' where id between :FIRST and :Last";
+        let places = places(Kind::Postgres, batch);
+        let found: Vec<(&str, bool)> =
+            places.into_iter().map(|(place, last)| (&batch[place], last)).collect();
+        assert_eq!(found, [(":FIRST", false), (":Last", true)]);
+        // Nor what is said inside of a statement, or in a string.
+        assert!(matches!(
+            read(SchemaPhase::Expand, "select '-- handover: no transaction'"),
+            Ok(Work::Together(_))
+        ));
+    }
+
+    #[test]
+    fn what_a_statement_leaves_in_a_session_of_mysql_is_refused() {
+        let read = |text: &str| {
+            super::read(Kind::MySql, SchemaPhase::Expand, text.as_bytes()).map_err(|error| error.what)
+        };
+        for (text, words) in [
+            ("use other", "name the database before the table"),
+            ("set foreign_key_checks = 0", "SET STATEMENT"),
+            ("set @a = 1", "SET STATEMENT"),
+            ("set global a = 1, session b = 2", "SET STATEMENT"),
+            ("set names utf8mb4", "SET STATEMENT"),
+            ("create temporary table a (n int)", "ordinary table"),
+            ("create or replace temporary table a (n int)", "ordinary table"),
+            ("prepare a from 'select 1'", "EXECUTE IMMEDIATE"),
+            ("execute a", "EXECUTE IMMEDIATE"),
+        ] {
+            let refused = read(text).unwrap_err();
+            assert!(refused.contains("session") && refused.contains(words), "{text}: {refused}");
+        }
+        for text in [
+            "set global max_connections = 5",
+            "set @@global.max_connections = 5",
+            "set statement foreign_key_checks = 0 for drop table a",
+            "set password for a = password('b')",
+            "set default role a for b",
+            "execute immediate 'select 1'",
+            "create trigger t before insert on a for each row begin set new.n = 1; end",
+            "update a set n = 1",
+        ] {
+            assert!(read(text).is_ok(), "{text}: {:?}", read(text));
+        }
+        // PostgreSQL gives each file a session that is as new.
+        assert!(super::read(Kind::Postgres, SchemaPhase::Expand, b"set search_path = a").is_ok());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a file says of itself to the runner, in comments before its first statement: `-- handover: ...`.
+//! What a file says of itself to the runner, in comments before its first statement: [`directive`](crate::directive).
 
 use std::time::Duration;
 
@@ -27,19 +27,23 @@ pub struct BatchHeader {
 }
 
 /// A batch has no more rows than this.
-pub(crate) const MOST_ROWS: u32 = 100_000;
+pub const MOST_ROWS: u32 = 100_000;
 const DEFAULT_ROWS: u32 = 1000;
 /// No timeout of a file is longer.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Header {
-    /// Reads one remark into it.
-    pub(crate) fn read(&mut self, remark: &str) -> Result<(), String> {
+    /// Reads into it what one comment says.
+    ///
+    /// # Errors
+    ///
+    /// What is not known there, and what is.
+    pub fn read(&mut self, remark: &str) -> Result<(), String> {
         if remark == "no transaction" {
             self.alone = true;
             return Ok(());
         }
-        if let Some(pairs) = remark.strip_prefix("batch ") {
+        if let Some(pairs) = remark.strip_prefix(BATCH) {
             if self.batch.is_some() {
                 return Err("a second \"batch\": one file walks over one table".to_owned());
             }
@@ -52,7 +56,7 @@ impl Header {
                 Some(("statement_timeout", value)) => (&mut self.statement_timeout, value),
                 _ => {
                     return Err(format!(
-                        "{pair:?} is not known: \"no transaction\", \"batch table=T key=K size=N\", \"lock_timeout=1s\" and \"statement_timeout=5min\" are"
+                        "{pair:?} is not known: \"no transaction\", \"batch table=T key=K size=N\", \"lock_timeout=1s\" and \"statement_timeout=5min\" are, and for the linter \"allow RULE because WHY\""
                     ));
                 }
             };
@@ -65,6 +69,14 @@ impl Header {
         }
         Ok(())
     }
+}
+
+/// What says that a file has batches.
+const BATCH: &str = "batch ";
+
+/// Whether a remark says that the file has batches, rightly or not.
+pub(crate) fn is_batch(remark: &str) -> bool {
+    remark.starts_with(BATCH)
 }
 
 fn batch(pairs: &str) -> Result<BatchHeader, String> {

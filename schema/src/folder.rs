@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use crate::address::Kind;
 use crate::file::read_ordinary;
-use crate::script::{Script, ScriptError};
 use handover_model::{
     MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MigrationKind, MigrationName, MigrationNameError, SchemaPhase,
     SchemaVersion,
 };
+use handover_script::{Script, ScriptError};
 
 /// All migrations of a release, by version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -138,7 +138,7 @@ impl Scripts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script::Work;
+    use handover_script::Work;
     use std::os::unix::fs::PermissionsExt;
 
     fn release(files: &[(&str, &str)]) -> tempfile::TempDir {

@@ -134,8 +134,14 @@ pub fn plan<'a>(
     let mut begun: Vec<&Record> = records.iter().filter(|record| record.state == State::Started).collect();
     begun.sort_by_key(|record| record.version);
     let resumes = begun.first().copied().cloned();
+    let applied = |version: SchemaVersion| {
+        records.iter().any(|record| record.version == version && record.state == State::Applied)
+    };
+    let open: Vec<&Script> = scripts.iter().filter(|script| !applied(script.version)).collect();
+    // A phase that has nothing to apply is in nobody's way.
     if let Some(record) = &resumes
         && record.phase != phase
+        && open.iter().any(|script| script.phase == phase)
     {
         return Err(Refusal::Unfinished {
             version: record.version,
@@ -143,10 +149,6 @@ pub fn plan<'a>(
             phase: record.phase,
         });
     }
-    let applied = |version: SchemaVersion| {
-        records.iter().any(|record| record.version == version && record.state == State::Applied)
-    };
-    let open: Vec<&Script> = scripts.iter().filter(|script| !applied(script.version)).collect();
     let touched = records.iter().map(|record| record.version).max().unwrap_or_default();
     if let Some(late) = open.iter().find(|script| {
         script.version < touched && Some(script.version) != resumes.as_ref().map(|record| record.version)
@@ -171,6 +173,7 @@ pub fn plan<'a>(
         }
     }
     let to = steps.last().map_or(from, |script| script.version);
+    let resumes = resumes.filter(|_| !steps.is_empty());
     Ok(Plan { from, to, steps, resumes })
 }
 
@@ -303,6 +306,8 @@ mod tests {
         let plan = plan(Backfill, &release, &begun, &[]).unwrap();
         assert_eq!((plan.from.number(), plan.to.number(), plan.resumes), (0, 1, Some(begun[0].clone())));
         assert!(matches!(planned(Contract, &files, &begun), Err(Refusal::Unfinished { .. })));
+        // A phase without a file of its own changes nothing, and is how a schema is looked at.
+        assert_eq!(planned(Expand, &files, &begun), Ok((0, 0, vec![])));
         assert!(matches!(planned(Backfill, &files[1..], &begun), Err(Refusal::UnfinishedMissing { .. })));
     }
 

@@ -138,13 +138,14 @@ pub fn plan<'a>(
         records.iter().any(|record| record.version == version && record.state == State::Applied)
     };
     let open: Vec<&Script> = scripts.iter().filter(|script| !applied(script.version)).collect();
+    // Whoever only looks what the schema is finds that: half a backfill takes nothing away. Half a contract may.
+    let looks = |record: &Record| {
+        record.phase == SchemaPhase::Backfill && !open.iter().any(|script| script.phase == phase)
+    };
     if let Some(record) = &resumes
         && record.phase != phase
+        && !looks(record)
     {
-        // Whoever only looks what the schema is finds that: half a backfill takes nothing away.
-        if record.phase == SchemaPhase::Backfill && !open.iter().any(|script| script.phase == phase) {
-            return Ok(Plan { from, to: from, steps: Vec::new(), resumes: None });
-        }
         return Err(Refusal::Unfinished {
             version: record.version,
             name: record.name.clone(),
@@ -176,6 +177,7 @@ pub fn plan<'a>(
     }
     // A backfill that is done again is below what is applied already.
     let to = steps.last().map_or(from, |script| script.version.max(from));
+    let resumes = resumes.filter(|_| !steps.is_empty());
     Ok(Plan { from, to, steps, resumes })
 }
 
@@ -308,6 +310,14 @@ mod tests {
         let plan = plan(Backfill, &release, &begun, &[]).unwrap();
         assert_eq!((plan.from.number(), plan.to.number(), plan.resumes), (0, 1, Some(begun[0].clone())));
         assert!(matches!(planned(Contract, &files, &begun), Err(Refusal::Unfinished { .. })));
+        // A phase without a file of its own changes nothing, and is how a schema is looked at.
+        assert_eq!(planned(Expand, &files, &begun), Ok((0, 0, vec![])));
+        let half = [record(Contract, 2, Started)];
+        let looked = planned(Expand, &files[1..], &half);
+        assert!(
+            matches!(looked, Err(Refusal::Unfinished { .. })),
+            "half a contract is nothing that can be told"
+        );
         assert!(matches!(planned(Backfill, &files[1..], &begun), Err(Refusal::UnfinishedMissing { .. })));
     }
 

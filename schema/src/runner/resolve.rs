@@ -104,7 +104,9 @@ fn writes<S: Session>(
                 tables.forget_backfill(version),
                 tables.insert_backfill(version),
             ]),
-            Work::Program(_) if script.phase == SchemaPhase::Backfill => Ok(vec![tables.reopen(version, &hand)]),
+            Work::Program(_) if script.phase == SchemaPhase::Backfill => {
+                Ok(vec![tables.reopen(version, &hand)])
+            }
             _ => Err(not_so(format!(
                 "{script} is no backfill in batches and no program: what it carried over is done again by another file, with a number of its own"
             ))),

@@ -22,6 +22,8 @@ const IS_AN_OPTION: &str = "names an option, not a command";
 
 const MIGRATES: &str = "`e2e schema::*` gives it to a fleet with a PostgreSQL";
 
+const IS_IN_THE_DEMO: &str = "the demo gives it to a canary that is judged: `e2e demo`";
+
 const ON_A_STUCK_HOST: &str = "`e2e stories::a_rollback_that_fails_on_a_host_*` does so where a host is stuck, and `e2e control::*` a retry";
 
 /// What no test runs, and why.
@@ -61,12 +63,20 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("handover migrate contract SERVICE --force --reason WHY", MIGRATES),
     ("handover migrate expand SERVICE --release VERSION", MIGRATES),
     ("handover migrate backfill SERVICE", MIGRATES),
+    ("handover migrate backfill SERVICE --release v2", "`fleet::tests::overtaken::*` ask for it"),
+    ("handover migrate expand SERVICE --release VERSION --resolve 42=took-effect --reason WHY", MIGRATES),
     ("handover migrate plan SERVICE", MIGRATES),
     ("handover migrate status SERVICE", MIGRATES),
+    ("handover migrate status", MIGRATES),
     ("handover migrate lint", "`cli migrate` of the server's tests gives it to folders"),
     ("handover judge aa SERVICE", "`e2e judge` gives it to a service with traffic"),
     ("handover migrate contract web --force --reason WHY", MIGRATES),
-    ("handover canary SERVICE", "the demo gives it to a canary that is judged: `e2e demo`"),
+    ("handover canary SERVICE", IS_IN_THE_DEMO),
+    ("handover canary", IS_IN_THE_DEMO),
+    (
+        "cargo test --release -p handover-gate -- --ignored --nocapture what_it_costs",
+        "measures: a figure of docs/canary.md, on a machine with nothing beside it",
+    ),
 ];
 
 /// The documents that tell people what to type. The changelog and ARCHITECTURE.md name commands and tell nobody to.

@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: demo test lint bench soak systemd session needs build
+.PHONY: demo test lint bench soak systemd mysql session needs build
 
 ## Runs the main job on this machine: a server, three agents, a service in four versions, load all the time.
 demo: needs
@@ -41,6 +41,10 @@ soak: needs
 systemd: needs
 	$(CARGO) build --workspace --bins
 	./tests/systemd/try.sh target/debug
+
+## The tests of MySQL's migrations on MySQL itself, which is brought from Debian's unstable release into target/mysql.
+mysql: needs
+	./tests/mysql/try.sh target/mysql
 
 ## Types the quick start of the README on a terminal and writes what that shows to docs/quick-start-session.txt.
 session: needs

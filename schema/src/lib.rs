@@ -38,7 +38,7 @@ pub use folder::{FolderError, Scripts};
 pub use handover_script::{BatchHeader, Checksum, Script, ScriptError, Work};
 pub use limits::{Brake, Limits, Throttle};
 pub use plan::{Plan, Refusal};
-pub use programs::{ProgramCall, Programs, RunsProgram};
+pub use programs::{ProgramCall, ProgramEnd, Programs, RunsProgram};
 pub use progress::{Blocker, Progress};
 pub use record::{BackfillRecord, Record, State};
 pub use runner::{Job, Listener, Outcome, Status, Target, resolve, run, status};

@@ -154,7 +154,7 @@ pub fn plan<'a>(
     }
     let touched = records.iter().map(|record| record.version).max().unwrap_or_default();
     if let Some(late) = open.iter().find(|script| {
-        script.version < touched && Some(script.version) != resumes.as_ref().map(|record| record.version)
+        script.version < touched && !records.iter().any(|record| record.version == script.version)
     }) {
         return Err(Refusal::TooLate { file: late.to_string(), at: touched });
     }
@@ -170,9 +170,11 @@ pub fn plan<'a>(
         });
     }
     for script in &steps {
-        if let Some(reader) = readers.iter().find(|reader| !reader.reads.contains(script.version)) {
+        // A backfill that is done again changes no version: the schema stays where it is.
+        let version = script.version.max(from);
+        if let Some(reader) = readers.iter().find(|reader| !reader.reads.contains(version)) {
             let (who, reads) = (reader.who.clone(), reader.reads);
-            return Err(Refusal::NotRead { file: script.to_string(), version: script.version, who, reads });
+            return Err(Refusal::NotRead { file: script.to_string(), version, who, reads });
         }
     }
     // A backfill that is done again is below what is applied already.

@@ -7,8 +7,19 @@ use std::pin::Pin;
 use handover_model::{SchemaPhase, SchemaVersion};
 use tokio::sync::mpsc;
 
-/// A program that runs: `Ok` where it ended with code 0, or else how it ended, in words behind its name.
-pub type RunsProgram<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+/// Why a program did not end with code 0. Each holds how it ended, in words behind its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProgramEnd {
+    /// It was not executed.
+    NotRun(String),
+    /// It ended by itself.
+    Failed(String),
+    /// It was killed, by its time or by somebody: what it was doing is not known.
+    CutOff(String),
+}
+
+/// A program that runs, to its end.
+pub type RunsProgram<'a> = Pin<Box<dyn Future<Output = Result<(), ProgramEnd>> + Send + 'a>>;
 
 /// Runs programs of a release.
 pub trait Programs: fmt::Debug + Send + Sync {

@@ -5,6 +5,7 @@ use handover_model::{
     MAX_MIGRATION_BYTES, MAX_MIGRATIONS, MigrationKind, MigrationName, MigrationNameError, SchemaPhase,
     SchemaVersion, config::SchemaConfig,
 };
+use handover_script::{Kind, Script, Work};
 use std::{collections::BTreeMap, fmt};
 
 /// A file of a release's migrations.
@@ -129,6 +130,23 @@ impl Migrations {
         self.0.get(&phase)?.last_key_value().map(|(version, _)| *version)
     }
 
+    /// What the schema is after each of those of a phase, in order.
+    pub(crate) fn versions(&self, phase: SchemaPhase) -> impl DoubleEndedIterator<Item = SchemaVersion> {
+        self.0.get(&phase).into_iter().flat_map(BTreeMap::keys).copied()
+    }
+
+    /// The backfills that nothing can do again by itself, in order: neither programs nor in batches.
+    pub(crate) fn by_hand(&self, kind: Kind) -> Vec<SchemaVersion> {
+        let backfills = self.0.get(&SchemaPhase::Backfill).into_iter().flatten();
+        let by_hand = backfills.filter(|(version, file)| {
+            let text = file.text.as_deref();
+            let read =
+                text.map(|text| Script::read(kind, SchemaPhase::Backfill, **version, "", text.as_bytes()));
+            read.is_some_and(|script| !script.is_ok_and(|script| matches!(script.work, Work::Batches(..))))
+        });
+        by_hand.map(|(version, _)| *version).collect()
+    }
+
     /// All files, each phase's in the order of their numbers.
     pub(crate) fn files(&self) -> impl Iterator<Item = (SchemaPhase, &MigrationFile)> {
         self.0.iter().flat_map(|(phase, files)| files.values().map(|file| (*phase, file)))
@@ -188,6 +206,14 @@ mod tests {
             refused(&[(Expand, "1_a.sql", b"select\n'\xff'")]),
             "expand/1_a.sql:2: has bytes that are no UTF-8"
         );
+        let fills =
+            b"-- handover: batch table=t key=id\nUPDATE t SET n = 1 WHERE id BETWEEN :first AND :last;";
+        let backfills = added(&[
+            (Backfill, "1_a.sql", b"UPDATE t SET n = 1;"),
+            (Backfill, "2_b.sql", fills),
+            (Backfill, "3_c.run", b"#!/bin/sh"),
+        ]);
+        assert_eq!(backfills.unwrap().by_hand(Kind::Postgres), [SchemaVersion::new(1)]);
         let program = added(&[(Expand, "1_a.run", b"\x7fELF\xff")]).unwrap();
         assert_eq!(program.programs().count(), 1, "what a program holds is its own affair");
         let large = vec![b'-'; 1024 * 1024 + 1];

@@ -314,6 +314,11 @@ impl Group {
 
     /// SIGKILL to every process that is there now; does not wait.
     pub(crate) fn kill_once(&self) -> io::Result<()> {
+        if let Kind::Cgroup(dir) = &self.0
+            && dir.kill()?
+        {
+            return Ok(());
+        }
         self.kill_each(&self.members()?)
     }
 

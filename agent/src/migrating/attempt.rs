@@ -125,7 +125,7 @@ impl Attempt {
             }
         };
         if let Some(found) = self.target.resolve {
-            match resolve(&job, found).await {
+            match resolve(&job, found, &self.control, &mut listener).await {
                 Ok(()) => tracing::info!(%found, "what a person found is written down"),
                 // An attempt of this deployment that was cut off had done so.
                 Err(error @ handover_schema::Error::NothingHalf { .. }) => tracing::info!(%error),

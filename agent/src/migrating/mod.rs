@@ -64,15 +64,27 @@ pub(crate) struct Ends {
     pub(crate) wanted: watch::Sender<Wanted>,
     /// Tells where each is.
     pub(crate) told: watch::Receiver<Told>,
+    task: JoinHandle<()>,
+}
+
+impl Ends {
+    /// Nothing is wanted any more: comes back once what ran has ended.
+    pub(crate) async fn close(self) {
+        let Self { wanted, told: _, task } = self;
+        drop(wanted);
+        // A task that panicked is over as well.
+        let _ = task.await;
+    }
 }
 
 impl Migrating {
-    pub(crate) fn new(
+    /// Begins the task.
+    pub(crate) fn begin(
         config: Arc<AgentConfig>,
         bundles: Bundles,
         containment: Arc<Containment>,
         launcher: Launcher,
-    ) -> (Self, Ends) {
+    ) -> Ends {
         let (want, wanted) = watch::channel(Wanted::default());
         let (tell, told) = watch::channel(Told::new());
         let (events, happened) = mpsc::channel(EVENTS);
@@ -82,11 +94,13 @@ impl Migrating {
         let ground = Ground { launcher, containment, state, runtime };
         let migrating =
             Self { config, bundles, ground, wanted, told: tell, running, ending, events, happened };
-        (migrating, Ends { wanted: want, told })
+        let task = tokio::spawn(migrating.run().in_current_span());
+        Ends { wanted: want, told, task }
     }
 
     /// Runs until the supervisor is gone. What migrates then is ended: the database takes back what is not whole.
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
+        self.ground.clear_all().await;
         self.reconcile();
         loop {
             tokio::select! {
@@ -97,8 +111,11 @@ impl Migrating {
                 Some((id, state)) = self.happened.recv() => self.take(id, state),
             }
         }
-        for running in self.running.values() {
-            running.control.cancel();
+        let running = std::mem::take(&mut self.running);
+        running.values().for_each(|running| running.control.cancel());
+        for Running { task, .. } in running.into_values() {
+            // Who waits for this has a deadline of its own.
+            let _ = task.await;
         }
     }
 

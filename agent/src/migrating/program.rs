@@ -5,11 +5,11 @@
 use crate::{
     durable,
     instance::{
-        CgroupLimits, Containment, Group, GroupRecord, LaunchSpec, Launcher, SideCommand, account,
-        process::boot_id,
+        CgroupLimits, Containment, ExitStatus, Group, GroupRecord, LaunchSpec, Launcher, SideCommand,
+        account, process::boot_id,
     },
 };
-use handover_schema::{Kind, Limits, ProgramCall, Programs, RunsProgram, Secret, Target};
+use handover_schema::{Kind, Limits, ProgramCall, ProgramEnd, Programs, RunsProgram, Secret, Target};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -67,12 +67,40 @@ impl Ground {
         self.state.join("migrating").join(format!("{service}.json"))
     }
 
+    /// Ends what any attempt left running when the agent ended, and removes copies of passwords. Best effort: an attempt looks
+    /// once more for what is its own.
+    pub(super) async fn clear_all(&self) {
+        let names = |folder: PathBuf, ending: &'static str| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+            let names = names.filter_map(|name| name.strip_suffix(ending).map(str::to_owned));
+            names.collect::<Vec<String>>()
+        };
+        for service in names(self.state.join("migrating"), ".json") {
+            if let Err(error) = self.clear(&service).await {
+                tracing::error!(service, error, "what a migration left behind");
+            }
+        }
+        for service in names(self.runtime.join("migrating"), ".password") {
+            self.forget_password(&service);
+        }
+    }
+
+    fn password(&self, service: &str) -> PathBuf {
+        self.runtime.join("migrating").join(format!("{service}.password"))
+    }
+
+    fn forget_password(&self, service: &str) {
+        remove(&self.password(service));
+    }
+
     /// Ends what an earlier attempt of the service left running.
     ///
     /// # Errors
     /// When it cannot be read what that is, or it does not end.
     pub(super) async fn clear(&self, service: &str) -> Result<(), String> {
         let path = self.record(service);
+        self.forget_password(service);
         let failed = |what: &str, error: &dyn Error| {
             format!("a program that an earlier attempt left behind {what} ({}): {error}", path.display())
         };
@@ -109,17 +137,18 @@ impl Programs for ServicePrograms {
 }
 
 impl ServicePrograms {
-    async fn run_to_its_end(&self, call: ProgramCall<'_>) -> Result<(), String> {
-        let chain =
-            |error: &(dyn Error + 'static)| format!("cannot be run: {}", handover_model::chain(error));
+    async fn run_to_its_end(&self, call: ProgramCall<'_>) -> Result<(), ProgramEnd> {
+        let chain = |error: &(dyn Error + 'static)| {
+            ProgramEnd::NotRun(format!("cannot be run: {}", handover_model::chain(error)))
+        };
         let service = self.spec.service.clone();
-        self.ground.clear(&service).await?;
+        self.ground.clear(&service).await.map_err(ProgramEnd::NotRun)?;
         let place =
             self.ground.containment.place(&self.spec.instance, self.limits).map_err(|error| chain(&error))?;
         let secret = self.database.secret().map_err(|error| chain(&error))?;
         // Looking up the program's user may ask the network.
         let password = tokio::task::block_in_place(|| {
-            secret.map(|secret| Password::of(&secret, &self.ground.runtime, &self.spec)).transpose()
+            secret.map(|secret| Password::of(&secret, &self.ground, &self.spec)).transpose()
         });
         let password = password.map_err(|error| chain(&error))?;
         let mut spec = LaunchSpec { command: vec![call.path.display().to_string()], ..self.spec.clone() };
@@ -137,11 +166,15 @@ impl ServicePrograms {
         };
         tracing::info!(program = %call.path.display(), "a migration's program begins");
         let ran = command.run_told(limit, KEPT_BYTES, begins, said).await.map_err(|error| chain(&error))?;
-        // What it left running would go on without the lock.
-        self.ground.clear(&service).await?;
         let failure = ran.failure(limit);
         tracing::info!(program = %call.path.display(), failure, "a migration's program has ended");
-        failure.map_or(Ok(()), Err)
+        // What it left running would go on without the lock.
+        self.ground.clear(&service).await.map_err(ProgramEnd::CutOff)?;
+        match (failure, ran.status) {
+            (None, _) => Ok(()),
+            (Some(failure), Some(ExitStatus::Code(_))) => Err(ProgramEnd::Failed(failure)),
+            (Some(failure), _) => Err(ProgramEnd::CutOff(failure)),
+        }
     }
 
     /// What a program finds in its environment beside what an instance would.
@@ -170,14 +203,10 @@ impl ServicePrograms {
 struct Password(PathBuf);
 
 impl Password {
-    fn of(secret: &Secret, runtime: &Path, spec: &LaunchSpec) -> io::Result<Self> {
-        let folder = runtime.join("migrating");
-        fs::DirBuilder::new().recursive(true).mode(0o711).create(&folder)?;
-        let path = folder.join(format!("{}.password", spec.service));
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+    fn of(secret: &Secret, ground: &Ground, spec: &LaunchSpec) -> io::Result<Self> {
+        let path = ground.password(&spec.service);
+        let folder = path.parent().unwrap_or(&ground.runtime);
+        fs::DirBuilder::new().recursive(true).mode(0o711).create(folder)?;
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o400).open(&path)?;
         let password = Self(path);
         let (user, group) = account(spec).map_err(io::Error::other)?;
@@ -189,9 +218,16 @@ impl Password {
 
 impl Drop for Password {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.0) {
-            tracing::warn!(path = %self.0.display(), error = &error as &dyn Error, "a password cannot be removed");
+        remove(&self.0);
+    }
+}
+
+fn remove(password: &Path) {
+    match fs::remove_file(password) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %password.display(), error = &error as &dyn Error, "a password cannot be removed");
         }
+        Ok(()) | Err(_) => {}
     }
 }
 

@@ -49,9 +49,12 @@ impl Supervisor {
         let mut time_of_day = TimeOfDay::default();
         time_of_day.follow();
         let (containment, launcher) = (Arc::new(containment), Launcher::of_this_agent());
-        let (migrating, migrations) =
-            Migrating::new(Arc::clone(&config), bundles.clone(), Arc::clone(&containment), launcher.clone());
-        tokio::spawn(migrating.run().in_current_span());
+        let migrations = Migrating::begin(
+            Arc::clone(&config),
+            bundles.clone(),
+            Arc::clone(&containment),
+            launcher.clone(),
+        );
         let boot_id = process::boot_id()?;
         let mut supervisor = Self {
             migrations,
@@ -81,13 +84,14 @@ impl Supervisor {
         };
         supervisor.note_flips();
         supervisor.tell_needed();
-        supervisor.tell_wanted();
         let mut failed = Vec::new();
         for record in instances {
             let span = super::span(&record.instance, &record.release.name.service);
             failed.extend(supervisor.take_over(record).instrument(span).await?);
         }
         supervisor.clear_strangers(&unreadable).await;
+        // Not before: a program that migrates is no instance.
+        supervisor.tell_wanted();
         supervisor.take_over_gates(gates);
         for (id, reason) in failed {
             supervisor.span_of(&id).in_scope(|| supervisor.failed(&id, reason, true));

@@ -197,7 +197,7 @@ impl Supervisor {
                 word = words.recv() => match word {
                     Some(Word::Target(offer)) => self.consider(offer),
                     Some(Word::Confirmed { service, revision }) => self.confirmed(&service, revision),
-                    None => return,
+                    None => return self.migrations.close().await,
                 },
                 Some(question) = questions.recv() => self.lead(question),
                 // Told with the next turn, which comes at once.

@@ -169,7 +169,7 @@ pub(crate) async fn rest<S: Session>(
 }
 
 /// Says that the runner is there; comes back with when to say it again.
-async fn said_to_be_there<S: Session>(session: &mut S, lease: Duration) -> Result<Duration, End> {
+pub(crate) async fn said_to_be_there<S: Session>(session: &mut S, lease: Duration) -> Result<Duration, End> {
     match session.keep_alive().await {
         Ok(()) => Ok(lease / 3),
         // Whether the lock is ours still is asked before anything is committed. Until then there is time to say it again.

@@ -10,10 +10,12 @@ use tokio::time::Instant;
 
 use crate::database::Session;
 use crate::error::Error;
-use crate::programs::ProgramCall;
+use crate::programs::{ProgramCall, ProgramEnd};
 use crate::progress::Progress;
 use crate::record::{Record, State};
-use crate::runner::{Course, End, millis, unreadable, write};
+use crate::runner::course::said_to_be_there;
+use crate::runner::{Course, End, millis, write};
+use handover_model::SchemaPhase;
 use handover_script::Script;
 
 /// Lines that wait to be told: of more, some are not.
@@ -49,15 +51,14 @@ pub(crate) async fn run<S: Session>(
             ended = &mut runs => break ended,
             Some(line) = hears.recv() => course.tell(Progress::Said { file: file.clone(), line }),
             // A session that is gone has lost the lock: the program ends with this future, before another one begins.
-            _ = beats.tick() => session.keep_alive().await.map_err(unreadable)?,
+            _ = beats.tick() => {
+                said_to_be_there(session, job.limits.lease).await?;
+            }
             () = tokio::time::sleep_until(course.until) => {}
             () = course.control.cancelled() => {}
         }
-        if let Err(error) = course.in_time() {
-            drop(runs);
-            forget(session, course, script).await?;
-            return Err(error.into());
-        }
+        // What it was doing is not known: it stays begun.
+        course.in_time()?;
     };
     drop(runs);
     match ended {
@@ -66,23 +67,37 @@ pub(crate) async fn run<S: Session>(
             let applied = session.tables().applied(script.version, millis(began.elapsed()));
             write(session, course, &[applied]).await
         }
-        Err(why) => {
-            forget(session, course, script).await?;
-            let stands = format!(
-                "What it did up to there stands as it left it, the schema counts as version {}. Mend it so that it goes on from there, then run it again",
-                course.outcome.to
-            );
-            Err(Error::Program { file, why, stands }.into())
-        }
+        Err(end) => Err(failed(session, course, script, record.is_some(), end).await),
     }
 }
 
-/// It has ended, and everybody knows how: the next one begins anew, and may be another one.
-async fn forget<S: Session>(
+/// What follows from another end than code 0. What ended by itself, or was not executed, may be another program next time. Of
+/// half a contract nobody knows what it has taken away: that stays written down until somebody says so.
+async fn failed<S: Session>(
     session: &mut S,
     course: &mut Course<'_, '_>,
     script: &Script,
-) -> Result<(), End> {
-    let forgets = session.tables().forget(script.version);
-    write(session, course, &[forgets]).await
+    begun_before: bool,
+    end: ProgramEnd,
+) -> End {
+    let (why, forgets) = match end {
+        ProgramEnd::NotRun(why) => (why, !begun_before),
+        ProgramEnd::Failed(why) => (why, script.phase != SchemaPhase::Contract),
+        ProgramEnd::CutOff(why) => (why, false),
+    };
+    let (at, version) = (course.outcome.to, script.version);
+    let stands = if forgets {
+        let row = session.tables().forget(script.version);
+        if let Err(end) = write(session, course, &[row]).await {
+            return end;
+        }
+        format!(
+            "What it did up to there stands as it left it, the schema counts as version {at}. Mend it so that it goes on from there, then run it again"
+        )
+    } else {
+        format!(
+            "What it did up to there stands as it left it, and it counts as begun: run the same one again, which has to go on from there; or mend it, and run that with --resolve {version}=did-not and a --reason"
+        )
+    };
+    Error::Program { file: script.to_string(), why, stands }.into()
 }

@@ -7,8 +7,8 @@ use crate::database::{Session, mysql::MySql, postgres::Postgres, sqlite::Sqlite}
 use crate::error::Error;
 use crate::plan::Refusal;
 use crate::record::{Record, State};
-use crate::runner::{Course, End, Job, Write, again, prepared, take_lock, write};
-use handover_model::{Found, Resolution, SchemaPhase};
+use crate::runner::{Course, End, Job, Listener, Write, again, prepared, take_lock, write};
+use handover_model::{Found, Resolution, SchemaPhase, SchemaVersion};
 use handover_script::Work;
 
 /// Writes down what a person found. The next run goes on from there. Asked again for the same deployment it changes nothing: what
@@ -18,13 +18,18 @@ use handover_script::Work;
 ///
 /// [`Error::NothingHalf`] where it does not stand half; [`Error::Unresolved`] where the record tells by itself how far it is; [`Refusal::Changed`] where what is said to have taken effect is another file than the one that was begun;
 /// [`Error::Busy`] while a run is at work.
-pub async fn resolve(job: &Job<'_>, resolution: Resolution) -> Result<(), Error> {
+pub async fn resolve(
+    job: &Job<'_>,
+    resolution: Resolution,
+    control: &Control,
+    listener: &mut Listener<'_>,
+) -> Result<(), Error> {
     let version = resolution.version;
     job.target.secret()?;
     let done = match job.target.address.kind() {
-        Kind::Postgres => write_down::<Postgres>(job, resolution).await,
-        Kind::MySql => write_down::<MySql>(job, resolution).await,
-        Kind::Sqlite => write_down::<Sqlite>(job, resolution).await,
+        Kind::Postgres => write_down::<Postgres>(job, resolution, control, listener).await,
+        Kind::MySql => write_down::<MySql>(job, resolution, control, listener).await,
+        Kind::Sqlite => write_down::<Sqlite>(job, resolution, control, listener).await,
     };
     done.map_err(|end| {
         end.into_error(|source| {
@@ -36,15 +41,18 @@ pub async fn resolve(job: &Job<'_>, resolution: Resolution) -> Result<(), Error>
     })
 }
 
-async fn write_down<S: Session>(job: &Job<'_>, resolution: Resolution) -> Result<(), End> {
+async fn write_down<S: Session>(
+    job: &Job<'_>,
+    resolution: Resolution,
+    control: &Control,
+    listener: &mut Listener<'_>,
+) -> Result<(), End> {
     let database = job.target.address.to_string();
     let holder = format!("handover migrate {} by {}: resolve", job.service, job.by);
     let mut session = S::connect(job.target, &holder, job.limits)
         .await
         .map_err(|source| Error::Connect { database: database.clone(), source })?;
-    let control = Control::new();
-    let mut quiet = |_| {};
-    let mut course = Course::new(job, &control, &mut quiet);
+    let mut course = Course::new(job, control, listener);
     let done = resolved(&mut session, &mut course, &database, resolution).await;
     session.close().await;
     done
@@ -67,8 +75,14 @@ async fn resolved<S: Session>(
             read => break read?,
         }
     };
-    let record = records.into_iter().find(|record| record.version == resolution.version);
-    let writes = writes::<S>(session.tables(), course, record, resolution)?;
+    let Resolution { version, found } = resolution;
+    let writes = if found == Found::Again {
+        anew(session.tables(), course, &records, version)?
+    } else {
+        let record = records.into_iter().find(|record| record.version == version);
+        writes::<S>(session.tables(), course, record, resolution)?
+    };
+    course.in_time()?;
     if writes.is_empty() { Ok(()) } else { write(session, course, &writes).await }
 }
 
@@ -81,9 +95,7 @@ fn writes<S: Session>(
 ) -> Result<Vec<Write>, Error> {
     let (job, hand) = (course.job, course.hand());
     let not_so = |what: String| Error::Unresolved { what };
-    // A backfill is done again from its beginning, also where it did not come to its end.
-    let concerns = |record: &Record| record.state == State::Started || found == Found::Again;
-    let Some(record) = record.filter(concerns) else {
+    let Some(record) = record.filter(|record| record.state == State::Started) else {
         return Err(Error::NothingHalf { version });
     };
     if record.deployment == job.deployment {
@@ -93,25 +105,6 @@ fn writes<S: Session>(
         let (name, phase) = (record.name, record.phase);
         return Err(Refusal::UnfinishedMissing { version, name, phase }.into());
     };
-    if found == Found::Again {
-        if script.checksum != record.checksum {
-            let (file, was, is) = (script.to_string(), record.checksum, script.checksum);
-            return Err(Refusal::Changed { file, was, is }.into());
-        }
-        return match &script.work {
-            Work::Batches(..) => Ok(vec![
-                tables.reopen(version, &hand),
-                tables.forget_backfill(version),
-                tables.insert_backfill(version),
-            ]),
-            Work::Program(_) if script.phase == SchemaPhase::Backfill => {
-                Ok(vec![tables.reopen(version, &hand)])
-            }
-            _ => Err(not_so(format!(
-                "{script} is no backfill in batches and no program: what it carried over is done again by another file, with a number of its own"
-            ))),
-        };
-    }
     if found == Found::PutBack {
         return Ok(vec![tables.forget(version), tables.forget_backfill(version)]);
     }
@@ -124,7 +117,8 @@ fn writes<S: Session>(
         }
     };
     // Where a statement runs by itself, the record says that it was begun; where they are counted, the counts do.
-    if !S::TRANSACTIONAL && record.begun <= record.done {
+    let counted = !S::TRANSACTIONAL && !matches!(script.work, Work::Program(_));
+    if counted && record.begun <= record.done {
         return Err(not_so(format!(
             "{script}: {} of its statements are recorded as applied, and none beyond them as begun: run it again, it goes on \
              behind them",
@@ -143,5 +137,50 @@ fn writes<S: Session>(
         Found::DidNot | Found::PutBack | Found::Again => {
             Ok(vec![tables.at_statement_by(version, record.done, &hand)])
         }
+    }
+}
+
+/// What is to be written so that the backfills from a version on are done again from their beginnings, all of it at once.
+fn anew(
+    tables: &Tables,
+    course: &Course<'_, '_>,
+    records: &[Record],
+    from: SchemaVersion,
+) -> Result<Vec<Write>, Error> {
+    let (job, hand) = (course.job, course.hand());
+    let concerns = |record: &&Record| record.phase == SchemaPhase::Backfill && record.version >= from;
+    let mut writes = Vec::new();
+    // What this deployment has begun anew already goes on where it is.
+    let not_ours = |record: &&Record| record.deployment != job.deployment;
+    for record in records.iter().filter(concerns).filter(not_ours) {
+        let version = record.version;
+        let not_so = |what: String| Error::Unresolved { what };
+        let Some(script) = job.scripts.get(version) else {
+            return Err(not_so(format!(
+                "backfill {version} ({}) has to be done again as well, and is not in this release: take one that has it",
+                record.name
+            )));
+        };
+        if script.checksum != record.checksum {
+            let (file, was, is) = (script.to_string(), record.checksum, script.checksum);
+            return Err(Refusal::Changed { file, was, is }.into());
+        }
+        match &script.work {
+            Work::Batches(..) => writes.extend([
+                tables.reopen(version, &hand),
+                tables.forget_backfill(version),
+                tables.insert_backfill(version),
+            ]),
+            Work::Program(_) => writes.push(tables.reopen(version, &hand)),
+            Work::Together(_) | Work::Alone(..) => {
+                return Err(not_so(format!(
+                    "{script} is no backfill in batches and no program: do by hand what it did, then say that it is right: --resolve {version}=took-effect"
+                )));
+            }
+        }
+    }
+    match records.iter().any(|record| concerns(&record)) {
+        true => Ok(writes),
+        false => Err(Error::NothingHalf { version: from }),
     }
 }

@@ -1,4 +1,4 @@
-//! MariaDB from Debian's package, for what goes by the name of MySQL.
+//! MariaDB from Debian's package, for what goes by the name of MySQL; or MySQL itself, where somebody brings one.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -19,11 +19,78 @@ const USER: &str = "mysql";
 const PROGRAM: &str = "/usr/sbin/mariadbd";
 const LACK: Lack = Lack::Program { name: PROGRAM, package: "mariadb-server" };
 
+/// Names a `mysqld` of MySQL that is used instead: `make mysql` brings one.
+const MYSQLD: &str = "HANDOVER_TEST_MYSQLD";
+
 /// A MariaDB of the test's own. The user is `root`, the database `shop`.
 pub struct MariaDb {
     folder: TempDir,
     server: Server,
     port: Option<u16>,
+    program: Program,
+}
+
+/// Which server it is.
+#[derive(Clone, Debug)]
+enum Program {
+    MariaDb,
+    /// MySQL, at this path.
+    MySql(PathBuf),
+}
+
+impl Program {
+    fn found() -> Self {
+        std::env::var_os(MYSQLD).map_or(Self::MariaDb, |path| Self::MySql(path.into()))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::MariaDb => Path::new(PROGRAM),
+            Self::MySql(path) => path,
+        }
+    }
+
+    /// Makes the data of a new one, which root may use without a password.
+    fn install(&self) -> Command {
+        match self {
+            Self::MariaDb => {
+                let mut command = as_user(USER, Path::new("/usr/bin/mariadb-install-db"));
+                command.args([
+                    "--no-defaults",
+                    "--auth-root-authentication-method=normal",
+                    "--skip-test-db",
+                    "--skip-name-resolve",
+                ]);
+                command
+            }
+            Self::MySql(path) => {
+                let mut command = as_user(USER, path);
+                command.args(["--no-defaults", "--initialize-insecure"]);
+                command
+            }
+        }
+    }
+
+    fn serve(&self, folder: &Path, port: Option<u16>) -> Command {
+        let mut command = with_own_temporaries(as_user(USER, self.path()), folder);
+        command
+            .args(["--no-defaults", "--innodb-buffer-pool-size=16M", "--skip-name-resolve"])
+            .arg(format!("--datadir={}", folder.join("data").display()))
+            .arg(format!("--socket={}", folder.join("run/socket").display()))
+            .arg(format!("--pid-file={}", folder.join("run/pid").display()));
+        if let Self::MySql(_) = self {
+            command.arg("--mysqlx=OFF");
+        }
+        match port {
+            None => command.arg("--skip-networking"),
+            Some(port) => command
+                .args(["--bind-address=127.0.0.1", "--require-secure-transport=on"])
+                .arg(format!("--port={port}"))
+                .arg(format!("--ssl-cert={}", folder.join("run/certificate").display()))
+                .arg(format!("--ssl-key={}", folder.join("run/key").display())),
+        };
+        command
+    }
 }
 
 impl MariaDb {
@@ -34,7 +101,8 @@ impl MariaDb {
 
     /// Starts one that, with a certificate and its key, listens on 127.0.0.1 as well, and there only with TLS.
     pub fn start_with(what: &str, tls: Option<(&str, &str)>) -> Option<Self> {
-        if !Path::new(PROGRAM).exists() {
+        let program = Program::found();
+        if !program.path().exists() {
             LACK.skips(what);
             return None;
         }
@@ -45,18 +113,11 @@ impl MariaDb {
             fs::create_dir(&path).expect("a folder");
             give(&path, USER);
         }
-        let made =
-            with_own_temporaries(as_user(USER, Path::new("/usr/bin/mariadb-install-db")), folder.path())
-                .args([
-                    "--no-defaults",
-                    "--auth-root-authentication-method=normal",
-                    "--skip-test-db",
-                    "--skip-name-resolve",
-                ])
-                .arg(format!("--datadir={}", folder.path().join("data").display()))
-                .output()
-                .expect("mariadb-install-db runs");
-        assert!(made.status.success(), "mariadb-install-db: {}", String::from_utf8_lossy(&made.stderr));
+        let made = with_own_temporaries(program.install(), folder.path())
+            .arg(format!("--datadir={}", folder.path().join("data").display()))
+            .output()
+            .expect("its data can be made");
+        assert!(made.status.success(), "{program:?}: {}", String::from_utf8_lossy(&made.stderr));
         let port = tls.map(|(certificate, key)| {
             for (name, content) in [("certificate", certificate), ("key", key)] {
                 let path = folder.path().join("run").join(name);
@@ -65,8 +126,8 @@ impl MariaDb {
             }
             free_port()
         });
-        let server = Server::start(command(folder.path(), port), &folder.path().join("log"));
-        let mut mariadb = Self { folder, server, port };
+        let server = Server::start(program.serve(folder.path(), port), &folder.path().join("log"));
+        let mut mariadb = Self { folder, server, port, program };
         mariadb.wait();
         Some(mariadb)
     }
@@ -133,7 +194,8 @@ impl MariaDb {
     /// kill -9, and started again on the same files.
     pub fn crash(&mut self) {
         self.server.kill();
-        self.server = Server::start(command(self.folder.path(), self.port), &self.folder.path().join("log"));
+        let command = self.program.serve(self.folder.path(), self.port);
+        self.server = Server::start(command, &self.folder.path().join("log"));
         self.wait();
     }
 }
@@ -147,23 +209,5 @@ impl Drop for MariaDb {
 /// A MariaDB that starts deletes what another one has in the same folder for temporary tables.
 fn with_own_temporaries(mut command: Command, folder: &Path) -> Command {
     command.env("TMPDIR", folder.join("tmp"));
-    command
-}
-
-fn command(folder: &Path, port: Option<u16>) -> Command {
-    let mut command = with_own_temporaries(as_user(USER, Path::new(PROGRAM)), folder);
-    command
-        .args(["--no-defaults", "--innodb-buffer-pool-size=16M", "--skip-name-resolve"])
-        .arg(format!("--datadir={}", folder.join("data").display()))
-        .arg(format!("--socket={}", folder.join("run/socket").display()))
-        .arg(format!("--pid-file={}", folder.join("run/pid").display()));
-    match port {
-        None => command.arg("--skip-networking"),
-        Some(port) => command
-            .args(["--bind-address=127.0.0.1", "--require-secure-transport=on"])
-            .arg(format!("--port={port}"))
-            .arg(format!("--ssl-cert={}", folder.join("run/certificate").display()))
-            .arg(format!("--ssl-key={}", folder.join("run/key").display())),
-    };
     command
 }

@@ -54,7 +54,8 @@ impl Deployment {
     }
 
     /// The current stage's migrations.
-    pub(crate) fn migration(&self) -> Option<&Migration> {
+    #[must_use]
+    pub fn migration(&self) -> Option<&Migration> {
         self.current_stage()?.migration.as_ref()
     }
 

@@ -304,17 +304,6 @@ impl Plan {
         self
     }
 
-    /// The plan, with what a person found of a migration that an earlier deployment left half.
-    #[must_use]
-    pub fn resolving(mut self, found: Resolution) -> Self {
-        for stage in &mut self.stages {
-            if let Some(migration) = &mut stage.migration {
-                migration.resolve = Some(found);
-            }
-        }
-        self
-    }
-
     /// What its stages migrate, in order.
     pub fn migrations(&self) -> impl Iterator<Item = &Migration> {
         self.stages.iter().filter_map(|stage| stage.migration.as_ref())

@@ -4,19 +4,21 @@
 use super::{operators::Answer, permit::Permit, request, uploads};
 use crate::{
     blobs::Bundles,
-    fleet::{LintRecord, Reader, ReleaseSchema, SchemaView, Soak, State},
+    fleet::{LintRecord, REMEMBERED, Reader, ReleaseSchema, SchemaView, Soak, State},
     linting,
     migrations::{MigrationError, Migrations, NoFile, folder},
 };
 use handover_bundle::{FilesLimits, Found, Other, OtherKind};
 use handover_model::{
-    HostName, MAX_MIGRATION_BYTES, MAX_MIGRATIONS, Release, ReleaseRef, SchemaPhase, ServiceName, Timestamp,
-    config::{Manifest, SchemaConfig},
+    HostName, MAX_MIGRATION_BYTES, MAX_MIGRATIONS, Release, ReleaseRef, SchemaPhase, SchemaVersion,
+    ServiceName, Timestamp,
+    config::{DatabaseKind, Manifest, SchemaConfig},
 };
 use handover_proto::{
     status::{Reason, refuse},
     v1,
 };
+use handover_script::Kind;
 use tonic::{Request, Response, Status};
 
 /// How much is read of all migrations of a release.
@@ -106,11 +108,18 @@ pub(super) async fn declared(bundles: &Bundles, release: &Release) -> Result<Opt
     let migrations = read(&config, found).map_err(|why| {
         refuse(Reason::InvalidManifest, format!("the migrations of {} are refused: {why}", release.name), "")
     })?;
+    let kind = match config.kind {
+        DatabaseKind::Postgres => Kind::Postgres,
+        DatabaseKind::MySql => Kind::MySql,
+        DatabaseKind::Sqlite => Kind::Sqlite,
+    };
     let mut schema = ReleaseSchema {
         database: config.database.clone(),
         reads: config.reads,
         expand: migrations.after(SchemaPhase::Expand),
         backfill: migrations.after(SchemaPhase::Backfill),
+        by_hand: last(migrations.by_hand(kind).into_iter()),
+        backfills: last(migrations.versions(SchemaPhase::Backfill)),
         contract: migrations.after(SchemaPhase::Contract),
         contract_after: config.contract_after.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         lint: None,
@@ -121,6 +130,13 @@ pub(super) async fn declared(bundles: &Bundles, release: &Release) -> Result<Opt
     let report = linted.map_err(|_| refuse(Reason::Internal, "the linter of migrations ended", ""))?;
     schema.lint = report.map(|report| LintRecord { programs, ..summary(&report) });
     Ok(Some(schema))
+}
+
+/// As many of them as are remembered, the last ones, in order.
+fn last(versions: impl DoubleEndedIterator<Item = SchemaVersion>) -> Vec<SchemaVersion> {
+    let mut last: Vec<SchemaVersion> = versions.rev().take(REMEMBERED).collect();
+    last.reverse();
+    last
 }
 
 fn summary(report: &handover_lint::Report) -> LintRecord {

@@ -93,7 +93,7 @@ pub(super) struct PhaseArgs {
 #[derive(Debug, clap::Args)]
 struct Half {
     /// Say what you found of a migration that an attempt left half, and go on from there: its number and took-effect,
-    /// did-not, or put-back where all of it was put back by hand (42=did-not); it needs --reason, which goes into the audit.
+    /// did-not, put-back where all of it was put back by hand, or again for a backfill (42=did-not); it needs --reason, which goes into the audit.
     #[arg(long, value_name = "NUMBER=FOUND", requires = "reason")]
     resolve: Option<Resolution>,
 }

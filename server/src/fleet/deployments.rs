@@ -380,7 +380,13 @@ impl State {
             self.finals.remove(id);
             self.judging.remove(id);
         }
-        for id in ended.iter().skip(HISTORY_PER_SERVICE) {
+        // Since when a release is the current one is asked of the deployment that made it so.
+        let made_current = ended.iter().find(|id| {
+            let record = &self.deployments[*id];
+            matches!(record.purpose, Purpose::Release | Purpose::Rollback)
+                && record.ended.is_some_and(|(_, ending)| ending == Ending::Succeeded)
+        });
+        for id in ended.iter().skip(HISTORY_PER_SERVICE).filter(|id| Some(*id) != made_current) {
             if let Some(record) = self.deployments.remove(id) {
                 self.requests.remove(&record.request);
                 effects.delete(Keyspace::Deployments, deployment_key(*id));

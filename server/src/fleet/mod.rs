@@ -59,6 +59,7 @@ pub use records::{
 pub use refusal::Refusal;
 pub use rehearsals::{FlipRecord, RehearsalRecord};
 pub use role::{Grant, Role, RoleError};
+pub(crate) use schemas::REMEMBERED;
 pub use schemas::{LintRecord, Reader, ReleaseSchema, SchemaView, SeenSchema, Soak};
 pub use services::CATCH_UP;
 pub use state::{Host, State, StoredRelease};

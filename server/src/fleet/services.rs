@@ -11,7 +11,8 @@ use super::{
 };
 use crate::store::Keyspace;
 use handover_model::{
-    Duration, HostName, InstancePhase, Labels, ReleaseRef, ServiceName, Share, Timestamp, Version,
+    Duration, HostName, InstancePhase, Labels, ReleaseRef, Resolution, ServiceName, Share, Timestamp,
+    Version,
     config::{
         Approve, Batch, Inconclusive as NoVerdict, Manifest, Offline, OnFailure as Failure, RolloutConfig,
         StepConfig, Strategy, Verify,
@@ -63,8 +64,9 @@ impl State {
         let manifest = releases::parse(&stored.release.manifest)?;
         let asked = self.plan_request(&release, &manifest, request.hosts.clone(), now);
         if let Some(phase) = request.migrate {
-            let plan = self.plan_migration(&asked, phase, request.force.as_deref(), now)?;
-            return Ok((resolving(plan, request)?, Purpose::Migration));
+            let resolve = resolution(request)?;
+            let plan = self.plan_migration(&asked, phase, request.force.as_deref(), resolve, now)?;
+            return Ok((plan, Purpose::Migration));
         }
         if request.resolve.is_some() {
             return Err(Refusal::Invalid(
@@ -380,14 +382,13 @@ impl State {
     }
 }
 
-/// A plan of migrations that says what a person found of one.
-fn resolving(plan: Plan, request: &DeploymentRequest) -> Result<Plan, Refusal> {
+/// What a person found of a migration, with the reason that it needs.
+fn resolution(request: &DeploymentRequest) -> Result<Option<Resolution>, Refusal> {
     match &request.resolve {
-        None => Ok(plan),
         Some((_, reason)) if reason_of(reason).is_empty() => Err(Refusal::Invalid(
             "--resolve needs a reason, which goes into the audit: --reason WHY".to_owned(),
         )),
-        Some((found, _)) => Ok(plan.resolving(*found)),
+        found => Ok(found.as_ref().map(|(found, _)| *found)),
     }
 }
 

@@ -64,6 +64,10 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("handover migrate expand SERVICE --release VERSION", MIGRATES),
     ("handover migrate backfill SERVICE", MIGRATES),
     ("handover migrate backfill SERVICE --release v2", "`fleet::tests::overtaken::*` ask for it"),
+    (
+        "handover migrate backfill SERVICE --resolve 3=took-effect --reason WHY",
+        "`fleet::tests::overtaken::*` ask for it",
+    ),
     ("handover migrate expand SERVICE --release VERSION --resolve 42=took-effect --reason WHY", MIGRATES),
     ("handover migrate plan SERVICE", MIGRATES),
     ("handover migrate status SERVICE", MIGRATES),

@@ -69,7 +69,8 @@ pub(crate) fn job<'a>(
 pub(crate) async fn says(job: &Job<'_>, version: SchemaVersion, found: Found) -> Result<(), Error> {
     static SAID: AtomicU32 = AtomicU32::new(100);
     let deployment = SAID.fetch_add(1, Ordering::Relaxed).to_string();
-    resolve(&Job { deployment: &deployment, ..job.clone() }, Resolution { version, found }).await
+    let job = Job { deployment: &deployment, ..job.clone() };
+    resolve(&job, Resolution { version, found }, &Control::new(), &mut |_| {}).await
 }
 
 pub(crate) async fn apply_with(

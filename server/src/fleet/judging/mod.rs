@@ -235,7 +235,10 @@ impl State {
         if let Some(problem) = source.and_then(Source::problem) {
             compared.silent = problem;
         }
-        judging.silent.clone_from(&compared.silent);
+        // A block in which nobody measured says nothing of why, either: a host is late now and then.
+        if !(compared.silent.is_empty() && block.is_empty()) {
+            judging.silent.clone_from(&compared.silent);
+        }
         if judging.judge.is_none() && (compared.counted || before.is_some_and(|before| !before.is_empty())) {
             let before = before.map(|before| before.learnt().collect()).unwrap_or_default();
             judging.judge = begin(&config, engine.plan(), &compared, before);

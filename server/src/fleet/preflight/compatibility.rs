@@ -5,7 +5,7 @@ use super::{
     Point, Subject,
     facts::Facts,
     listed,
-    schema::{Declared, Schema},
+    schema::Schema,
 };
 use crate::fleet::ReleaseSchema;
 use handover_model::{HostName, Version};
@@ -20,10 +20,10 @@ pub(super) fn point(facts: &Facts<'_>) -> Point {
 
 /// Whether it works beside what runs with one and the same schema.
 fn by_schema(facts: &Facts<'_>, point: Point) -> Point {
-    let (Schema::Declared(Declared { schema, .. }), version) = (&facts.schema, &facts.release.version) else {
+    let (Schema::Declared(declared), version) = (&facts.schema, &facts.release.version) else {
         return point;
     };
-    let ReleaseSchema { database, reads, .. } = schema;
+    let ReleaseSchema { database, reads, .. } = &declared.schema;
     let mut point = point;
     for other in facts.running.keys().take(TOLD) {
         point = match facts.reads.get(other).map(|theirs| (*theirs, theirs.and(*reads))) {

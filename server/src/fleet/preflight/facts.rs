@@ -123,7 +123,7 @@ impl State {
                 other => (other.to_string(), String::new()),
             });
         let known = self.schema_version(&schema.database);
-        Schema::Declared(Declared { schema: schema.clone(), known, refused })
+        Schema::Declared(Box::new(Declared { schema: schema.clone(), known, refused }))
     }
 
     /// What hosts should run of a service besides a release, with what stands by.

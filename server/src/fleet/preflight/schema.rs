@@ -18,7 +18,7 @@ pub(super) enum Schema {
     /// It declares none.
     NoneDeclared,
     /// It declares what it needs.
-    Declared(Declared),
+    Declared(Box<Declared>),
 }
 
 /// What a release declares, and what speaks against it.
@@ -94,6 +94,8 @@ mod tests {
             reads: "42..=43".parse().unwrap(),
             expand: Some(SchemaVersion::new(42)),
             backfill: None,
+            backfills: Vec::new(),
+            by_hand: Vec::new(),
             contract: Some(SchemaVersion::new(44)),
             contract_after: None,
             lint: Some(LintRecord::default()),

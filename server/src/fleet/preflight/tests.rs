@@ -81,11 +81,13 @@ impl World {
             reads,
             expand: None,
             backfill: None,
+            backfills: Vec::new(),
+            by_hand: Vec::new(),
             contract: None,
             contract_after: None,
             lint: None,
         });
-        let declared = |schema| Schema::Declared(Declared { schema, known: None, refused: None });
+        let declared = |schema| Schema::Declared(Box::new(Declared { schema, known: None, refused: None }));
         Preflight::of(&Facts {
             release: &self.release,
             manifest: &self.manifest,

@@ -5,6 +5,7 @@
 //! which migrations may be applied. The host that migrates is told of all that read the schema, and looks once more at
 //! what the database itself says.
 
+mod backfills;
 mod overtaken;
 mod planning;
 mod readers;
@@ -12,10 +13,12 @@ mod record;
 mod soak;
 mod status;
 
+use backfills::Backfills;
 pub use readers::Reader;
+use record::Heading;
 pub(super) use record::MigrationRecord;
+pub(crate) use record::REMEMBERED;
 pub(super) use record::SchemaRecord;
-use record::{Backfilled, Heading};
 pub use record::{LintRecord, ReleaseSchema, SeenSchema};
 pub(super) use soak::Held;
 #[cfg(test)]
@@ -31,8 +34,8 @@ use super::{
 };
 use crate::store::Keyspace;
 use handover_model::{
-    DeploymentId, Found, HostName, MAX_READERS, MigrationState, MigrationTarget, ReleaseRef, SchemaPhase,
-    SchemaReader, SchemaVersion, ServiceName, Timestamp,
+    DeploymentId, Found, HostName, MAX_READERS, MigrationState, MigrationTarget, ReleaseRef, Resolution,
+    SchemaPhase, SchemaReader, SchemaVersion, ServiceName, Timestamp,
 };
 use handover_rollout::{Event, MigrationOrder, Record};
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,23 +91,33 @@ impl State {
         let database = schema.database.clone();
         let mut known = self.schemas.get(&database).cloned().unwrap_or_default();
         let before = known.clone();
+        let service = live.engine.service();
+        let serving = self.serving(service);
+        let resolve = live.engine.migration().and_then(|migration| migration.resolve);
         for record in records {
             match record {
                 Record::Migrated { version, at, phase } => {
                     let seen = SeenSchema { version: *version, at: *at, by: id, phase: *phase };
                     (known.seen, known.heading) = (Some(seen), None);
-                    if let (SchemaPhase::Backfill, Some(backfilled)) = (phase, &mut known.backfilled) {
-                        backfilled.ends();
+                    if let (SchemaPhase::Backfill, Some(backfills)) =
+                        (phase, known.backfills.get_mut(service))
+                    {
+                        backfills.serve(&serving);
+                        backfills.end();
+                        if resolve.is_some_and(|found| found.found == Found::TookEffect) {
+                            backfills.is_right();
+                        }
                     }
                 }
                 Record::MigrationStarted { .. } => {
-                    let order = live.engine.migration_order();
-                    let phase = order.as_ref().map(|order| order.phase);
-                    if let (Some(SchemaPhase::Backfill), Some(version)) = (phase, schema.backfill) {
-                        let found = order.and_then(|order| order.resolve).map(|resolve| resolve.found);
-                        let (before, again) = (known.backfilled.take(), found == Some(Found::Again));
-                        let service = live.engine.service();
-                        known.backfilled = Some(Backfilled::begins(before, version, service, id, again));
+                    let phase = live.engine.migration_order().map(|order| order.phase);
+                    if phase == Some(SchemaPhase::Backfill) {
+                        let again =
+                            resolve.filter(|found| found.found == Found::Again).map(|found| found.version);
+                        let before = known.backfills.remove(service);
+                        let mut backfills = Backfills::begin(before, schema.backfills(), id, again);
+                        backfills.serve(&serving);
+                        known.backfills.insert(service.clone(), backfills);
                     }
                     let at = known.seen.as_ref().map(|seen| seen.version);
                     let to = phase.and_then(|phase| Some((phase, schema.pending(phase, at)?)));
@@ -139,7 +152,8 @@ impl State {
                 phase = order.phase,
                 service = release.service,
             ),
-            _ if !reads.contains(version) => {
+            // A backfill that is done again leaves the schema where it is, and its release need not run.
+            _ if !reads.contains(version) && !does_again(order.resolve) => {
                 format!("the schema is at {version}, and {release} reads {reads}")
             }
             _ => return state,
@@ -192,21 +206,29 @@ impl State {
         let before = self.hosts.get(name).and_then(|host| host.migrations.get(&release.service));
         let readers = match before.filter(|before| before.id == id) {
             Some(before) => before.readers.clone(),
-            None => self.told_readers(release, phase, now),
+            None => self.told_readers(release, phase, does_again(resolve), now),
         };
         MigrationRecord { id, release: release.clone(), phase, readers, resolve, paused }
     }
 
     /// What cannot read the result and does not run was given up when the deployment was made: by a person's word, or because
     /// only a second rollback would come to it.
-    fn told_readers(&self, release: &ReleaseRef, phase: SchemaPhase, now: Timestamp) -> Vec<SchemaReader> {
+    fn told_readers(
+        &self,
+        release: &ReleaseRef,
+        phase: SchemaPhase,
+        again: bool,
+        now: Timestamp,
+    ) -> Vec<SchemaReader> {
         let Some(schema) = self.schema_of(release) else { return Vec::new() };
         let mut readers = self.schema_readers(&schema.database, now);
         let reads = |reader: &Reader| schema.after(phase).is_none_or(|to| reader.reads.contains(to));
         readers.retain(|reader| reader.release != *release && (reader.is_running() || reads(reader)));
         let own = SchemaReader { who: format!("{release}, whose migrations they are"), reads: schema.reads };
         let mut told = readers::told(&readers, MAX_READERS.saturating_sub(1));
-        told.insert(0, own);
+        if !again {
+            told.insert(0, own);
+        }
         told
     }
 
@@ -252,4 +274,9 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Whether what was found of a migration is that it is to be done again.
+fn does_again(resolve: Option<Resolution>) -> bool {
+    resolve.is_some_and(|found| found.found == Found::Again)
 }

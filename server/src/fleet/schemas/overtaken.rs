@@ -5,53 +5,74 @@
 //! else got connections since wrote the old shape alone. So until the backfill is done again nothing is deployed that needs
 //! it, and nothing takes the old shape away.
 
-use super::{ReleaseSchema, record::Backfilled};
+use super::ReleaseSchema;
 use crate::{
     fleet::{effects::Effects, refusal::Refusal, state::State},
     store::Keyspace,
 };
-use handover_model::{Found, ReleaseRef, Resolution, SchemaPhase, SchemaVersion};
-
-impl ReleaseSchema {
-    /// Whether its code was written with that migration in mind.
-    fn knows(&self, version: SchemaVersion) -> bool {
-        let has_later = |phase| self.after(phase).is_some_and(|last| last >= version);
-        SchemaPhase::ALL.into_iter().any(has_later) || self.reads.first() >= version
-    }
-}
+use handover_model::{Found, ReleaseRef, Resolution, SchemaVersion, ServiceName};
+use std::collections::BTreeSet;
 
 impl State {
-    /// A backfill that has to be done again.
+    /// A backfill that has to be done again, the first of them.
     #[must_use]
     pub fn overtaken(&self, database: &str) -> Option<(SchemaVersion, &ReleaseRef)> {
-        let Backfilled { version, overtaken_by, .. } = self.schemas.get(database)?.backfilled.as_ref()?;
-        overtaken_by.as_ref().map(|release| (*version, release))
+        self.schemas.get(database)?.backfills.values().find_map(|backfills| backfills.overtaken())
     }
 
-    /// A release gets connections, or has taken some over: written down before it does where it does not know of the last
+    /// The releases of a service that clients are on, as ordered and as told, each with the last version that its code knows of.
+    pub(super) fn serving(&self, service: &ServiceName) -> Vec<(ReleaseRef, SchemaVersion)> {
+        let mut serving = BTreeSet::new();
+        for host in self.hosts.values() {
+            let ordered = host.assignments.get(service).into_iter().flat_map(|record| &record.assignment.0);
+            let ordered = ordered.filter(|placement| !placement.share.is_hidden());
+            serving.extend(ordered.map(|placement| placement.release.clone()));
+            let told = host.report.iter().flat_map(|report| report.instances.values());
+            let told = told.filter(|instance| instance.service == *service && !instance.share.is_hidden());
+            serving.extend(told.map(|instance| instance.release.clone()));
+        }
+        let knows = |release: ReleaseRef| {
+            let knows = self.schema_of(&release)?.knows();
+            Some((release, knows))
+        };
+        serving.into_iter().filter_map(knows).collect()
+    }
+
+    /// A release gets connections, or has taken some over: written down before it does where it does not know of a
     /// backfill of its service.
     pub(in crate::fleet) fn note_served(
         &mut self,
         release: &ReleaseRef,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let Some(schema) = self.schema_of(release).cloned() else { return Ok(()) };
-        let Some(record) = self.schemas.get_mut(&schema.database) else { return Ok(()) };
-        let Some(backfilled) = &mut record.backfilled else { return Ok(()) };
-        let behind = backfilled.service == release.service && !schema.knows(backfilled.version);
-        if !behind || !backfilled.overtaken(release) {
+        let Some(schema) = self.schema_of(release) else { return Ok(()) };
+        let (database, knows) = (schema.database.clone(), schema.knows());
+        let Some(record) = self.schemas.get_mut(&database) else { return Ok(()) };
+        let Some(backfills) = record.backfills.get_mut(&release.service) else { return Ok(()) };
+        if !backfills.serves(release, knows) {
             return Ok(());
         }
-        tracing::warn!(%release, database = schema.database, backfill = %backfilled.version, "does not know of a backfill that was begun: what it writes is not carried over");
-        effects.put(Keyspace::Schemas, schema.database.as_bytes().to_vec(), record)?;
+        tracing::warn!(%release, database, "does not know of a backfill that was begun: what it writes is not carried over");
+        effects.put(Keyspace::Schemas, database.into_bytes(), record)?;
         effects.changed = true;
         Ok(())
     }
 
-    /// What tells a host to do a release's backfill again; `None` where that is right, or another's.
-    pub(super) fn done_again(&self, schema: &ReleaseSchema) -> Option<Resolution> {
-        let (version, _) = self.overtaken(&schema.database)?;
-        (schema.backfill == Some(version)).then_some(Resolution { version, found: Found::Again })
+    /// What tells a host to do a service's backfills again, from the first that is not right on; `None` where all are right, or the
+    /// release cannot do all again that are not.
+    pub(super) fn done_again(&self, release: &ReleaseRef, schema: &ReleaseSchema) -> Option<Resolution> {
+        let stale = self.stale(&release.service, &schema.database);
+        let own = schema.backfills();
+        let version = *stale.first()?;
+        let can = |version: &SchemaVersion| own.contains(version) && !schema.by_hand.contains(version);
+        stale.iter().all(can).then_some(Resolution { version, found: Found::Again })
+    }
+
+    /// The backfills of a service that have to be done again, in order.
+    fn stale(&self, service: &ServiceName, database: &str) -> Vec<SchemaVersion> {
+        let record = self.schemas.get(database);
+        let backfills = record.and_then(|record| record.backfills.get(service));
+        backfills.map(|backfills| backfills.stale().collect()).unwrap_or_default()
     }
 
     /// That a release which needs a backfill finds it right.
@@ -59,38 +80,55 @@ impl State {
     /// # Errors
     /// Where it has to be done again first.
     pub(super) fn finds_it_right(&self, release: &ReleaseRef, schema: &ReleaseSchema) -> Result<(), Refusal> {
-        match self.overtaken(&schema.database) {
-            Some((version, _)) if schema.reads.first() >= version => {
-                Err(self.not_right(schema, &format!("{release} reads {}", schema.reads)))
-            }
-            Some(_) | None => Ok(()),
-        }
+        let who = format!("{release} reads {}", schema.reads);
+        let needs = |version: SchemaVersion| schema.reads.first() >= version;
+        self.are_right(&schema.database, needs, &who)
     }
 
-    /// The refusal of what needs a backfill that has to be done again.
-    pub(super) fn not_right(&self, schema: &ReleaseSchema, who: &str) -> Refusal {
-        let Some((version, by)) = self.overtaken(&schema.database) else {
-            return Refusal::Invalid(format!("the backfills of {} are right", schema.database));
-        };
-        let has_it = |(name, _): &(&ReleaseRef, _)| {
-            self.schema_of(name)
-                .is_some_and(|other| other.database == schema.database && other.backfill == Some(version))
-        };
-        let newest = self.releases.iter().filter(has_it).max_by_key(|(_, stored)| stored.record.created);
-        let command = newest.map_or_else(
-            || "push a release with another backfill, and deploy that".to_owned(),
-            |(name, _)| {
-                let ReleaseRef { service, version } = name;
-                format!("do it again: `handover migrate backfill {service} --release {version}`")
-            },
-        );
-        Refusal::Schema {
-            why: format!(
-                "backfill {version} of database {} is not right any more: {by} has run since, which does not know of it; {who}",
-                schema.database
-            )
-            .into(),
-            hint: command.into(),
+    /// That all backfills of a release's service are right.
+    ///
+    /// # Errors
+    /// Where one has to be done again first.
+    pub(super) fn lose_nothing(&self, release: &ReleaseRef, schema: &ReleaseSchema) -> Result<(), Refusal> {
+        let stale = self.stale(&release.service, &schema.database);
+        let who = "what it wrote would be lost with the old shape";
+        self.are_right(&schema.database, |version| stale.contains(&version), who)
+    }
+
+    fn are_right(
+        &self,
+        database: &str,
+        concerns: impl Fn(SchemaVersion) -> bool,
+        who: &str,
+    ) -> Result<(), Refusal> {
+        let Some(record) = self.schemas.get(database) else { return Ok(()) };
+        for (service, backfills) in &record.backfills {
+            let Some((version, by)) = backfills.overtaken().filter(|(version, _)| concerns(*version)) else {
+                continue;
+            };
+            let own = self.releases.iter().filter(|(name, _)| name.service == *service);
+            let has_all = own.filter(|(name, _)| {
+                self.schema_of(name).is_some_and(|schema| {
+                    schema.database == database && self.done_again(name, schema).is_some()
+                })
+            });
+            let newest = has_all.max_by_key(|(_, stored)| stored.record.created);
+            let hint = match newest {
+                Some((ReleaseRef { service, version }, _)) => {
+                    format!("do it again: `handover migrate backfill {service} --release {version}`")
+                }
+                None => format!(
+                    "no release can do it again by itself: carry over by hand what {by} wrote, then say that it is right: `handover migrate backfill {service} --resolve {version}=took-effect --reason WHY`"
+                ),
+            };
+            return Err(Refusal::Schema {
+                why: format!(
+                    "backfill {version} of database {database} is not right any more: {by} has run since, which does not know of it; {who}"
+                )
+                .into(),
+                hint: hint.into(),
+            });
         }
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::{Reader, ReleaseSchema, readers::cannot_read};
 use crate::fleet::{locks::reason_of, records::Purpose, refusal::Refusal, releases, state::State};
 use handover_model::{
-    HostName, ReleaseRef, SchemaPhase, SchemaVersion, ServiceName, Timestamp,
+    HostName, ReleaseRef, Resolution, SchemaPhase, SchemaVersion, ServiceName, Timestamp,
     config::{Manifest, SchemaConfig},
 };
 use handover_rollout::{Migration, OnFailure, Plan, PlanRequest, migrating};
@@ -60,8 +60,9 @@ impl State {
         let known = self.schema_version(&schema.database);
         let expand = schema.pending(SchemaPhase::Expand, known);
         let at = expand.or(known);
-        let again = self.done_again(schema);
-        let backfill = schema.pending(SchemaPhase::Backfill, at).or(again.map(|again| again.version));
+        let again = self.done_again(release, schema);
+        // One that is done again leaves the schema where it is.
+        let backfill = schema.pending(SchemaPhase::Backfill, at).or(again.and(at.max(schema.backfill)));
         for (phase, to) in [(SchemaPhase::Expand, expand), (SchemaPhase::Backfill, backfill)] {
             if let Some(to) = to {
                 self.is_read_by_all(release, schema, phase, to, None, now)?;
@@ -78,7 +79,7 @@ impl State {
     }
 
     /// The plan of one phase of a release's migrations, by itself. `forced`: although it takes away what could be gone
-    /// back to, for this reason.
+    /// back to, for this reason. `resolve`: what a person found of one.
     ///
     /// # Errors
     /// As [`Self::with_migrations`]; and when the release has nothing to apply in that phase.
@@ -87,6 +88,7 @@ impl State {
         request: &PlanRequest,
         phase: SchemaPhase,
         forced: Option<&str>,
+        resolve: Option<Resolution>,
         now: Timestamp,
     ) -> Result<Plan, Refusal> {
         let release = &request.release;
@@ -103,11 +105,13 @@ impl State {
             // Nothing to add, but to find out what the schema is: of migrations that were begun nobody has said how they ended.
             return Ok(migrating(request, self.migration(release, &manifest, config, phase, now)?));
         }
-        let again = self.done_again(schema).filter(|_| phase == SchemaPhase::Backfill);
-        if phase == SchemaPhase::Contract && self.overtaken(&schema.database).is_some() {
-            return Err(self.not_right(schema, "what it wrote would be lost with the old shape"));
+        if phase == SchemaPhase::Contract {
+            self.lose_nothing(release, schema)?;
         }
-        let Some(to) = schema.pending(phase, known).or(again.map(|again| again.version)) else {
+        let again = self.done_again(release, schema).filter(|_| phase == SchemaPhase::Backfill);
+        let resolve = resolve.or(again);
+        let looks = resolve.and(known.max(schema.after(phase)));
+        let Some(to) = schema.pending(phase, known).or(looks) else {
             return Err(Refusal::Schema {
                 why: match (schema.after(phase), known) {
                     (Some(after), Some(known)) => {
@@ -121,7 +125,7 @@ impl State {
         };
         self.is_read_by_all(release, schema, phase, to, forced, now)?;
         let migration = self.migration(release, &manifest, config, phase, now)?;
-        Ok(migrating(request, Migration { resolve: again, ..migration }))
+        Ok(migrating(request, Migration { resolve, ..migration }))
     }
 
     /// That no deployment of another service goes on whose release uses the same database.

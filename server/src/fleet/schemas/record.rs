@@ -1,10 +1,15 @@
 //! What is remembered of schemas: what a release does to one, what a database's is, what a host should apply.
 
+use super::backfills::Backfills;
 use handover_model::{
     DeploymentId, MigrationId, ReleaseRef, Resolution, SchemaPhase, SchemaRange, SchemaReader, SchemaVersion,
     ServiceName, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// So many backfills are remembered, of a release and of a service.
+pub(crate) const REMEMBERED: usize = 16;
 
 /// What a release needs of a schema and makes of it: from its manifest and the names of its migrations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +22,12 @@ pub struct ReleaseSchema {
     pub expand: Option<SchemaVersion>,
     /// The version after its backfill.
     pub backfill: Option<SchemaVersion>,
+    /// The versions after each of its backfills, the last [`REMEMBERED`] of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backfills: Vec<SchemaVersion>,
+    /// Of its backfills those that nothing can do again by itself: neither programs nor in batches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_hand: Vec<SchemaVersion>,
     /// The version after its contract migrations.
     pub contract: Option<SchemaVersion>,
     /// How long it is the current release before its contract comes by itself, in milliseconds; `None`: never.
@@ -52,6 +63,17 @@ impl ReleaseSchema {
         }
     }
 
+    /// The versions after its backfills, in order.
+    pub(super) fn backfills(&self) -> Vec<SchemaVersion> {
+        if self.backfills.is_empty() { self.backfill.into_iter().collect() } else { self.backfills.clone() }
+    }
+
+    /// The last version that its code was written with in mind.
+    pub(super) fn knows(&self) -> SchemaVersion {
+        let last = SchemaPhase::ALL.into_iter().filter_map(|phase| self.after(phase)).max();
+        last.unwrap_or_default().max(self.reads.first())
+    }
+
     /// The version that a phase still has to make of a schema, as far as is known where that is.
     #[must_use]
     pub fn pending(&self, phase: SchemaPhase, known: Option<SchemaVersion>) -> Option<SchemaVersion> {
@@ -67,58 +89,9 @@ pub(in crate::fleet) struct SchemaRecord {
     /// Migrations that were ordered and of which nobody has said that all are applied. The schema may be at any version up to
     /// theirs, also when their deployment has ended meanwhile.
     pub(in crate::fleet) heading: Option<Heading>,
-    /// The last backfill that was begun; `None` where none was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::fleet) backfilled: Option<Backfilled>,
-}
-
-/// A backfill that was begun.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::fleet) struct Backfilled {
-    /// The version behind it.
-    pub(in crate::fleet) version: SchemaVersion,
-    /// Of which service's releases it is.
-    pub(in crate::fleet) service: ServiceName,
-    /// By which deployment, the last time from its beginning.
-    pub(in crate::fleet) begun_by: DeploymentId,
-    /// Whether it was begun from its beginning, and nothing that does not know of it has run since.
-    pub(in crate::fleet) fresh: bool,
-    /// A release that has run since it was begun, and does not know of it; `None`: what it carries over is right.
-    pub(in crate::fleet) overtaken_by: Option<ReleaseRef>,
-}
-
-impl Backfilled {
-    /// A deployment begins or resumes a service's backfill to a version; `again`: from its beginning.
-    pub(in crate::fleet) fn begins(
-        before: Option<Self>,
-        version: SchemaVersion,
-        service: &ServiceName,
-        by: DeploymentId,
-        again: bool,
-    ) -> Self {
-        match before.filter(|before| before.version == version && before.service == *service) {
-            None => Self { version, service: service.clone(), begun_by: by, fresh: true, overtaken_by: None },
-            // What was overtaken stays so until it is through. A second attempt goes on where the first one was.
-            Some(before) if again && before.begun_by != by => Self { begun_by: by, fresh: true, ..before },
-            Some(before) => before,
-        }
-    }
-
-    /// It is through.
-    pub(in crate::fleet) fn ends(&mut self) {
-        if self.fresh {
-            self.overtaken_by = None;
-        }
-    }
-
-    /// A release that does not know of it gets connections. Whether that is news.
-    pub(in crate::fleet) fn overtaken(&mut self, by: &ReleaseRef) -> bool {
-        let news = self.fresh || self.overtaken_by.is_none();
-        if news {
-            (self.fresh, self.overtaken_by) = (false, Some(by.clone()));
-        }
-        news
-    }
+    /// The backfills that were begun, by service.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(in crate::fleet) backfills: BTreeMap<ServiceName, Backfills>,
 }
 
 /// A database's schema, as a host that migrated it said last.
@@ -169,35 +142,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backfill_is_right_where_nothing_ran_that_does_not_know_of_it_since_it_was_begun_from_its_beginning()
-    {
-        let (service, version): (ServiceName, _) = ("shop".parse().unwrap(), SchemaVersion::new(3));
-        let old = ReleaseRef { service: service.clone(), version: "1".parse().unwrap() };
-        let begins =
-            |before, by, again| Backfilled::begins(before, version, &service, DeploymentId::new(by), again);
-        let mut backfill = begins(None, 2, false);
-        backfill.ends();
-        assert_eq!(backfill.overtaken_by, None);
-        assert!(backfill.overtaken(&old) && !backfill.overtaken(&old));
-        let mut resumed = begins(Some(backfill.clone()), 3, false);
-        resumed.ends();
-        assert_eq!(resumed.overtaken_by.as_ref(), Some(&old), "it went on where it was");
-        let mut again = begins(Some(backfill.clone()), 3, true);
-        assert_eq!(again.overtaken_by.as_ref(), Some(&old), "it is not through");
-        again.ends();
-        assert_eq!(again.overtaken_by, None);
-        let mut again = begins(Some(backfill), 3, true);
-        assert!(again.overtaken(&old), "while it was done again");
-        let mut second = begins(Some(again), 3, true);
-        second.ends();
-        assert_eq!(
-            second.overtaken_by,
-            Some(old),
-            "a second attempt of the deployment goes on where the first was"
-        );
-    }
-
-    #[test]
     fn a_phase_has_something_to_do_where_its_version_is_above_what_is_known() {
         let version = SchemaVersion::new;
         let schema = ReleaseSchema {
@@ -205,6 +149,8 @@ mod tests {
             reads: "41..=43".parse().unwrap(),
             expand: Some(version(42)),
             backfill: None,
+            backfills: Vec::new(),
+            by_hand: Vec::new(),
             contract: Some(version(44)),
             contract_after: None,
             lint: None,

@@ -215,11 +215,17 @@ impl Fixture {
     }
 
     pub(super) fn report_all(&mut self) {
-        for (host, session) in self.sessions.clone() {
-            let report = self.report_of(&host);
-            self.said.insert(host.clone(), report.clone());
-            self.act(|state, now, effects| state.report(&host, session, report, now, effects)).unwrap();
+        for host in self.sessions.keys().cloned().collect::<Vec<_>>() {
+            self.report(host.as_str());
         }
+    }
+
+    /// One host says what it runs.
+    pub(super) fn report(&mut self, host: &str) {
+        let host: HostName = name(host);
+        let (report, session) = (self.report_of(&host), self.sessions[&host]);
+        self.said.insert(host.clone(), report.clone());
+        self.act(|state, now, effects| state.report(&host, session, report, now, effects)).unwrap();
     }
 
     fn report_of(&self, host: &HostName) -> HostReport {

@@ -4,8 +4,8 @@ use super::{
     Fixture, name, request, rollback,
     schemas::{at, deploy, fleet, migrate, push, why},
 };
-use crate::fleet::DeploymentRequest;
-use handover_model::{SchemaPhase, SchemaVersion};
+use crate::fleet::{DeploymentRequest, ReleaseSchema, State};
+use handover_model::{Duration, ReleaseRef, SchemaPhase, SchemaVersion};
 
 /// 1 writes the old shape; 2 writes both, and fills the new one with 3; 3 needs what is filled; 4 takes the old shape away.
 fn rename(fleet: &mut Fixture) {
@@ -13,6 +13,10 @@ fn rename(fleet: &mut Fixture) {
     push(fleet, "2", "1..=9", &[(SchemaPhase::Expand, 2), (SchemaPhase::Backfill, 3)]);
     push(fleet, "3", "3..=19", &[]);
     push(fleet, "4", "3..=20", &[(SchemaPhase::Contract, 20)]);
+}
+
+fn name_of(version: &str) -> ReleaseRef {
+    ReleaseRef { service: name("shop"), version: name(version) }
 }
 
 fn overtaken(fleet: &Fixture) -> Option<u32> {
@@ -77,5 +81,50 @@ fn nothing_takes_the_old_shape_away_while_only_that_has_what_was_written() {
     fleet.settle();
     assert_eq!(overtaken(&fleet), Some(3), "1 runs still, and writes the old shape alone");
     deploy(&mut fleet, "2");
+    assert_eq!(overtaken(&fleet), None);
+}
+
+#[test]
+fn a_host_that_has_nothing_new_to_say_counts_with_what_it_runs() {
+    let mut fleet = fleet();
+    rename(&mut fleet);
+    fleet.schema_at = SchemaVersion::new(1);
+    deploy(&mut fleet, "1");
+    let of_two = |phase| DeploymentRequest { version: Some(name("2")), ..migrate(phase) };
+    for phase in [SchemaPhase::Expand, SchemaPhase::Backfill] {
+        fleet.deploy(&of_two(phase)).unwrap();
+        // Only the host that migrates says anything.
+        for _ in 0..20 {
+            fleet.report("db");
+            fleet.now = fleet.now + Duration::from_secs(1);
+            fleet.act(State::tick).unwrap();
+        }
+    }
+    assert_eq!((at(&fleet), overtaken(&fleet)), (Some(3), Some(3)), "1 was there all the time");
+}
+
+#[test]
+fn a_person_says_that_it_is_right() {
+    let mut fleet = fleet();
+    rename(&mut fleet);
+    fleet.schema_at = SchemaVersion::new(1);
+    for version in ["1", "2"] {
+        deploy(&mut fleet, version);
+    }
+    fleet.deploy(&rollback("shop")).unwrap();
+    fleet.settle();
+    let two = fleet.state.schema_of(&name_of("2")).unwrap().clone();
+    let schema = ReleaseSchema { by_hand: vec![SchemaVersion::new(3)], ..two };
+    let manifest = "[schema]\ndatabase = \"shop\"\nreads = \"1..=9\"\nhosts = { role = \"db\" }\nexpand = \"m/expand\"\nbackfill = \"m/backfill\"\n";
+    fleet.push_with("shop", "2b", manifest, Some(schema));
+    deploy(&mut fleet, "2b");
+    assert_eq!(overtaken(&fleet), Some(3), "nothing can do it again by itself");
+    let right = DeploymentRequest {
+        version: Some(name("2b")),
+        resolve: Some(("3=took-effect".parse().unwrap(), "copied by hand".to_owned())),
+        ..migrate(SchemaPhase::Backfill)
+    };
+    fleet.deploy(&right).unwrap();
+    fleet.settle();
     assert_eq!(overtaken(&fleet), None);
 }

@@ -37,6 +37,8 @@ pub(super) fn push_of(
         reads: reads.parse().unwrap(),
         expand: after(SchemaPhase::Expand),
         backfill: after(SchemaPhase::Backfill),
+        backfills: Vec::new(),
+        by_hand: Vec::new(),
         contract: after(SchemaPhase::Contract),
         contract_after: rollout.contains(BY_ITSELF).then_some(24 * 3_600_000),
         lint: None,

@@ -52,7 +52,7 @@ fn what_only_a_person_can_tell_is_asked_and_the_answer_goes_on_from_there() {
     let unfounded = expand(&["--resolve", "2=took-effect", "--yes"]).expect(2).stderr;
     assert!(unfounded.contains("--reason"), "{unfounded}");
     let nonsense = expand(&["--resolve", "2=perhaps", "--reason", "looked", "--yes"]).expect(2).stderr;
-    assert!(nonsense.contains("took-effect, did-not and put-back"), "{nonsense}");
+    assert!(nonsense.contains("took-effect, did-not, put-back"), "{nonsense}");
     let plan = expand(&["--resolve", "2=did-not", "--reason", "ended", "--plan"]).expect(0).stdout;
     assert!(plan.contains("what was found: 2=did-not"), "{plan}");
     // Its second half is missing: it did not take effect.

@@ -143,3 +143,30 @@ sleep 1000 &\nsleep 3\nsql \"INSERT INTO runs (what) VALUES ('$HANDOVER_SCHEMA_V
     }
     assert_eq!(shop.applied(), ["1 expand runs", "2 expand slow", "3 expand slow"]);
 }
+
+#[test]
+fn half_a_contract_by_a_program_is_forgotten_by_nobody() {
+    let Some(shop) = shop("a contract's program that fails in its middle") else { return };
+    let (fleet, cli) = (&shop.fleet, shop.fleet.cli());
+    let fails = program(&shop, "sql \"INSERT INTO runs (what) VALUES ('half')\"\nexit 5");
+    shop.push(Sample::new("v2"), "1..=9", &[("contract", "0002_old.run", &fails)]);
+    fleet.deploy("v2").expect(0);
+    let contract = ["migrate", "contract", "web", "--yes", "--json"];
+    let mut contracting = shop.begin("contract", &contract);
+    shop.until("the contract to wait for a person", |course| course["state"] == "paused");
+    cli.run(["abort", "web"]).expect(3);
+    assert_ne!(contracting.wait(LONG).code(), Some(0), "{}", contracting.stdout());
+    let looked = cli.run(["migrate", "expand", "web", "--yes"]).expect(3);
+    assert!(
+        looked.stdout.contains("version 2 (old) was begun in the phase contract and is not whole"),
+        "{}",
+        looked.stdout
+    );
+    let mended = program(&shop, "sql \"INSERT INTO runs (what) VALUES ('whole')\"");
+    shop.push(Sample::new("v3"), "1..=9", &[("contract", "0002_old.run", &mended)]);
+    let with = ["migrate", "contract", "web", "--release", "v3", "--yes"];
+    let again = cli.run(with.iter().chain(&["--resolve", "2=did-not", "--reason", "half of it"]).copied());
+    again.expect(0);
+    assert_eq!(runs(&shop), ["half", "whole"]);
+    assert_eq!(shop.applied(), ["1 expand runs", "2 contract old"]);
+}

@@ -1,5 +1,6 @@
 //! PostgreSQL.
 
+mod anew;
 mod applying;
 mod backfills;
 mod indexes;

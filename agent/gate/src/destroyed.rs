@@ -32,6 +32,7 @@ use std::{
     collections::BTreeSet,
     io,
     os::fd::{AsFd as _, OwnedFd},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// Connections of so many ports at most can be listened for: two instructions each, and a program has at most 4,096.
@@ -52,7 +53,11 @@ const BYTES_RETRANS: usize = 208;
 
 /// Hears of the ends of connections. What is not read in time is lost, and [`Self::read`] says so.
 #[derive(Debug)]
-pub struct Destroyed(OwnedFd);
+pub struct Destroyed {
+    socket: OwnedFd,
+    /// Whether messages were lost, and the queue was not empty since.
+    overflowed: AtomicBool,
+}
 
 /// A connection that is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +80,10 @@ impl Destroyed {
         // Without CAP_NET_ADMIN as much as net.core.rmem_max allows.
         sockopt::set_socket_recv_buffer_size_force(&socket, ROOM)
             .or_else(|_| sockopt::set_socket_recv_buffer_size(&socket, ROOM))?;
-        let destroyed = Self(socket);
+        let destroyed = Self { socket, overflowed: AtomicBool::new(false) };
         // Before it joins: of others it is never to hear.
         destroyed.only(ports)?;
-        bind(&destroyed.0, &netlink::SocketAddrNetlink::new(0, GROUPS))?;
+        bind(&destroyed.socket, &netlink::SocketAddrNetlink::new(0, GROUPS))?;
         Ok(destroyed)
     }
 
@@ -93,28 +98,39 @@ impl Destroyed {
                 ports.len()
             )));
         }
-        sys::attach_filter(self.0.as_fd(), &filter(ports))
+        sys::attach_filter(self.socket.as_fd(), &filter(ports))
     }
 
     /// Reads what waits, at most `most` messages. Returns whether there was less.
     ///
     /// # Errors
-    /// `ENOBUFS` where messages were lost since the last time, as they were not read in time; what is left can be read. Others
-    /// where a message makes no sense.
+    /// `ENOBUFS` where messages were lost, as they were not read in time, and as long as more may be lost; what was left is thrown
+    /// away. Others where a message makes no sense.
     pub fn read(&self, ended: &mut Vec<Ended>, most: usize) -> io::Result<bool> {
-        let mut buffer = [0; 4096];
+        let (mut buffer, mut emptied) = ([0; 4096], false);
         for _ in 0..most {
-            match recv(&self.0, &mut buffer[..], RecvFlags::empty()) {
+            match recv(&self.socket, &mut buffer[..], RecvFlags::empty()) {
+                Ok(_) if self.overflowed.load(Ordering::Relaxed) => {}
                 Ok((length, _)) => {
                     let message = buffer.get(..length).unwrap_or_default();
                     ended.push(read(message).ok_or_else(malformed)?);
                 }
-                Err(Errno::AGAIN) => return Ok(true),
+                // The kernel says it once, and drops whatever comes from then on without a word until the queue is empty
+                // (`netlink_overrun` and `netlink_rcv_wake` in net/netlink/af_netlink.c).
+                Err(Errno::NOBUFS) => self.overflowed.store(true, Ordering::Relaxed),
+                Err(Errno::AGAIN) => {
+                    emptied = true;
+                    break;
+                }
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(false)
+        if !self.overflowed.load(Ordering::Relaxed) {
+            return Ok(emptied);
+        }
+        self.overflowed.store(!emptied, Ordering::Relaxed);
+        Err(Errno::NOBUFS.into())
     }
 }
 

@@ -1,11 +1,13 @@
 use super::*;
+use crate::sys;
 use rustix::fs::fstat;
 use std::{
     net::{TcpListener, TcpStream},
+    os::fd::AsFd,
     time::Instant,
 };
 
-fn inode(socket: &impl std::os::fd::AsFd) -> u64 {
+fn inode(socket: &impl AsFd) -> u64 {
     fstat(socket).unwrap().st_ino
 }
 
@@ -89,6 +91,9 @@ fn whom_a_full_queue_turns_away_is_counted_at_its_own_socket() {
         let local = full.local_addr().unwrap();
         assert_eq!(drops(local).unwrap(), [(inode(&full), 0)].into());
         let _waiting = [TcpStream::connect(local).unwrap(), TcpStream::connect(local).unwrap()];
+        eventually("a full queue", || {
+            (sys::listening(full.as_fd()).unwrap().accept_queue == 2).then_some(())
+        });
         let refused = TcpStream::connect_timeout(&local, Duration::from_millis(100));
         assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!(drops(local).unwrap()[&inode(&full)] >= 1);

@@ -7,7 +7,8 @@
 //! the agent's own, are left out.
 //!
 //! How they end the kernel tells by their cookies ([`super::hearing`]): so of those that were seen it is known, and of others
-//! nothing. Where some of it was lost the counting begins anew: what is not known is not told as nothing.
+//! nothing. Where some of it was lost, or a look failed, the counting begins anew, and of an instance that nobody has looked at
+//! lately nothing is told: what is not known is not told as nothing.
 
 use super::{
     hearing::{Ear, Told},
@@ -22,8 +23,11 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
+/// So long after a look what it saw counts, though the next one should have come; looks are a second apart.
+const SIGHT: Duration = Duration::from_secs(5);
 /// So many connections of an instance at most may be gone from sight without a word of how they ended, as where their program
 /// keeps them open after a reset.
 const MAX_UNTOLD: usize = 1 << 16;
@@ -38,6 +42,8 @@ struct Seen {
     /// Of which start.
     life: u64,
     count: u64,
+    /// When the last look was, by the host's running clock.
+    looked_micros: u64,
     /// Those of the last look, by the kernel's name for each.
     open: HashSet<u64>,
     /// How they end, where somebody wants to know.
@@ -64,21 +70,60 @@ impl Connections {
         self.0.get(instance).filter(|seen| seen.life == life).map(|seen| seen.count)
     }
 
-    /// How those ended that were seen of this start of an instance; `None` where nobody listens.
-    pub(super) fn ends(&self, instance: &InstanceId, life: u64) -> Option<Ends> {
+    /// How those ended that were seen of this start of an instance; `None` where nobody listens, or nobody has looked lately.
+    pub(super) fn ends(&self, instance: &InstanceId, life: u64, now_micros: u64) -> Option<Ends> {
         let seen = self.0.get(instance).filter(|seen| seen.life == life)?;
-        seen.ends.as_ref().map(|ending| ending.ends)
+        let in_sight = u128::from(now_micros.saturating_sub(seen.looked_micros)) <= SIGHT.as_micros();
+        seen.ends.as_ref().filter(|_| in_sight).map(|ending| ending.ends)
+    }
+
+    /// A look at an instance failed: connections may have come and gone unseen.
+    fn lose_sight(&mut self, instance: &InstanceId) {
+        if let Some(seen) = self.0.get_mut(instance) {
+            seen.ends = None;
+        }
+    }
+
+    /// Notes a look at all instances of a service. `listening` since before it: whether ends are heard of.
+    fn take_in(
+        &mut self,
+        subjects: &[Subject],
+        found: io::Result<Vec<HashSet<u64>>>,
+        listening: bool,
+        now_micros: u64,
+    ) {
+        match found {
+            Ok(open) => {
+                let listening = listening && subject::limited(subjects).resets;
+                for (subject, open) in subjects.iter().zip(open) {
+                    self.note(subject, open, listening, now_micros);
+                }
+            }
+            Err(error) => {
+                let error = &error as &dyn Error;
+                for Subject { instance, .. } in subjects {
+                    tracing::debug!(%instance, error, "its connections cannot be seen");
+                    self.lose_sight(instance);
+                }
+            }
+        }
     }
 
     /// Notes a look at an instance. `listening` since before it: whether ends are counted.
     fn note(&mut self, subject: &Subject, open: HashSet<u64>, listening: bool, now_micros: u64) {
-        let nothing = || Seen { life: subject.life, count: 0, open: HashSet::new(), ends: None };
+        let nothing = || Seen {
+            life: subject.life,
+            count: 0,
+            looked_micros: now_micros,
+            open: HashSet::new(),
+            ends: None,
+        };
         let seen = self.0.entry(subject.instance.clone()).or_insert_with(nothing);
         if seen.life != subject.life {
             *seen = nothing();
         }
         seen.count += open.difference(&seen.open).count() as u64;
-        seen.open = open;
+        (seen.open, seen.looked_micros) = (open, now_micros);
         if !listening {
             seen.ends = None;
             return;
@@ -115,24 +160,13 @@ impl Connections {
 
 /// Looks at all instances of the roster, and takes what was heard of their ends; forgets the others. Blocks.
 pub(super) fn look(connections: &Mutex<Connections>, roster: &Roster, ear: Option<&Ear>) {
-    let mut found = Vec::new();
-    for (service, subjects) in roster {
-        match of_service(subjects) {
-            Ok(open) => {
-                let listening = ear.is_some() && subject::limited(subjects).resets;
-                found.extend(subjects.iter().zip(open).map(|(subject, open)| (subject, open, listening)));
-            }
-            Err(error) => {
-                tracing::debug!(%service, error = &error as &dyn Error, "its connections cannot be seen");
-            }
-        }
-    }
+    let found: Vec<_> = roster.values().map(|subjects| (subjects, of_service(subjects))).collect();
     let named: BTreeSet<&InstanceId> = roster.values().flatten().map(|subject| &subject.instance).collect();
     let mut connections = connections.lock().unwrap_or_else(PoisonError::into_inner);
     connections.0.retain(|instance, _| named.contains(instance));
     let now_micros = clock::running_micros();
-    for (subject, open, listening) in found {
-        connections.note(subject, open, listening, now_micros);
+    for (subjects, found) in found {
+        connections.take_in(subjects, found, ear.is_some(), now_micros);
     }
     if let Some(ear) = ear {
         connections.hear(&ear.take(), now_micros);
@@ -160,7 +194,7 @@ fn of_service(subjects: &[Subject]) -> io::Result<Vec<HashSet<u64>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measuring::subject::tests::subject;
+    use crate::measuring::{Limited, subject::tests::subject};
     use handover_gate::destroyed::Ended;
 
     fn told(ended: &[(u64, bool)]) -> Told {
@@ -177,7 +211,7 @@ mod tests {
             connections.note(&subject(1), open, false, 0);
         }
         assert_eq!((connections.of(&id, 1), connections.of(&id, 2)), (Some(4), None));
-        assert_eq!(connections.ends(&id, 1), None, "nobody listens");
+        assert_eq!(connections.ends(&id, 1, 0), None, "nobody listens");
         connections.note(&subject(2), [4].into(), false, 0);
         assert_eq!(connections.of(&id, 2), Some(1));
     }
@@ -188,21 +222,21 @@ mod tests {
         let id = subject(1).instance;
         let ends = |ended, reset| Some(Ends { since_micros: 7, ended, reset });
         connections.note(&subject(1), [1, 2, 3].into(), true, 7);
-        assert_eq!(connections.ends(&id, 1), ends(0, 0));
+        assert_eq!(connections.ends(&id, 1, 11), ends(0, 0));
         // 9 came and went between two looks.
         connections.hear(&told(&[(1, false), (9, true)]), 7);
-        assert_eq!(connections.ends(&id, 1), ends(1, 0));
+        assert_eq!(connections.ends(&id, 1, 11), ends(1, 0));
         // 2 is gone from sight, and its program closes it later.
         connections.note(&subject(1), [3, 4].into(), true, 8);
         connections.hear(&told(&[(4, true)]), 8);
         connections.note(&subject(1), [].into(), true, 9);
         connections.hear(&told(&[(2, true), (3, false), (3, true)]), 9);
-        assert_eq!(connections.ends(&id, 1), ends(4, 2), "each of them once");
-        assert_eq!(connections.ends(&id, 2), None);
+        assert_eq!(connections.ends(&id, 1, 11), ends(4, 2), "each of them once");
+        assert_eq!(connections.ends(&id, 2, 11), None);
         connections.note(&subject(2), [].into(), true, 10);
-        assert_eq!(connections.ends(&id, 2), Some(Ends { since_micros: 10, ended: 0, reset: 0 }));
+        assert_eq!(connections.ends(&id, 2, 11), Some(Ends { since_micros: 10, ended: 0, reset: 0 }));
         connections.note(&subject(2), [].into(), false, 11);
-        assert_eq!(connections.ends(&id, 2), None, "nobody listens any more");
+        assert_eq!(connections.ends(&id, 2, 11), None, "nobody listens any more");
     }
 
     #[test]
@@ -213,9 +247,32 @@ mod tests {
         connections.hear(&told(&[(1, true)]), 7);
         connections.note(&subject(1), [3].into(), true, 8);
         connections.hear(&Told { lost: true, ..told(&[(2, true)]) }, 8);
-        assert_eq!(connections.ends(&id, 1), Some(Ends { since_micros: 8, ended: 0, reset: 0 }));
+        assert_eq!(connections.ends(&id, 1, 11), Some(Ends { since_micros: 8, ended: 0, reset: 0 }));
         connections.hear(&told(&[(2, true), (3, false)]), 9);
-        assert_eq!(connections.ends(&id, 1), Some(Ends { since_micros: 8, ended: 1, reset: 0 }));
+        assert_eq!(connections.ends(&id, 1, 11), Some(Ends { since_micros: 8, ended: 1, reset: 0 }));
+    }
+
+    #[test]
+    fn whoever_was_out_of_sight_has_no_ends_until_it_is_counted_anew() {
+        let mut connections = Connections::default();
+        let limited = Limited { resets: true, refused: false };
+        let both =
+            ["web-1", "web-2"].map(|id| Subject { instance: id.parse().unwrap(), limited, ..subject(1) });
+        let ids = both.clone().map(|subject| subject.instance);
+        let found = || Ok(vec![[1, 2].into(), [3].into()]);
+        connections.take_in(&both, found(), true, 7);
+        connections.hear(&told(&[(1, true), (3, false)]), 7);
+        let ends = |ended, reset| Some(Ends { since_micros: 7, ended, reset });
+        let of = |connections: &Connections, now| ids.each_ref().map(|id| connections.ends(id, 1, now));
+        assert_eq!(of(&connections, 7), [ends(1, 1), ends(1, 0)]);
+        assert_eq!(of(&connections, 5_000_007), [ends(1, 1), ends(1, 0)]);
+        assert_eq!(of(&connections, 5_000_008), [None, None], "the next look hangs");
+        connections.take_in(&both, Err(io::ErrorKind::PermissionDenied.into()), true, 8);
+        assert_eq!(of(&connections, 8), [None, None]);
+        connections.hear(&told(&[(2, true)]), 8);
+        connections.take_in(&both, found(), true, 9);
+        assert_eq!(of(&connections, 9), [Some(Ends { since_micros: 9, ended: 0, reset: 0 }); 2]);
+        assert_eq!(connections.of(&ids[0], 1), Some(2), "the count of those that were seen goes on");
     }
 
     #[test]
@@ -225,8 +282,8 @@ mod tests {
         let most = MAX_UNTOLD as u64;
         connections.note(&subject(1), (0..most).collect(), true, 7);
         connections.note(&subject(1), [most].into(), true, 8);
-        assert_eq!(connections.ends(&id, 1).unwrap().since_micros, 7);
+        assert_eq!(connections.ends(&id, 1, 11).unwrap().since_micros, 7);
         connections.note(&subject(1), [most + 1].into(), true, 9);
-        assert_eq!(connections.ends(&id, 1).unwrap().since_micros, 9);
+        assert_eq!(connections.ends(&id, 1, 11).unwrap().since_micros, 9);
     }
 }

@@ -108,30 +108,32 @@ impl Measuring {
     /// Runs until the supervisor is gone.
     pub async fn run(mut self) {
         loop {
-            let roster = self.roster.borrow_and_update().clone();
-            let now = Instant::now();
-            self.due.retain(|service, _| roster.contains_key(service));
-            for (service, subjects) in &roster {
-                let due = self.due.entry(service.clone()).or_insert(now);
-                if *due <= now {
-                    // From now on and not from then: what was missed is not made up for.
-                    *due = now + subject::interval(subjects);
-                    self.measure(service, subjects);
-                }
-            }
-            // Once there is nobody to measure this is the last chance to stop listening.
-            if self.look <= now || roster.is_empty() {
-                self.look = now + LOOK;
-                self.look_for_connections(&roster);
-            }
-            let next = self.due.values().copied().min().into_iter().chain([self.look]).min();
-            // With nobody to measure there is nothing to wake up for.
-            let idle = roster.is_empty();
+            let next = self.turn(Instant::now());
             tokio::select! {
                 changed = self.roster.changed() => if changed.is_err() { return },
-                () = sleep_until(next.unwrap_or(self.look)), if !idle => {}
+                () = sleep_until(next.unwrap_or(self.look)), if next.is_some() => {}
             }
         }
+    }
+
+    /// Begins whatever is due by now. Returns when there is something again; `None` with nobody to measure.
+    fn turn(&mut self, now: Instant) -> Option<Instant> {
+        let roster = self.roster.borrow_and_update().clone();
+        self.due.retain(|service, _| roster.contains_key(service));
+        for (service, subjects) in &roster {
+            let due = self.due.entry(service.clone()).or_insert(now);
+            if *due <= now {
+                // From now on and not from then: what was missed is not made up for.
+                *due = now + subject::interval(subjects);
+                self.measure(service, subjects);
+            }
+        }
+        // Once there is nobody to measure this is the last chance to stop listening.
+        if self.look <= now || roster.is_empty() {
+            self.look = now + LOOK;
+            self.look_for_connections(&roster);
+        }
+        self.due.values().copied().min().map(|due| due.min(self.look))
     }
 
     /// Begins to measure a service, unless the time before is not over yet.
@@ -228,7 +230,7 @@ async fn sample(by: &By, subject: &Subject) -> (InstanceId, Sample) {
     let connections = by.connections.lock().unwrap_or_else(PoisonError::into_inner);
     let usage = Usage {
         connections: connections.of(&subject.instance, subject.life),
-        ends: connections.ends(&subject.instance, subject.life),
+        ends: connections.ends(&subject.instance, subject.life, clock::running_micros()),
         ..used.unwrap_or_default()
     };
     drop(connections);

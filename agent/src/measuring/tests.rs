@@ -1,23 +1,11 @@
 //! Who listens to the kernel, and when.
 
-use super::{Limited, Measuring, Outbox, Roster, Subject, subject::tests::subject};
-use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, time::Duration};
+use super::{LOOK, Limited, Measuring, Outbox, Roster, Subject, subject::tests::subject};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     time::{Instant, sleep},
 };
-
-/// Whether this process has joined both groups by which the kernel tells of TCP sockets that are gone: /proc/net/netlink has the
-/// protocol, 4, in the second column, the groups in the fourth and the socket's inode in the last.
-fn listens() -> bool {
-    let own =
-        fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::metadata(entry.ok()?.path()).ok());
-    let own: BTreeSet<String> = own.map(|file| file.ino().to_string()).collect();
-    fs::read_to_string("/proc/net/netlink").unwrap().lines().any(|line| {
-        let columns: Vec<_> = line.split_whitespace().collect();
-        matches!(columns[..], [_, "4", _, "00000005", .., inode] if own.contains(inode))
-    })
-}
 
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -40,13 +28,19 @@ fn both(limited: Limited) -> Roster {
 #[tokio::test]
 async fn nobody_listens_but_while_two_are_compared_of_which_one_has_the_limit() {
     let (tell, roster) = watch::channel(Roster::new());
-    let measuring = tokio::spawn(Measuring::new(roster, Outbox::default()).run());
-    for end in [Roster::new(), both(Limited { resets: false, refused: true })] {
+    let mut measuring = Measuring::new(roster, Outbox::default());
+    let begun = Instant::now();
+    for (turn, end) in [Roster::new(), both(Limited { resets: false, refused: true })].into_iter().enumerate()
+    {
+        let looks = begun + 2 * LOOK * u32::try_from(turn).unwrap();
         tell.send(both(Limited { resets: true, refused: false })).unwrap();
-        eventually("that somebody listens", listens).await;
+        assert!(measuring.turn(looks).is_some());
+        let ear = measuring.hearing.as_ref().map(|hearing| Arc::downgrade(&hearing.ear()));
+        let ear = ear.expect("nobody listens");
+        let nobody = end.is_empty();
         tell.send(end).unwrap();
-        eventually("that nobody listens any more", || !listens()).await;
+        assert_eq!(measuring.turn(looks + LOOK).is_none(), nobody);
+        assert!(measuring.hearing.is_none());
+        eventually("that its socket is closed", || ear.strong_count() == 0).await;
     }
-    drop(tell);
-    measuring.await.unwrap();
 }

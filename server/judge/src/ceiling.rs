@@ -136,6 +136,11 @@ impl Ceilings {
         })
     }
 
+    /// The names of those that were not looked at yet: no block had a figure for them.
+    pub fn without_figure(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|state| state.highest.is_none()).map(|state| state.ceiling.name.as_str())
+    }
+
     /// How each of them stands.
     #[must_use]
     pub fn report(&self) -> Vec<CeilingReport> {

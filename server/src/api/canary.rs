@@ -12,6 +12,7 @@ pub(super) fn view(view: CanaryView) -> v1::Canary {
         ceilings,
         ends,
         limit_failure,
+        limits_without_figure,
         silent,
         blocks,
         asked,
@@ -30,6 +31,10 @@ pub(super) fn view(view: CanaryView) -> v1::Canary {
     });
     if let Some(line) = limit_failure {
         (verdict, says) = ("fail".to_owned(), line);
+    } else if let Some(missing) = limits_without_figure
+        && judgement.as_ref().is_some_and(|judgement| matches!(judgement.verdict, Verdict::Pass))
+    {
+        (verdict, says) = ("needs more data".to_owned(), missing);
     }
     let (metrics, limits) =
         judgement.map(|judgement| (judgement.metrics, judgement.limits)).unwrap_or_default();

@@ -46,7 +46,13 @@ impl Traffic {
     /// One connection for each request, paced.
     #[must_use]
     pub fn one_connection_each(fleet: &Fleet) -> Self {
-        let mode = Mode::OnePerRequest { workers: CLIENTS };
+        Self::one_connection_each_of(fleet, CLIENTS)
+    }
+
+    /// The same from so many clients: more of them where some wait for a service that does not take them.
+    #[must_use]
+    pub fn one_connection_each_of(fleet: &Fleet, workers: usize) -> Self {
+        let mode = Mode::OnePerRequest { workers };
         Self::of([Config { rate: Some(PACE), ..Config::new(fleet.addresses(), mode) }])
     }
 

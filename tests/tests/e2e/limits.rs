@@ -68,12 +68,18 @@ fn with_kept_connections(bake: &str, more: &str, code: i32) -> (Fleet, Value, Se
     (fleet, done, traffic.stop())
 }
 
+/// A client that waits for the service's FIN for more than a second, as on a busy machine, ends with a reset itself.
+#[track_caller]
+fn hardly_any(reset: u64, ended: u64) {
+    assert!(reset * 100 <= ended, "{reset} of {ended} are more than 1 %");
+}
+
 #[test]
 fn one_that_resets_its_connections_is_taken_back_though_it_counts_no_error_itself() {
     let (fleet, done, _) = with_kept_connections("60s", "--reset-rate 0.4", 3);
     let reason = done["reason"].as_str().unwrap();
     assert!(reason.starts_with("limit max_resets: canary "), "{reason}");
-    assert!(reason.contains(" connections reset against baseline 0/"), "{reason}");
+    assert!(reason.contains(" connections reset against baseline "), "{reason}");
     assert!(reason.ends_with(", more than 10 %"), "{reason}");
     assert_eq!(done["canary"]["metrics"][0]["canary_bad"], 0);
     assert_eq!(fleet.versions(), ["v1"; 2]);
@@ -82,7 +88,8 @@ fn one_that_resets_its_connections_is_taken_back_though_it_counts_no_error_itsel
     let figure = |name: &str| shown[name].as_u64().unwrap();
     let (ended, reset) = (figure("canary_ended"), figure("canary_reset"));
     assert!(ended >= 100 && (ended / 5..ended * 3 / 5).contains(&reset), "far from 40 %: {shown}");
-    assert!(figure("baseline_ended") >= 50 && figure("baseline_reset") == 0, "{shown}");
+    assert!(figure("baseline_ended") >= 50, "{shown}");
+    hardly_any(figure("baseline_reset"), figure("baseline_ended"));
     let told = fleet.cli().run(["canary", "web"]).expect(3).stdout;
     assert!(told.contains(reason), "{told}");
     println!("{reason}");
@@ -94,28 +101,34 @@ fn one_whose_connections_end_well_passes_the_same_limit_on_as_many() {
     seen.assert_no_failures();
     assert_eq!(fleet.versions(), ["v2"; 2]);
     let shown = &done["canary"]["limits"][0];
-    assert!(shown["canary_ended"].as_u64() >= Some(100), "{shown}");
-    assert_eq!((&shown["canary_reset"], &shown["baseline_reset"]), (&0.into(), &0.into()), "{shown}");
+    let figure = |name: &str| shown[name].as_u64().unwrap();
+    assert!(figure("canary_ended") >= 100, "{shown}");
+    hardly_any(figure("canary_reset"), figure("canary_ended"));
+    hardly_any(figure("baseline_reset"), figure("baseline_ended"));
 }
 
 #[test]
 fn one_that_stops_accepting_is_taken_back_by_whom_the_kernel_turns_away() {
-    let limit = "max_refused = 20";
+    // What the agent's own readings, one a second with two tries at most, are far from.
+    let limit = "max_refused = 300";
+    let rollout = HALF.replace("BAKE", "60s");
+    let release = |version| release(version, limit).rollout(&rollout);
     let fleet = Fleet::of(2);
-    fleet.push(&release("v1", limit));
+    fleet.push(&release("v1"));
     fleet.deploy("v1").expect(0);
-    let traffic = Traffic::one_connection_each(&fleet);
+    let traffic = Traffic::one_connection_each_of(&fleet, 64);
     // Whom its queue holds waits for an answer in vain: that is not many.
-    fleet.push(&release("v2", limit).flag("--stops-accepting-after 3s --backlog 1"));
+    fleet.push(&release("v2").flag("--stops-accepting --backlog 1"));
     let done = fleet.deploy("v2").expect(3).last();
     drop(traffic);
     let reason = done["reason"].as_str().unwrap();
     assert!(reason.starts_with("limit max_refused: canary "), "{reason}");
-    assert!(reason.contains(" against baseline 0.0 refused a minute, "), "{reason}");
-    assert!(reason.ends_with(", more than 20.0 refused a minute in 3 blocks in a row"), "{reason}");
+    assert!(reason.ends_with(", more than 300.0 refused a minute in 3 blocks in a row"), "{reason}");
     assert_eq!(fleet.versions(), ["v1"; 2]);
     fleet.one_instance_each(0);
     let shown = &done["canary"]["limits"][0];
-    assert!(shown["canary"].as_u64() > shown["most"].as_u64() && shown["baseline"] == 0, "{shown}");
+    let figure = |name: &str| shown[name].as_u64().unwrap();
+    assert!(figure("canary") > figure("most"), "{shown}");
+    assert!(figure("baseline") * 10 < figure("most"), "the old release accepts them all: {shown}");
     println!("{reason}");
 }

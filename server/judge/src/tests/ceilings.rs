@@ -52,6 +52,8 @@ fn a_block_without_a_figure_changes_nothing_and_a_start_begins_anew() {
     assert_eq!(of_memory(&[OVER, OVER, Reading::Reset, OVER, OVER]).failure(), None);
     assert_eq!(of_memory(&[NONE; 9]).failure(), None);
     assert_eq!(of_memory(&[NONE; 9]).report()[0].highest, None);
+    assert_eq!(of_memory(&[NONE; 9]).without_figure().collect::<Vec<_>>(), ["max_memory"]);
+    assert_eq!(of_memory(&[NONE, WITHIN, NONE]).without_figure().next(), None);
 }
 
 #[test]

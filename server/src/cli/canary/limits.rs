@@ -10,7 +10,7 @@ pub(super) fn lines(limit: &CanaryLimit) -> Vec<String> {
     match &limit.of {
         Some(Of::Requests(requests)) => on_requests(name, requests),
         Some(Of::Ends(ends)) => on_ends(name, ends),
-        Some(Of::Use(used)) => on_use(name, used),
+        Some(Of::Use(used)) => resource(name).map_or_else(Vec::new, |resource| on_use(name, resource, used)),
         None => Vec::new(),
     }
 }
@@ -53,12 +53,17 @@ fn percents(share: f64) -> f64 {
     (share * 1e6).round() / 1e4
 }
 
-fn on_use(name: &str, limit: &CanaryUseLimit) -> Vec<String> {
-    let resource = match name {
-        "max_memory" => Resource::Memory,
-        "max_refused" => Resource::Refused,
-        _ => Resource::Cpu,
-    };
+/// What of; `None` where it is a limit that a newer server knows.
+fn resource(name: &str) -> Option<Resource> {
+    match name {
+        "max_memory" => Some(Resource::Memory),
+        "max_cpu" => Some(Resource::Cpu),
+        "max_refused" => Some(Resource::Refused),
+        _unknown => None,
+    }
+}
+
+fn on_use(name: &str, resource: Resource, limit: &CanaryUseLimit) -> Vec<String> {
     let canary = match limit.host.as_str() {
         "" => "nothing measured yet".to_owned(),
         host => format!("{} on {host}", Amount(resource, limit.canary)),
@@ -117,7 +122,9 @@ mod tests {
             baseline: Some(0),
         };
         let refused = CanaryLimit { name: "max_refused".to_owned(), of: Some(Of::Use(turned_away)) };
-        let shown: Vec<_> = [memory, slow, cpu, resets, refused].iter().flat_map(lines).collect();
+        let of_a_newer_server = CanaryLimit { name: "max_threads".to_owned(), ..memory.clone() };
+        let shown: Vec<_> =
+            [memory, slow, cpu, resets, refused, of_a_newer_server].iter().flat_map(lines).collect();
         insta::assert_snapshot!(shown.join("\n"), @"
           max_memory          734.0 MiB on web-1                120.0 MiB
                               at most 512.0 MiB; above it in 2 of 3 blocks in a row

@@ -90,7 +90,7 @@ fn did(before: Option<&Sample>, now: &Sample) -> Did {
         }
         Some(_) | None => (Reading::Absent, 0, Reading::Absent),
     };
-    let uses = uses::between(before, now);
+    let uses = uses::between(before, now, shown);
     Did { traffic, silent, connections, ends, shown, uses, first: before.is_none() }
 }
 
@@ -178,7 +178,7 @@ fn form<T>(reading: &Reading<Traffic>, form: impl FnOnce(&Traffic) -> Option<T>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use handover_model::{Share, Usage};
+    use handover_model::{Refused, Share, Usage};
 
     fn sample(run: u32, share: u32, traffic: Result<(u64, u64), &str>) -> Sample {
         let counted = |(requests, bad)| Traffic { requests, bad, latency: None };
@@ -228,6 +228,21 @@ mod tests {
             Reading::Counted(counted),
             "of both blocks"
         );
+    }
+
+    #[test]
+    fn who_had_no_share_all_the_while_has_turned_nobody_away_and_that_is_no_zero() {
+        let sample = |share, minutes: u64| {
+            let refused = Refused { since_micros: 7, clock_micros: minutes * 60_000_000, count: minutes };
+            Sample {
+                usage: Usage { refused: Some(refused), ..Usage::default() },
+                ..sample(0, share, Err(""))
+            }
+        };
+        let of = |before: &Sample, now: &Sample| did(Some(before), now).uses.refused;
+        assert_eq!(of(&sample(0, 1), &sample(0, 2)), Reading::Absent);
+        assert_eq!(of(&sample(0, 1), &sample(500, 2)), Reading::Counted(1000));
+        assert_eq!(of(&sample(500, 1), &sample(0, 2)), Reading::Counted(1000));
     }
 
     #[test]

@@ -65,14 +65,22 @@ impl Compared {
 
 /// What a limit needs of the new release's instance and nobody could tell; nothing in its first block, which has no begin.
 fn unknown(did: &Did, config: &JudgeConfig) -> Option<&'static str> {
-    let absent = |limited: bool, absent: bool| limited && absent && did.shown && !did.first;
-    if absent(config.max_resets.is_some(), matches!(did.ends, Reading::Absent)) {
-        Some("how its connections ended is not known (max_resets)")
-    } else if absent(config.max_refused.is_some(), matches!(did.uses.refused, Reading::Absent)) {
-        Some("how many connections it turned away is not known (max_refused)")
-    } else {
-        None
-    }
+    let Uses { memory, cpu, refused } = &did.uses;
+    let absent = |used: &Reading<u64>| matches!(used, Reading::Absent);
+    let limits = [
+        (
+            config.max_resets.is_some() && matches!(did.ends, Reading::Absent),
+            "how its connections ended is not known (max_resets)",
+        ),
+        (
+            config.max_refused.is_some() && absent(refused),
+            "how many connections it turned away is not known (max_refused)",
+        ),
+        (config.max_memory.is_some() && absent(memory), "how much memory it has is not known (max_memory)"),
+        (config.max_cpu.is_some() && absent(cpu), "how much processor time it takes is not known (max_cpu)"),
+    ];
+    let unknown = limits.into_iter().find(|(unknown, _)| *unknown && did.shown && !did.first);
+    unknown.map(|(_, told)| told)
 }
 
 fn counts(ends: &Reading<Ends>) -> Reading<Counts> {

@@ -2,7 +2,9 @@
 //! connections end. They hold whether or not the service tells any metrics of its own.
 
 use super::{compared::Compared, settings};
-use handover_judge::{Block, CeilingReport, Ceilings, Judge, LimitReport, Observed, State, StateError};
+use handover_judge::{
+    Block, CeilingReport, Ceilings, Judge, LimitReport, Observed, Reading, State, StateError,
+};
 use handover_model::config::JudgeConfig;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,8 @@ pub(super) struct Limits {
     ceilings: Ceilings,
     /// How many of its connections may be reset: a judge that compares nothing. `None` where there is no such limit.
     ends: Option<Judge>,
+    /// Whether it was known in one block how they ended.
+    ends_known: bool,
 }
 
 /// The same as they are remembered.
@@ -22,6 +26,8 @@ pub(super) struct LimitsRecord {
     ceilings: Ceilings,
     #[serde(default)]
     ends: Option<State>,
+    #[serde(default)]
+    ends_known: bool,
 }
 
 impl Limits {
@@ -37,6 +43,7 @@ impl Limits {
         Self {
             ceilings: Ceilings::new(settings::ceilings(config)),
             ends: settings::ends(config).and_then(judge),
+            ends_known: false,
         }
     }
 
@@ -48,6 +55,7 @@ impl Limits {
     /// Takes in a block in which the new release serves.
     pub(super) fn observe(&mut self, compared: &Compared) {
         self.ceilings.observe(&compared.uses);
+        self.ends_known |= compared.ends.iter().any(|host| matches!(host.canary, Reading::Counted(_)));
         if let Some(judge) = &mut self.ends {
             judge.observe(&Block::from([(settings::ENDS, Observed::Counts(&compared.ends))]));
         }
@@ -57,6 +65,13 @@ impl Limits {
     pub(super) fn failure(&self) -> Option<String> {
         let of_ends = || Some(self.ends.as_ref()?.failure()?.line.clone());
         self.ceilings.failure().or_else(of_ends)
+    }
+
+    /// Those that no block had a figure for yet, in a line; `None` where each was looked at.
+    pub(super) fn without_figure(&self) -> Option<String> {
+        let ends = (self.ends.is_some() && !self.ends_known).then_some(settings::MAX_RESETS);
+        let names: Vec<&str> = ends.into_iter().chain(self.ceilings.without_figure()).collect();
+        (!names.is_empty()).then(|| format!("no figure for {} yet", names.join(", ")))
     }
 
     /// How those on what is used stand.
@@ -72,7 +87,8 @@ impl Limits {
 
 impl From<&Limits> for LimitsRecord {
     fn from(limits: &Limits) -> Self {
-        Self { ceilings: limits.ceilings.clone(), ends: limits.ends.as_ref().map(State::from) }
+        let Limits { ceilings, ends, ends_known } = limits;
+        Self { ceilings: ceilings.clone(), ends: ends.as_ref().map(State::from), ends_known: *ends_known }
     }
 }
 
@@ -80,10 +96,10 @@ impl TryFrom<LimitsRecord> for Limits {
     type Error = StateError;
 
     fn try_from(record: LimitsRecord) -> Result<Self, StateError> {
-        let LimitsRecord { ceilings, ends } = record;
+        let LimitsRecord { ceilings, ends, ends_known } = record;
         if !ceilings.is_whole() {
             return Err(StateError::Parts);
         }
-        Ok(Self { ceilings, ends: ends.map(Judge::try_from).transpose()? })
+        Ok(Self { ceilings, ends: ends.map(Judge::try_from).transpose()?, ends_known })
     }
 }

@@ -337,7 +337,17 @@ impl Judging {
             self.limits.observe(compared);
         }
         let judged = self.look_at_requests(compared, now);
-        self.limits.failure().map_or(judged, Verdict::Fail)
+        if let Some(failure) = self.limits.failure() {
+            return Verdict::Fail(failure);
+        }
+        match (judged, self.limits.without_figure()) {
+            // A limit that nobody has looked at is kept by nobody.
+            (Verdict::Pass(line), Some(missing)) => {
+                Verdict::NeedsMoreData(self.why(&format!("{line}; {missing}")))
+            }
+            (Verdict::Pass(line), None) => Verdict::Pass(self.why(&line)),
+            (judged, _) => judged,
+        }
     }
 
     fn look_at_requests(&mut self, compared: &Compared, now: Timestamp) -> Verdict {

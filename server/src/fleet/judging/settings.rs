@@ -13,6 +13,8 @@ pub(super) const HISTOGRAM: &str = "histogram";
 
 /// How connections end.
 pub(super) const ENDS: &str = "ends";
+/// The limit on it.
+pub(super) const MAX_RESETS: &str = "max_resets";
 
 /// Requests, or connections, over which a plain limit is counted.
 const LIMIT_OVER: u64 = 100;
@@ -59,7 +61,7 @@ pub(crate) fn config(judge: &JudgeConfig, comparison: Comparison, latency: bool)
 /// The settings of a judge that looks at the ends of connections alone; `None` where there is no limit on them.
 pub(super) fn ends(judge: &JudgeConfig) -> Option<Config> {
     let limit = Limit {
-        name: "max_resets".to_owned(),
+        name: MAX_RESETS.to_owned(),
         metric: ENDS.to_owned(),
         slower_than: None,
         over: judge.max_resets?.fraction(),

@@ -18,6 +18,8 @@ pub struct CanaryView {
     pub ends: Option<LimitReport>,
     /// Which of both made the canary fail, in a line.
     pub limit_failure: Option<String>,
+    /// Which of both nobody could look at yet, in a line: so long there is no pass. `None` where each was looked at.
+    pub limits_without_figure: Option<String>,
     /// Why nothing is known, or not everything; empty where all is.
     pub silent: String,
     /// The last blocks, the newest last.
@@ -79,6 +81,7 @@ impl State {
             ceilings: limits.ceilings(),
             ends: limits.ends(),
             limit_failure: limits.failure(),
+            limits_without_figure: limits.without_figure(),
             silent: silent.clone(),
             blocks: blocks.iter().copied().collect(),
             asked: asked.map_or(Share::HIDDEN, |stage| stage.share),

@@ -151,23 +151,24 @@ pub(super) fn reason(fleet: &Fixture, id: DeploymentId) -> String {
     fleet.state.deployments[&id].reason.clone()
 }
 
+/// With what words each of its steps was passed.
+pub(super) fn passed(fleet: &Fixture, id: DeploymentId) -> Vec<String> {
+    let key = super::super::records::deployment_key(id);
+    scan_json::<handover_rollout::Record>(&*fleet.store, Keyspace::Journal, &key)
+        .filter_map(|entry| match entry.unwrap().1 {
+            handover_rollout::Record::JudgementPassed { verdict, .. } => Some(verdict),
+            _other => None,
+        })
+        .collect()
+}
+
 #[test]
 fn a_canary_as_good_as_the_baseline_passes_each_step() {
     let mut clients = Clients::new(1000, &[("1", 10), ("2", 10)]);
     let (mut fleet, id) = begun(&mut clients, CANARY);
     clients.until_settled(&mut fleet, id);
     assert_eq!(fleet.current("web").as_deref(), Some("2"));
-    let passed: Vec<_> = scan_json::<handover_rollout::Record>(
-        &*fleet.store,
-        Keyspace::Journal,
-        &super::super::records::deployment_key(id),
-    )
-    .map(|entry| entry.unwrap().1)
-    .filter_map(|record| match record {
-        handover_rollout::Record::JudgementPassed { verdict, .. } => Some(verdict),
-        _other => None,
-    })
-    .collect();
+    let passed = passed(&fleet, id);
     assert_eq!(passed.len(), 2, "{passed:?}");
     assert!(passed[0].starts_with("errors: canary "), "{}", passed[0]);
     assert_eq!(shown(&fleet, id).stage, 1, "what it said last is still shown");

@@ -2,7 +2,7 @@
 
 use super::{
     Fixture,
-    canary::{CANARY, Clients, begun, reason, shown},
+    canary::{CANARY, Clients, begun, passed, reason, shown},
 };
 
 /// A canary that would pass in a while, with this limit.
@@ -118,39 +118,72 @@ fn one_that_turns_connections_away_goes_back_with_host_and_both_rates() {
     went_back(&fleet);
 }
 
+/// Each limit on what the kernel says, and what is said where it says nothing.
+const UNKNOWN: [(&str, &str, &str); 4] = [
+    ("max_resets", "\"2%\"", "a: how its connections ended is not known (max_resets)"),
+    ("max_refused", "30", "a: how many connections it turned away is not known (max_refused)"),
+    ("max_memory", "\"512MiB\"", "a: how much memory it has is not known (max_memory)"),
+    ("max_cpu", "\"150%\"", "a: how much processor time it takes is not known (max_cpu)"),
+];
+
 #[test]
-fn a_figure_that_a_limit_needs_and_no_agent_has_is_told_with_its_host() {
-    for (limit, what) in [
-        ("max_resets = \"2%\"", "a: how its connections ended is not known (max_resets)"),
-        ("max_refused = 30", "a: how many connections it turned away is not known (max_refused)"),
-    ] {
-        let mut clients = Clients::new(1000, &[]);
-        let (mut fleet, id) = begun(&mut clients, &with(limit));
-        for _ in 0..40 {
+fn a_limit_that_no_agent_has_a_figure_for_is_told_with_its_host_and_never_a_pass() {
+    for (name, most, what) in UNKNOWN {
+        let mut clients = Clients::new(1000, &[("1", 10), ("2", 10)]);
+        let (mut fleet, id) = begun(&mut clients, &format!("{CANARY}{name} = {most}\n"));
+        for _ in 0..100 {
             clients.second(&mut fleet);
         }
+        let waiting = fleet.state.live[&id].engine.waiting_on().unwrap();
+        assert!(waiting.what.contains(&format!("; no figure for {name} yet; {what}")), "{waiting:?}");
+        let seconds = 100 + clients.until_settled(&mut fleet, id);
+        assert!((320..=340).contains(&seconds), "bake and within are 320 s, not {seconds}");
+        let waiting = fleet.state.live[&id].engine.waiting_on().unwrap();
+        assert!(waiting.what.contains("no verdict"), "{waiting:?}");
+        assert_eq!(fleet.runs("a", "web").as_deref(), Some("1"), "the old one has the most");
         let view = shown(&fleet, id);
         assert_eq!(view.silent, what);
+        assert_eq!(view.limits_without_figure, Some(format!("no figure for {name} yet")));
         assert_eq!(view.ends.map(|ends| ends.canary).unwrap_or_default(), [0, 0]);
         assert!(view.ceilings.iter().all(|ceiling| ceiling.highest.is_none()));
     }
 }
 
 #[test]
-fn what_is_within_its_limits_or_not_measured_passes() {
-    let limits = "max_memory = \"512MiB\"\nmax_cpu = \"150%\"\nmax_errors = \"5%\"\nmax_slow = { over = \"5s\" }\nmax_resets = \"2%\"\nmax_refused = 30";
-    for (uses, resets, refused) in [
-        (vec![("1", (120, 20)), ("2", (512, 150))], vec![("1", 0), ("2", 100)], vec![("1", 0), ("2", 24)]),
-        Default::default(),
-    ] {
+fn a_limit_that_was_looked_at_passes_and_the_words_tell_whose_figure_is_missing_now() {
+    for (name, most, what) in UNKNOWN {
         let mut clients = Clients::new(1000, &[("1", 10), ("2", 10)]);
-        clients.uses = uses.into_iter().collect();
-        clients.resets = resets.into_iter().collect();
-        clients.refused = refused.into_iter().collect();
-        let (mut fleet, id) = begun(&mut clients, &format!("{CANARY}{limits}\n"));
+        clients.uses = [("1", (120, 20)), ("2", (512, 150))].into();
+        clients.resets = [("1", 0), ("2", 0)].into();
+        clients.refused = [("1", 0), ("2", 0)].into();
+        let manifest = format!("{}{name} = {most}\n", CANARY.replace("20s", "60s"));
+        let (mut fleet, id) = begun(&mut clients, &manifest);
+        for _ in 0..40 {
+            clients.second(&mut fleet);
+        }
+        assert_eq!(shown(&fleet, id).limits_without_figure, None);
+        (clients.uses, clients.resets, clients.refused) = Default::default();
+        fleet.crash_and_start_again();
         clients.until_settled(&mut fleet, id);
         assert_eq!(fleet.current("web").as_deref(), Some("2"));
+        let passed = passed(&fleet, id);
+        assert!(
+            passed.len() == 2 && passed.iter().all(|words| words.ends_with(&format!("; {what}"))),
+            "{passed:?}"
+        );
     }
+}
+
+#[test]
+fn what_is_within_its_limits_passes() {
+    let limits = "max_memory = \"512MiB\"\nmax_cpu = \"150%\"\nmax_errors = \"5%\"\nmax_slow = { over = \"5s\" }\nmax_resets = \"2%\"\nmax_refused = 30";
+    let mut clients = Clients::new(1000, &[("1", 10), ("2", 10)]);
+    clients.uses = [("1", (120, 20)), ("2", (512, 150))].into();
+    clients.resets = [("1", 0), ("2", 100)].into();
+    clients.refused = [("1", 0), ("2", 24)].into();
+    let (mut fleet, id) = begun(&mut clients, &format!("{CANARY}{limits}\n"));
+    clients.until_settled(&mut fleet, id);
+    assert_eq!(fleet.current("web").as_deref(), Some("2"));
 }
 
 #[test]

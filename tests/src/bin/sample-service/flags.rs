@@ -43,9 +43,10 @@ pub(crate) struct Flags {
     /// Accepts no connection before this time: they wait in the queue.
     #[arg(long, value_name = "TIME", value_parser = duration::parse, default_value = "0s")]
     pub(crate) accept_after: Duration,
-    /// Accepts no connection from this time on: they wait in the queue, and are turned away once it is full.
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
-    pub(crate) stops_accepting_after: Option<Duration>,
+    /// Accepts no connection any more after the first one of a client (not of the agent): they wait in the queue, and are turned
+    /// away once it is full.
+    #[arg(long)]
+    pub(crate) stops_accepting: bool,
     /// Calls listen(2) on its sockets with this, which makes their queues as long.
     #[arg(long, value_name = "CONNECTIONS", value_parser = clap::value_parser!(i32).range(1..=4096))]
     pub(crate) backlog: Option<i32>,

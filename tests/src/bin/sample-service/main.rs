@@ -17,12 +17,14 @@ mod tls;
 
 use clap::Parser;
 use flags::Flags;
+use handover_gate::is_from_pin;
 use handover_tests::service::{self, Drain, Phase, Terminate};
 use sample::Sample;
 use std::{error::Error, io::Write as _, os::fd::AsFd as _, process::ExitCode, sync::Arc};
 use tokio::{
-    net::TcpListener,
-    time::{sleep, timeout},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    time::sleep,
 };
 
 type Failed = Box<dyn Error + Send + Sync>;
@@ -92,15 +94,27 @@ async fn run(flags: Flags) -> Result<(), Failed> {
 async fn accept(listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>, sample: Arc<Sample>) {
     let _guard = sample.drain().guard();
     sleep(sample.flags().accept_after).await;
-    let serve = |stream, guard| {
+    let a_client_came = Notify::new();
+    let serve = |stream: TcpStream, guard| {
+        if is_of_a_client(&stream) {
+            a_client_came.notify_one();
+        }
         tokio::spawn(connection::serve(stream, tls.clone(), Arc::clone(&sample), guard));
     };
-    let Some(after) = sample.flags().stops_accepting_after else {
+    if !sample.flags().stops_accepting {
         return service::accept(listener, sample.drain(), serve).await;
-    };
+    }
     // It goes on listening: of a closed socket the kernel refuses connections at once.
     let listens = listener.as_fd().try_clone_to_owned();
-    let _ = timeout(after, service::accept(listener, sample.drain(), serve)).await;
+    tokio::select! {
+        () = service::accept(listener, sample.drain(), serve) => {}
+        () = a_client_came.notified() => {}
+    }
     sample.drain().reached(Phase::Draining).await;
     drop(listens);
+}
+
+fn is_of_a_client(stream: &TcpStream) -> bool {
+    let ends = stream.local_addr().and_then(|local| Ok((local, stream.peer_addr()?)));
+    ends.is_ok_and(|(local, peer)| !is_from_pin(local, peer))
 }

@@ -79,7 +79,8 @@ impl Program {
             .arg(format!("--socket={}", folder.join("run/socket").display()))
             .arg(format!("--pid-file={}", folder.join("run/pid").display()));
         if let Self::MySql(_) = self {
-            command.arg("--mysqlx=OFF");
+            // A port that nobody asks for, and a folder that only its package makes.
+            command.args(["--mysqlx=OFF", "--secure-file-priv=NULL"]);
         }
         match port {
             None => command.arg("--skip-networking"),
@@ -130,6 +131,11 @@ impl MariaDb {
         let mut mariadb = Self { folder, server, port, program };
         mariadb.wait();
         Some(mariadb)
+    }
+
+    /// Whether it is MySQL itself.
+    pub fn is_mysql(&self) -> bool {
+        matches!(self.program, Program::MySql(_))
     }
 
     fn wait(&mut self) {

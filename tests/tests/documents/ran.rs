@@ -33,6 +33,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("make lint", "formats and lints the sources: .ci/run does it before the suite"),
     ("make soak", "hours: the suite with many more cases"),
     ("make bench", "minutes on a machine with nothing beside it"),
+    ("make mysql", "needs a MySQL, which it brings from Debian's unstable release"),
     ("make systemd", "needs a Debian with systemd of its own, which it makes from packages"),
     (
         "make session",

@@ -38,6 +38,14 @@ fn release() -> Release {
     ])
 }
 
+/// The numbers from 1 on as `seq`, of both servers.
+fn numbers(count: u32) -> String {
+    let digits = "(SELECT 0 AS n UNION SELECT 1 UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5 UNION SELECT 6 UNION SELECT 7 UNION SELECT 8 UNION SELECT 9)";
+    format!(
+        "FROM (SELECT 1 + a.n + 10 * b.n + 100 * c.n + 1000 * d.n AS seq FROM {digits} a, {digits} b, {digits} c, {digits} d) AS numbers WHERE seq <= {count}"
+    )
+}
+
 #[tokio::test]
 async fn phases_are_applied_once_and_a_changed_file_is_refused() {
     let Some(mariadb) = MariaDb::start("MariaDB") else { return };
@@ -69,7 +77,9 @@ async fn a_statement_that_fails_leaves_what_stands_before_it_and_says_so() {
     let (target, limits) = (target(&mariadb), limits());
     let error = said(apply(&target, &release, SchemaPhase::Expand, &limits).await.0);
     assert!(
-        error.starts_with("expand/0001_a.sql, line 2: Duplicate entry '1' for key 'n' (1062)"),
+        // MySQL names the key with its table.
+        error.starts_with("expand/0001_a.sql, line 2: Duplicate entry '1' for key '")
+            && error.contains("n' (1062)"),
         "{error}"
     );
     assert!(error.contains("statement 1 stands"), "{error}");
@@ -147,7 +157,7 @@ async fn a_backfill_is_killed_with_the_server_and_does_every_row_once() {
     mariadb
         .run("CREATE TABLE orders (id VARCHAR(40) COLLATE utf8mb4_unicode_ci PRIMARY KEY, n INT NOT NULL)")
         .await;
-    mariadb.run("INSERT INTO orders SELECT CONCAT('o''\\\\', seq * 7), 0 FROM seq_1_to_3000").await;
+    mariadb.run(&format!("INSERT INTO orders SELECT CONCAT('o''\\\\', seq * 7), 0 {}", numbers(3000))).await;
     let release = Release::new(&[(
         "backfill/1_add.sql",
         "-- handover: batch table=orders key=id size=20\nUPDATE orders SET n = n + 1 WHERE id BETWEEN :first AND :last;",
@@ -258,7 +268,10 @@ async fn what_the_server_does_not_take_back_as_a_whole_is_neither_forgotten_nor_
         );
         let before = mariadb.number(&there).await;
         let error = said(apply(&target, &release, SchemaPhase::Expand, &limits).await.0);
-        assert_ne!(mariadb.number(&there).await, before, "{statement}: a part of it stands");
+        // MySQL drops several tables as a whole or not at all; that it did is not asked.
+        if !(mariadb.is_mysql() && statement.starts_with("DROP")) {
+            assert_ne!(mariadb.number(&there).await, before, "{statement}: a part of it stands");
+        }
         assert!(
             error.starts_with("expand/0001_a.sql stands half: its statement was begun and failed"),
             "{error}"
@@ -303,7 +316,7 @@ async fn what_took_effect_is_a_statement_that_was_begun_of_the_file_that_was_beg
 async fn rows_are_estimated_of_the_table_that_is_walked_over_wherever_the_history_is() {
     let Some(mariadb) = MariaDb::start("MariaDB, a history elsewhere") else { return };
     mariadb.run("CREATE TABLE orders (id INT PRIMARY KEY, n INT NOT NULL)").await;
-    mariadb.run("INSERT INTO orders SELECT seq, 0 FROM seq_1_to_300").await;
+    mariadb.run(&format!("INSERT INTO orders SELECT seq, 0 {}", numbers(300))).await;
     mariadb.run("ANALYZE TABLE orders").await;
     mariadb.run("CREATE DATABASE history").await;
     let (target, limits) = (Target { schema: Some("history".to_owned()), ..target(&mariadb) }, limits());

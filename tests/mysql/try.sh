@@ -6,10 +6,12 @@ folder=${1:?"a folder for MySQL, such as target/mysql"}
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 if ! [ -x "$folder/mysqld" ]; then
+  # What an attempt left that was cut off.
+  rm -rf "$folder/apt" "$folder/root"
   mkdir -p "$folder/apt/etc/preferences.d" "$folder/apt/etc/apt.conf.d" "$folder/apt/state/lists/partial" \
     "$folder/apt/cache/archives/partial" "$folder/root"
   : >"$folder/apt/status"
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main" >"$folder/apt/etc/sources.list"
   # Of a system on which nothing is installed: so every library comes along.
   own_apt() {
@@ -23,12 +25,15 @@ if ! [ -x "$folder/mysqld" ]; then
     dpkg-deb -x "$package" "$folder/root"
   done
   libraries=$folder/root/usr/lib
+  own=$libraries/$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo "$(uname -m)-linux-gnu")
+  loader=$(find "$own" -name 'ld-linux*.so.*' | head -n 1)
   cat >"$folder/mysqld.new" <<END
 #!/bin/sh
-exec "$libraries/x86_64-linux-gnu/ld-linux-x86-64.so.2" \\
-  --library-path "$libraries/x86_64-linux-gnu:$libraries/mysql/private:$libraries" "$folder/root/usr/sbin/mysqld" "\$@"
+exec "$loader" \\
+  --library-path "$own:$libraries/mysql/private:$libraries" "$folder/root/usr/sbin/mysqld" "\$@"
 END
   chmod +x "$folder/mysqld.new"
+  "$folder/mysqld.new" --no-defaults --version
   mv "$folder/mysqld.new" "$folder/mysqld"
 fi
 "$folder/mysqld" --no-defaults --version

@@ -161,8 +161,7 @@ impl Measuring {
 
     /// Looks for new connections and for their ends, unless the look before is not over yet.
     fn look_for_connections(&mut self, roster: &Roster) {
-        // Where there is only one there is nobody to compare it with.
-        let compared = roster.iter().filter(|(_, subjects)| subjects.len() > 1);
+        let compared = roster.iter().filter(|(_, subjects)| subject::are_compared(subjects));
         let compared: Roster = compared.map(|(service, all)| (service.clone(), all.clone())).collect();
         self.listen(&compared);
         self.turned_away.lock().unwrap_or_else(PoisonError::into_inner).keep(&compared);

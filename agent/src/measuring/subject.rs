@@ -74,11 +74,15 @@ pub(super) fn interval(subjects: &[Subject]) -> Duration {
     wanted.min().unwrap_or(LONGEST)
 }
 
-/// What is counted of all of them: what the limits of one need, old or new, of both. Where there is only one there is nobody to
-/// compare it with.
+/// Whether one of a service's instances is compared with another one.
+pub(super) const fn are_compared(subjects: &[Subject]) -> bool {
+    subjects.len() > 1
+}
+
+/// What is counted of all of them: what the limits of one need, old or new, of both.
 pub(super) fn limited(subjects: &[Subject]) -> Limited {
     let any = |limit: fn(&Limited) -> bool| {
-        subjects.len() > 1 && subjects.iter().any(|subject| limit(&subject.limited))
+        are_compared(subjects) && subjects.iter().any(|subject| limit(&subject.limited))
     };
     Limited { resets: any(|limited| limited.resets), refused: any(|limited| limited.refused) }
 }

@@ -52,7 +52,13 @@ fn modules_of(file: &str) -> (Option<String>, Vec<String>) {
     };
     let is_root = |name: &&String| ["lib", "main", "mod"].contains(&name.as_str());
     let own = modules.len() - usize::from(modules.last().as_ref().is_some_and(is_root));
-    (binary, modules[..own].to_vec())
+    let mut modules = modules[..own].to_vec();
+    // What lies beside its module is its `tests` by `#[path]`.
+    if let Some(of) = modules.last().and_then(|name| name.strip_suffix("_tests")).map(str::to_owned) {
+        modules.pop();
+        modules.extend([of, "tests".to_owned()]);
+    }
+    (binary, modules)
 }
 
 /// The functions of tests in a source, each with the modules around it; formatted sources close a module under its `mod`.

@@ -49,14 +49,16 @@ fn a_program_migrates_with_the_way_to_the_database_and_a_contract_comes_by_itsel
     let fleet = &shop.fleet;
     with_password(&shop);
     let traffic = Traffic::on(fleet);
-    let expand = program(
-        &shop,
+    let go = fleet.path("go");
+    let text = format!(
         "test \"$(cat \"$HANDOVER_DATABASE_PASSWORD_FILE\")\" = hunter2
 test \"$(stat -c %a \"$HANDOVER_DATABASE_PASSWORD_FILE\")\" = 400
 sql \"INSERT INTO runs (what) VALUES ('$HANDOVER_PHASE $HANDOVER_SCHEMA_VERSION $HANDOVER_SERVICE $HANDOVER_RELEASE again=$HANDOVER_MIGRATION_AGAIN lock=' || current_setting('lock_timeout'))\"
 echo 'half of it is done'
-sleep 2",
+until [ -e {} ]; do sleep 0.1; done",
+        go.display()
     );
+    let expand = program(&shop, &text);
     let contract = program(&shop, "sql \"INSERT INTO runs (what) VALUES ('contract')\"");
     let files = [("expand", "0002_import.run", &*expand), ("contract", "0003_old.run", &*contract)];
     shop.push_with(Sample::new("v2"), "1..=9", &files, "contract_after = \"3s\"\n");
@@ -64,6 +66,7 @@ sleep 2",
     shop.until("what the program says to be told", |course| {
         course.to_string().contains("expand/0002_import.run: half of it is done")
     });
+    fs::write(&go, "").unwrap();
     deploying.end().expect(0);
     let first = "expand 2 web v2 again=0 lock=1s";
     assert_eq!(runs(&shop), [first]);
@@ -118,7 +121,7 @@ fn a_program_that_is_cut_off_is_ended_and_run_again_and_there_are_never_two() {
     let text = format!(
         "exec 9>{}\nflock -n 9 || {{ sql \"INSERT INTO runs (what) VALUES ('two at once')\"; exit 9; }}
 sql \"INSERT INTO runs (what) VALUES ('$HANDOVER_SCHEMA_VERSION begins again=$HANDOVER_MIGRATION_AGAIN')\"
-sleep 1000 &\nsleep 3\nsql \"INSERT INTO runs (what) VALUES ('$HANDOVER_SCHEMA_VERSION ends')\"",
+sleep 1000 &\n[ \"$HANDOVER_MIGRATION_AGAIN\" = 1 ] || sleep 600\nsql \"INSERT INTO runs (what) VALUES ('$HANDOVER_SCHEMA_VERSION ends')\"",
         alone.display()
     );
     for (number, of_agent) in [(2_usize, true), (3, false)] {

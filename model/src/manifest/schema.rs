@@ -25,7 +25,7 @@ pub struct SchemaConfig {
     pub backfill: Option<PathBuf>,
     /// The folder of what is taken away once no code is left that needs it.
     pub contract: Option<PathBuf>,
-    /// How long the release runs everywhere before the contract comes by itself, 1 s to 365 d; `None`: never.
+    /// How long the release is the current one before the contract comes by itself, 1 s to 365 d; `None`: never.
     pub contract_after: Option<Duration>,
     /// How long expand or contract may take, 1 s to 24 h.
     pub within: Duration,

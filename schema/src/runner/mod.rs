@@ -250,7 +250,8 @@ async fn phase<S: Session>(
         course.file = script.to_string();
         course.tell(Progress::Begins { file: script.to_string(), again: record.is_some() });
         let began = Instant::now();
-        apply(session, eye, course, script, record).await?;
+        let is_last = records.iter().all(|other| other.version <= script.version);
+        apply(session, eye, course, script, program::Before { record, is_last }).await?;
         course.applied(script, began.elapsed());
     }
     Ok(())
@@ -261,8 +262,9 @@ async fn apply<S: Session>(
     eye: &mut S::Eye,
     course: &mut Course<'_, '_>,
     script: &Script,
-    record: Option<&Record>,
+    before: program::Before<'_>,
 ) -> Result<(), End> {
+    let record = before.record;
     match &script.work {
         Work::Batches(statement, batch) => {
             backfill::run(session, eye, course, script, (statement, batch), record).await
@@ -274,7 +276,7 @@ async fn apply<S: Session>(
         Work::Alone(statement, alone) if S::TRANSACTIONAL => {
             alone::run(session, eye, course, script, (statement, alone), record).await
         }
-        Work::Program(path) => program::run(session, course, script, path, record).await,
+        Work::Program(path) => program::run(session, course, script, path, before).await,
         Work::Alone(statement, _) => {
             steps::run(session, eye, course, script, std::slice::from_ref(statement), record).await
         }

@@ -14,7 +14,7 @@ use crate::programs::{ProgramCall, ProgramEnd};
 use crate::progress::Progress;
 use crate::record::{Record, State};
 use crate::runner::course::said_to_be_there;
-use crate::runner::{Course, End, millis, write};
+use crate::runner::{Course, End, Write, millis, write};
 use handover_model::SchemaPhase;
 use handover_script::Script;
 
@@ -23,27 +23,40 @@ const LINES: usize = 16;
 /// How often it is looked whether the session is still there: for so long a program may go on without the lock.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// What the table says before a program runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Before<'a> {
+    /// Its own row; none where it was never begun.
+    pub(crate) record: Option<&'a Record>,
+    /// Whether no later version has a row.
+    pub(crate) is_last: bool,
+}
+
 pub(crate) async fn run<S: Session>(
     session: &mut S,
     course: &mut Course<'_, '_>,
     script: &Script,
     path: &Path,
-    record: Option<&Record>,
+    Before { record, is_last }: Before<'_>,
 ) -> Result<(), End> {
     let (began, file, job) = (Instant::now(), script.to_string(), course.job);
     let Some(programs) = job.programs else {
         let why = "is a program, and nobody is here to run it".to_owned();
         return Err(Error::Program { file, why, stands: course.stands() }.into());
     };
-    if record.is_none() {
-        let begins = session.tables().insert(script, State::Started, &course.hand());
-        write(session, course, &[begins]).await?;
+    let begun = record.is_some_and(|record| record.begun > 0);
+    if !begun {
+        let tables = session.tables();
+        // One that is to be done again from its beginning has a row already.
+        let row = record.is_none().then(|| tables.insert(script, State::Started, &course.hand()));
+        let begins = tables.at_statement(script.version, 1, 0);
+        let writes: Vec<Write> = row.into_iter().chain([begins]).collect();
+        write(session, course, &writes).await?;
         course.tell(Progress::Recorded { file: file.clone() });
     }
     course.tell(Progress::Statement { file: file.clone(), number: 1, of: 1 });
     let (said, mut hears) = mpsc::channel(LINES);
-    let call =
-        ProgramCall { path, phase: script.phase, version: script.version, again: record.is_some(), said };
+    let call = ProgramCall { path, phase: script.phase, version: script.version, again: begun, said };
     let mut runs = programs.run(call);
     let mut beats = tokio::time::interval(BEAT.min(job.limits.lease / 3));
     let ended = loop {
@@ -67,7 +80,7 @@ pub(crate) async fn run<S: Session>(
             let applied = session.tables().applied(script.version, millis(began.elapsed()));
             write(session, course, &[applied]).await
         }
-        Err(end) => Err(failed(session, course, script, record.is_some(), end).await),
+        Err(end) => Err(failed(session, course, script, (begun, is_last), end).await),
     }
 }
 
@@ -77,7 +90,7 @@ async fn failed<S: Session>(
     session: &mut S,
     course: &mut Course<'_, '_>,
     script: &Script,
-    begun_before: bool,
+    (begun_before, is_last): (bool, bool),
     end: ProgramEnd,
 ) -> End {
     let (why, forgets) = match end {
@@ -86,7 +99,8 @@ async fn failed<S: Session>(
         ProgramEnd::CutOff(why) => (why, false),
     };
     let (at, version) = (course.outcome.to, script.version);
-    let stands = if forgets {
+    // A row below others cannot be made anew: the line of versions would have a hole.
+    let stands = if forgets && is_last {
         let row = session.tables().forget(script.version);
         if let Err(end) = write(session, course, &[row]).await {
             return end;

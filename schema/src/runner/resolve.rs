@@ -79,8 +79,9 @@ async fn resolved<S: Session>(
     let writes = if found == Found::Again {
         anew(session.tables(), course, &records, version)?
     } else {
+        let is_last = records.iter().all(|record| record.version <= version);
         let record = records.into_iter().find(|record| record.version == version);
-        writes::<S>(session.tables(), course, record, resolution)?
+        writes::<S>(session.tables(), course, record, is_last, resolution)?
     };
     course.in_time()?;
     if writes.is_empty() { Ok(()) } else { write(session, course, &writes).await }
@@ -91,6 +92,7 @@ fn writes<S: Session>(
     tables: &Tables,
     course: &Course<'_, '_>,
     record: Option<Record>,
+    is_last: bool,
     Resolution { version, found }: Resolution,
 ) -> Result<Vec<Write>, Error> {
     let (job, hand) = (course.job, course.hand());
@@ -105,6 +107,20 @@ fn writes<S: Session>(
         let (name, phase) = (record.name, record.phase);
         return Err(Refusal::UnfinishedMissing { version, name, phase }.into());
     };
+    if record.phase != job.phase {
+        return Err(not_so(format!(
+            "{script} is of the phase {phase}: say it with that, `handover migrate {phase}`",
+            phase = record.phase
+        )));
+    }
+    // A row below others cannot be made anew: the line of versions would have a hole. It begins from its beginning.
+    if !is_last && (found == Found::PutBack || found == Found::DidNot && record.done == 0) {
+        let mut writes = vec![tables.reopen(version, &hand)];
+        if matches!(script.work, Work::Batches(..)) {
+            writes.extend([tables.forget_backfill(version), tables.insert_backfill(version)]);
+        }
+        return Ok(writes);
+    }
     if found == Found::PutBack {
         return Ok(vec![tables.forget(version), tables.forget_backfill(version)]);
     }
@@ -117,8 +133,7 @@ fn writes<S: Session>(
         }
     };
     // Where a statement runs by itself, the record says that it was begun; where they are counted, the counts do.
-    let counted = !S::TRANSACTIONAL && !matches!(script.work, Work::Program(_));
-    if counted && record.begun <= record.done {
+    if !S::TRANSACTIONAL && record.begun <= record.done {
         return Err(not_so(format!(
             "{script}: {} of its statements are recorded as applied, and none beyond them as begun: run it again, it goes on \
              behind them",
@@ -148,6 +163,13 @@ fn anew(
     from: SchemaVersion,
 ) -> Result<Vec<Write>, Error> {
     let (job, hand) = (course.job, course.hand());
+    if job.phase != SchemaPhase::Backfill {
+        let what = format!(
+            "only backfills are done again: say it with `handover migrate backfill`, not {}",
+            job.phase
+        );
+        return Err(Error::Unresolved { what });
+    }
     let concerns = |record: &&Record| record.phase == SchemaPhase::Backfill && record.version >= from;
     let mut writes = Vec::new();
     // What this deployment has begun anew already goes on where it is.

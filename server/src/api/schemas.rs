@@ -113,22 +113,27 @@ pub(super) async fn declared(bundles: &Bundles, release: &Release) -> Result<Opt
         DatabaseKind::MySql => Kind::MySql,
         DatabaseKind::Sqlite => Kind::Sqlite,
     };
+    let programs = u32::try_from(migrations.programs().count()).unwrap_or(u32::MAX);
     let mut schema = ReleaseSchema {
         database: config.database.clone(),
         reads: config.reads,
         expand: migrations.after(SchemaPhase::Expand),
         backfill: migrations.after(SchemaPhase::Backfill),
-        by_hand: last(migrations.by_hand(kind).into_iter()),
+        by_hand: Vec::new(),
+        programs,
         backfills: last(migrations.versions(SchemaPhase::Backfill)),
         contract: migrations.after(SchemaPhase::Contract),
         contract_after: config.contract_after.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         lint: None,
     };
-    let programs = u32::try_from(migrations.programs().count()).unwrap_or(u32::MAX);
     // Bounded, but it may take a while.
-    let linted = tokio::task::spawn_blocking(move || linting::lint(&config, &migrations)).await;
-    let report = linted.map_err(|_| refuse(Reason::Internal, "the linter of migrations ended", ""))?;
-    schema.lint = report.map(|report| LintRecord { programs, ..summary(&report) });
+    let looked =
+        tokio::task::spawn_blocking(move || (linting::lint(&config, &migrations), migrations.by_hand(kind)));
+    let looked = looked.await;
+    let (report, by_hand) =
+        looked.map_err(|_| refuse(Reason::Internal, "the linter of migrations ended", ""))?;
+    schema.lint = report.map(|report| summary(&report));
+    schema.by_hand = last(by_hand.into_iter());
     Ok(Some(schema))
 }
 
@@ -148,7 +153,6 @@ fn summary(report: &handover_lint::Report) -> LintRecord {
         cut(&place)
     };
     LintRecord {
-        programs: 0,
         fails: count(fail).saturating_add(u32::try_from(report.left_out).unwrap_or(u32::MAX)),
         warns: count(warn),
         first: of(fail).chain(of(warn)).take(FINDINGS).map(line).collect(),

@@ -34,6 +34,7 @@ pub(in crate::cli) fn run(folder: &Path, as_json: bool) -> Result<Exit, CliError
             println!("{}", not_linted(Some(files), &why));
         } else {
             println!("not looked at: {why}");
+            name_programs(&migrations);
         }
         return Ok(exit::DONE);
     };
@@ -49,9 +50,13 @@ pub(in crate::cli) fn run(folder: &Path, as_json: bool) -> Result<Exit, CliError
         println!("{report}");
     }
     if !as_json {
-        migrations.programs().for_each(|file| println!("not looked at: {} is a program", file.path));
+        name_programs(&migrations);
     }
     Ok(if report.passes() { exit::DONE } else { exit::FAILED })
+}
+
+fn name_programs(migrations: &Migrations) {
+    migrations.programs().for_each(|file| println!("not looked at: {} is a program", file.path));
 }
 
 /// What is told where nothing was looked at: that it passes is said of nothing.

@@ -39,6 +39,16 @@ impl Declared {
             Some((why, hint)) => point.find(Grade::Fail, why, hint),
             None => point.tell(self.standing()),
         };
+        let point = match schema.programs {
+            0 => point,
+            1 => {
+                point.tell("one of its migrations is a program: nobody looks at what it does before it runs")
+            }
+            _ => point.tell(format!(
+                "{} of its migrations are programs: nobody looks at what they do before they run",
+                schema.programs
+            )),
+        };
         let point = match &schema.lint {
             None => point.tell("nothing looks at migrations of this kind of database before they run"),
             Some(lint) => looked_at(lint, point),
@@ -62,14 +72,7 @@ impl Declared {
 }
 
 fn looked_at(lint: &LintRecord, point: Point) -> Point {
-    let LintRecord { fails, warns, first, programs } = lint;
-    let point = match programs {
-        0 => point,
-        1 => point.tell("one of its migrations is a program: nobody looks at what it does before it runs"),
-        _ => point.tell(format!(
-            "{programs} of its migrations are programs: nobody looks at what they do before they run"
-        )),
-    };
+    let LintRecord { fails, warns, first } = lint;
     let grade = match (fails, warns) {
         (0, 0) => return point.tell("the linter finds nothing in its migrations"),
         (0, _) => Grade::Warn,
@@ -96,6 +99,7 @@ mod tests {
             backfill: None,
             backfills: Vec::new(),
             by_hand: Vec::new(),
+            programs: 0,
             contract: Some(SchemaVersion::new(44)),
             contract_after: None,
             lint: Some(LintRecord::default()),
@@ -134,7 +138,7 @@ mod tests {
         let linted = |fails, warns, first: &[&str]| {
             let first = first.iter().map(|line| (*line).to_owned()).collect();
             let mut declared = declared();
-            declared.schema.lint = Some(LintRecord { fails, warns, first, programs: 0 });
+            declared.schema.lint = Some(LintRecord { fails, warns, first });
             told(&declared)
         };
         let fails = linted(2, 1, &["a.sql:1: drop-column: x"]);

@@ -83,6 +83,7 @@ impl World {
             backfill: None,
             backfills: Vec::new(),
             by_hand: Vec::new(),
+            programs: 0,
             contract: None,
             contract_after: None,
             lint: None,

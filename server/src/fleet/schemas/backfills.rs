@@ -59,9 +59,17 @@ impl Backfills {
         }
     }
 
-    /// A person says that they are right.
-    pub(in crate::fleet) fn is_right(&mut self) {
-        self.overtaken = None;
+    /// A person says that one is right: the first that was not.
+    pub(in crate::fleet) fn is_right(&mut self, version: SchemaVersion) {
+        if self.stale().next() != Some(version) {
+            return;
+        }
+        if let Some(overtaken) = &mut self.overtaken {
+            overtaken.knows = version;
+        }
+        if self.stale().next().is_none() {
+            self.overtaken = None;
+        }
     }
 
     /// A release gets connections whose code knows of this version and none behind it. Whether that is news.
@@ -144,7 +152,11 @@ mod tests {
         let mut second = begin(Some(again), &[3, 4], 3, Some(3));
         second.end();
         assert_eq!(stale(&second), [3, 4], "a second attempt of the deployment goes on where the first was");
-        second.is_right();
+        second.is_right(version(4));
+        assert_eq!(stale(&second), [3, 4], "3 comes first");
+        second.is_right(version(3));
+        assert_eq!(stale(&second), [4], "of 4 nothing was said");
+        second.is_right(version(4));
         assert_eq!(stale(&second), [0; 0]);
     }
 

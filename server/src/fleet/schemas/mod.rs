@@ -104,8 +104,8 @@ impl State {
                     {
                         backfills.serve(&serving);
                         backfills.end();
-                        if resolve.is_some_and(|found| found.found == Found::TookEffect) {
-                            backfills.is_right();
+                        if let Some(Resolution { version, found: Found::TookEffect }) = resolve {
+                            backfills.is_right(version);
                         }
                     }
                 }

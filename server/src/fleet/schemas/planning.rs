@@ -3,7 +3,7 @@
 use super::{Reader, ReleaseSchema, readers::cannot_read};
 use crate::fleet::{locks::reason_of, records::Purpose, refusal::Refusal, releases, state::State};
 use handover_model::{
-    HostName, ReleaseRef, Resolution, SchemaPhase, SchemaVersion, ServiceName, Timestamp,
+    Found, HostName, ReleaseRef, Resolution, SchemaPhase, SchemaVersion, ServiceName, Timestamp,
     config::{Manifest, SchemaConfig},
 };
 use handover_rollout::{Migration, OnFailure, Plan, PlanRequest, migrating};
@@ -98,12 +98,19 @@ impl State {
                 "{release} declares no schema: its manifest has no [schema]"
             )));
         };
+        if phase != SchemaPhase::Backfill && resolve.is_some_and(|found| found.found == Found::Again) {
+            return Err(Refusal::Invalid(format!(
+                "only backfills are done again: `handover migrate backfill {}`",
+                release.service
+            )));
+        }
         self.database_is_free(&release.service, &schema.database)?;
         let known = self.schema_version(&schema.database);
         let unknown = phase == SchemaPhase::Expand && self.heading(&schema.database).is_some();
         if unknown && schema.pending(phase, known).is_none() {
             // Nothing to add, but to find out what the schema is: of migrations that were begun nobody has said how they ended.
-            return Ok(migrating(request, self.migration(release, &manifest, config, phase, now)?));
+            let migration = self.migration(release, &manifest, config, phase, now)?;
+            return Ok(migrating(request, Migration { resolve, ..migration }));
         }
         if phase == SchemaPhase::Contract {
             self.lose_nothing(release, schema)?;

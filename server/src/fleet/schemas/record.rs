@@ -33,6 +33,9 @@ pub struct ReleaseSchema {
     /// How long it is the current release before its contract comes by itself, in milliseconds; `None`: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract_after: Option<u64>,
+    /// How many of its migrations are programs: nobody looks at what they do.
+    #[serde(default)]
+    pub programs: u32,
     /// What the linter says of its migrations; `None` where it does not know the kind of database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lint: Option<LintRecord>,
@@ -43,12 +46,9 @@ pub struct ReleaseSchema {
 pub struct LintRecord {
     /// Findings that would break or stop a live system.
     pub fails: u32,
-    /// Migrations that are programs: nobody looks at what they do.
-    #[serde(default)]
-    pub programs: u32,
     /// Findings that are worth a look.
     pub warns: u32,
-    /// The first of them, a line each, at most 200 characters: those that fail before the others.
+    /// The first of them, a line each, at most 200 bytes: those that fail before the others.
     pub first: Vec<String>,
 }
 
@@ -153,6 +153,7 @@ mod tests {
             by_hand: Vec::new(),
             contract: Some(version(44)),
             contract_after: None,
+            programs: 0,
             lint: None,
         };
         assert_eq!(schema.pending(SchemaPhase::Expand, None), Some(version(42)));

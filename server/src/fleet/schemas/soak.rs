@@ -28,7 +28,7 @@ pub struct Soak {
     pub due: Timestamp,
     /// What is in the way since then, in words; `None` where nothing was asked yet, or nothing is.
     pub waits_for: Option<String>,
-    /// The deployment that was begun by itself. There is no second one: a person looks at what became of it.
+    /// The deployment that began it. None comes by itself after it: a person looks at what became of it.
     pub begun: Option<DeploymentId>,
 }
 
@@ -62,10 +62,13 @@ impl State {
         let (id, since, _) = made_current.filter(|(_, _, made)| **made == release)?;
         let begun = of_service.take_while(|(later, _)| **later > id);
         let begun = begun.filter(|(_, record)| record.created_by == SOAK).map(|(id, _)| *id).last();
+        // One that a person began and ended is a person's, too.
+        let halfway = self.heading(&schema.database).filter(|heading| heading.phase == SchemaPhase::Contract);
+        let begun = begun.or(halfway.map(|heading| heading.by));
         let held = self.held_contracts.get(service).filter(|held| held.release == release);
         let waits_for = match begun {
             Some(id) if !self.live.contains_key(&id) => Some(format!(
-                "{id} was begun by itself and has not applied it: begin it with `handover migrate contract {service}`"
+                "{id} began it and has not applied it: go on with `handover migrate contract {service}`"
             )),
             Some(_) => None,
             None => held.map(|held| held.why.clone()),

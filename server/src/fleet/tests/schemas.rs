@@ -39,6 +39,7 @@ pub(super) fn push_of(
         backfill: after(SchemaPhase::Backfill),
         backfills: Vec::new(),
         by_hand: Vec::new(),
+        programs: 0,
         contract: after(SchemaPhase::Contract),
         contract_after: rollout.contains(BY_ITSELF).then_some(24 * 3_600_000),
         lint: None,

@@ -105,8 +105,6 @@ fn a_contract_that_failed_by_itself_is_a_persons_from_then_on() {
     let waits = fleet.state.soak(&shop).unwrap().waits_for.unwrap();
     assert_eq!(
         waits,
-        format!(
-            "{id} was begun by itself and has not applied it: begin it with `handover migrate contract shop`"
-        )
+        format!("{id} began it and has not applied it: go on with `handover migrate contract shop`")
     );
 }

@@ -13,7 +13,7 @@ use super::{
         RequestRecord, ServiceRecord, TokenRecord, number_in_key, split_key,
     },
     rehearsals::RehearsalRecord,
-    schemas::{MigrationRecord, SchemaRecord},
+    schemas::{Backfills, MigrationRecord, SchemaRecord},
 };
 use crate::{
     audit::{Break, ChainCheck},
@@ -181,8 +181,13 @@ impl Checker {
                 drop(self.named::<_, LessonRecord>(&place, number, value));
             }
             Keyspace::Schemas => {
-                let database = std::str::from_utf8(key).ok().filter(|name| !name.is_empty());
-                drop(self.named::<_, SchemaRecord>(&place, database.map(str::to_owned), value));
+                let names = names::<String, ServiceName>(key);
+                if names.is_some() {
+                    drop(self.named::<_, Backfills>(&place, names, value));
+                } else {
+                    let database = std::str::from_utf8(key).ok().filter(|name| !name.is_empty());
+                    drop(self.named::<_, SchemaRecord>(&place, database.map(str::to_owned), value));
+                }
             }
             Keyspace::Migrations => {
                 let names = names::<HostName, ServiceName>(key);

@@ -15,7 +15,7 @@ use super::{
     },
     refusal::Refusal,
     rehearsals::RehearsalRecord,
-    schemas::{MigrationRecord, SchemaRecord},
+    schemas::{Backfills, MigrationRecord, SchemaRecord},
     state::{Host, State, StoredRelease},
 };
 use crate::{
@@ -176,9 +176,16 @@ fn load_locks(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
         let id = number_in_key(&key, 0).map(DeploymentId::new).ok_or_else(|| odd(Keyspace::Lessons, &key))?;
         state.lessons.insert(id, record);
     }
-    for entry in scan_json::<SchemaRecord>(store, Keyspace::Schemas, &[]) {
+    for entry in scan_json::<serde_json::Value>(store, Keyspace::Schemas, &[]) {
         let (key, record) = entry?;
-        state.schemas.insert(name(Keyspace::Schemas, &key)?, record);
+        let wrong = |_| odd(Keyspace::Schemas, &key);
+        if split_key(&key).is_some() {
+            let backfills: Backfills = serde_json::from_value(record).map_err(wrong)?;
+            state.backfills.insert(names(Keyspace::Schemas, &key)?, backfills);
+        } else {
+            let schema: SchemaRecord = serde_json::from_value(record).map_err(wrong)?;
+            state.schemas.insert(name(Keyspace::Schemas, &key)?, schema);
+        }
     }
     for entry in scan_json::<RequestRecord>(store, Keyspace::Requests, &[]) {
         let (key, record) = entry?;

@@ -275,6 +275,11 @@ pub(super) fn assignment_key(host: &HostName, service: &ServiceName) -> Vec<u8> 
     format!("{host}\0{service}").into_bytes()
 }
 
+/// The key of a service's backfills in a database, whose name has no zero: its own record has that name as key.
+pub(super) fn backfills_key(database: &str, service: &ServiceName) -> Vec<u8> {
+    format!("{database}\0{service}").into_bytes()
+}
+
 /// The key of a release.
 #[must_use]
 pub(super) fn release_key(release: &ReleaseRef) -> Vec<u8> {

@@ -46,6 +46,8 @@ pub struct State {
     pub(super) lessons: BTreeMap<DeploymentId, super::preflight::LessonRecord>,
     /// Schemas of databases, by name.
     pub(super) schemas: BTreeMap<String, super::schemas::SchemaRecord>,
+    /// Backfills that were begun, by database and service.
+    pub(super) backfills: BTreeMap<(String, ServiceName), super::schemas::Backfills>,
     /// Contracts whose time has come and that something is in the way of.
     pub(super) held_contracts: BTreeMap<ServiceName, super::schemas::Held>,
     pub(super) last_deployment: u64,

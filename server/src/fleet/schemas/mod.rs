@@ -13,7 +13,7 @@ mod record;
 mod soak;
 mod status;
 
-use backfills::Backfills;
+pub(super) use backfills::Backfills;
 pub use readers::Reader;
 use record::Heading;
 pub(super) use record::MigrationRecord;
@@ -28,7 +28,7 @@ pub use status::SchemaView;
 
 use super::{
     effects::Effects,
-    records::assignment_key,
+    records::{assignment_key, backfills_key},
     refusal::Refusal,
     state::{Host, State},
 };
@@ -91,17 +91,18 @@ impl State {
         let database = schema.database.clone();
         let mut known = self.schemas.get(&database).cloned().unwrap_or_default();
         let before = known.clone();
-        let service = live.engine.service();
-        let serving = self.serving(service);
+        let service = live.engine.service().clone();
+        let serving = self.serving(&service);
+        let place = (database.clone(), service);
+        let mut backfills = self.backfills.get(&place).cloned();
+        let backfills_before = backfills.clone();
         let resolve = live.engine.migration().and_then(|migration| migration.resolve);
         for record in records {
             match record {
                 Record::Migrated { version, at, phase } => {
                     let seen = SeenSchema { version: *version, at: *at, by: id, phase: *phase };
                     (known.seen, known.heading) = (Some(seen), None);
-                    if let (SchemaPhase::Backfill, Some(backfills)) =
-                        (phase, known.backfills.get_mut(service))
-                    {
+                    if let (SchemaPhase::Backfill, Some(backfills)) = (phase, &mut backfills) {
                         backfills.serve(&serving);
                         backfills.end();
                         if let Some(Resolution { version, found: Found::TookEffect }) = resolve {
@@ -114,10 +115,9 @@ impl State {
                     if phase == Some(SchemaPhase::Backfill) {
                         let again =
                             resolve.filter(|found| found.found == Found::Again).map(|found| found.version);
-                        let before = known.backfills.remove(service);
-                        let mut backfills = Backfills::begin(before, schema.backfills(), id, again);
-                        backfills.serve(&serving);
-                        known.backfills.insert(service.clone(), backfills);
+                        let mut begun = Backfills::begin(backfills.take(), schema.backfills(), id, again);
+                        begun.serve(&serving);
+                        backfills = Some(begun);
                     }
                     let at = known.seen.as_ref().map(|seen| seen.version);
                     let to = phase.and_then(|phase| Some((phase, schema.pending(phase, at)?)));
@@ -129,6 +129,10 @@ impl State {
                 }
                 _ => {}
             }
+        }
+        if let Some(backfills) = backfills.filter(|backfills| Some(backfills) != backfills_before.as_ref()) {
+            effects.put(Keyspace::Schemas, backfills_key(&place.0, &place.1), &backfills)?;
+            self.backfills.insert(place, backfills);
         }
         if known != before {
             effects.put(Keyspace::Schemas, database.as_bytes().to_vec(), &known)?;

@@ -5,9 +5,9 @@
 //! else got connections since wrote the old shape alone. So until the backfill is done again nothing is deployed that needs
 //! it, and nothing takes the old shape away.
 
-use super::ReleaseSchema;
+use super::{Backfills, ReleaseSchema};
 use crate::{
-    fleet::{effects::Effects, refusal::Refusal, state::State},
+    fleet::{effects::Effects, records::backfills_key, refusal::Refusal, state::State},
     store::Keyspace,
 };
 use handover_model::{Found, ReleaseRef, Resolution, SchemaVersion, ServiceName};
@@ -17,7 +17,13 @@ impl State {
     /// A backfill that has to be done again, the first of them.
     #[must_use]
     pub fn overtaken(&self, database: &str) -> Option<(SchemaVersion, &ReleaseRef)> {
-        self.schemas.get(database)?.backfills.values().find_map(|backfills| backfills.overtaken())
+        self.backfills_of(database).find_map(|(_, backfills)| backfills.overtaken())
+    }
+
+    /// The backfills of a database, by service.
+    fn backfills_of(&self, database: &str) -> impl Iterator<Item = (&ServiceName, &Backfills)> {
+        let of_it = self.backfills.iter().filter(move |((name, _), _)| name == database);
+        of_it.map(|((_, service), backfills)| (service, backfills))
     }
 
     /// The releases of a service that clients are on, as ordered and as told, each with the last version that its code knows of.
@@ -47,13 +53,14 @@ impl State {
     ) -> Result<(), Refusal> {
         let Some(schema) = self.schema_of(release) else { return Ok(()) };
         let (database, knows) = (schema.database.clone(), schema.knows());
-        let Some(record) = self.schemas.get_mut(&database) else { return Ok(()) };
-        let Some(backfills) = record.backfills.get_mut(&release.service) else { return Ok(()) };
+        let place = (database, release.service.clone());
+        let Some(backfills) = self.backfills.get_mut(&place) else { return Ok(()) };
         if !backfills.serves(release, knows) {
             return Ok(());
         }
+        let (database, service) = &place;
         tracing::warn!(%release, database, "does not know of a backfill that was begun: what it writes is not carried over");
-        effects.put(Keyspace::Schemas, database.into_bytes(), record)?;
+        effects.put(Keyspace::Schemas, backfills_key(database, service), backfills)?;
         effects.changed = true;
         Ok(())
     }
@@ -70,8 +77,7 @@ impl State {
 
     /// The backfills of a service that have to be done again, in order.
     fn stale(&self, service: &ServiceName, database: &str) -> Vec<SchemaVersion> {
-        let record = self.schemas.get(database);
-        let backfills = record.and_then(|record| record.backfills.get(service));
+        let backfills = self.backfills.get(&(database.to_owned(), service.clone()));
         backfills.map(|backfills| backfills.stale().collect()).unwrap_or_default()
     }
 
@@ -101,8 +107,7 @@ impl State {
         concerns: impl Fn(SchemaVersion) -> bool,
         who: &str,
     ) -> Result<(), Refusal> {
-        let Some(record) = self.schemas.get(database) else { return Ok(()) };
-        for (service, backfills) in &record.backfills {
+        for (service, backfills) in self.backfills_of(database) {
             let Some((version, by)) = backfills.overtaken().filter(|(version, _)| concerns(*version)) else {
                 continue;
             };

@@ -1,12 +1,10 @@
 //! What is remembered of schemas: what a release does to one, what a database's is, what a host should apply.
 
-use super::backfills::Backfills;
 use handover_model::{
     DeploymentId, MigrationId, ReleaseRef, Resolution, SchemaPhase, SchemaRange, SchemaReader, SchemaVersion,
-    ServiceName, Timestamp,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// So many backfills are remembered, of a release and of a service.
 pub(crate) const REMEMBERED: usize = 16;
@@ -89,9 +87,6 @@ pub(in crate::fleet) struct SchemaRecord {
     /// Migrations that were ordered and of which nobody has said that all are applied. The schema may be at any version up to
     /// theirs, also when their deployment has ended meanwhile.
     pub(in crate::fleet) heading: Option<Heading>,
-    /// The backfills that were begun, by service.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(in crate::fleet) backfills: BTreeMap<ServiceName, Backfills>,
 }
 
 /// A database's schema, as a host that migrated it said last.

@@ -1,6 +1,7 @@
 //! A release's migrations in a temporary folder.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use handover_schema::{Kind, Scripts};
@@ -23,7 +24,10 @@ impl Release {
     pub fn write(&self, name: &str, content: &str) {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("a phase")).expect("a folder");
-        fs::write(path, content).expect("a file");
+        fs::write(&path, content).expect("a file");
+        if name.ends_with(".run") {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it can be executed");
+        }
     }
 
     /// Where it is.

@@ -2,7 +2,7 @@
 
 use super::{
     Fixture, name,
-    schemas::{BY_ITSELF, abort, at, deploy, fleet, push, push_of},
+    schemas::{BY_ITSELF, abort, at, deploy, fleet, migrate, push, push_of},
 };
 use crate::fleet::{
     State,
@@ -107,4 +107,23 @@ fn a_contract_that_failed_by_itself_is_a_persons_from_then_on() {
         waits,
         format!("{id} began it and has not applied it: go on with `handover migrate contract shop`")
     );
+}
+
+#[test]
+fn a_contract_that_a_person_began_and_ended_does_not_come_back_by_itself() {
+    let mut fleet = fleet();
+    contract_by_itself(&mut fleet);
+    for version in ["1", "2", "3"] {
+        deploy(&mut fleet, version);
+    }
+    fleet.migrations_fail = true;
+    let id = fleet.deploy(&migrate(SchemaPhase::Contract)).unwrap();
+    fleet.report_all();
+    abort(&mut fleet, id);
+    fleet.settle();
+    fleet.crash_and_start_again();
+    pass(&mut fleet, HOUR * 48);
+    assert!(fleet.state.live.is_empty());
+    let waits = fleet.state.soak(&name::<ServiceName>("shop")).unwrap().waits_for.unwrap();
+    assert!(waits.starts_with(&format!("{id} began it")), "{waits}");
 }

@@ -1,6 +1,11 @@
 //! Backfills that are done again: all from one on, from their beginnings, once for each time that somebody says so.
 
-use handover_schema::{Found, Kind, SchemaPhase, SchemaVersion};
+use std::sync::Mutex;
+
+use handover_schema::{
+    Control, Found, Job, Kind, ProgramCall, ProgramEnd, Programs, RunsProgram, SchemaPhase, SchemaVersion,
+    run,
+};
 use handover_schema_testing::{Postgres, Release};
 
 use super::target;
@@ -65,4 +70,56 @@ async fn what_was_one_transaction_is_not_done_again_by_itself() {
     let error = said(says(&job, SchemaVersion::new(1), Found::Again).await);
     assert!(error.contains("no backfill in batches") && error.contains("--resolve 1=took-effect"), "{error}");
     assert_eq!(postgres.number("SELECT count(*) FROM handover_migrations WHERE state = 'applied'").await, 1);
+}
+
+/// Programs that end as was written down for each, and write down whether they were told that they had been cut off.
+#[derive(Debug, Default)]
+struct Scripted {
+    ends: Mutex<Vec<Result<(), ProgramEnd>>>,
+    again: Mutex<Vec<bool>>,
+}
+
+impl Programs for Scripted {
+    fn run<'a>(&'a self, call: ProgramCall<'a>) -> RunsProgram<'a> {
+        self.again.lock().unwrap().push(call.again);
+        let end = self.ends.lock().unwrap().pop().unwrap_or(Ok(()));
+        Box::pin(std::future::ready(end))
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_is_done_again_begins_from_its_beginning_and_may_fail_below_others() {
+    let Some(postgres) = Postgres::start("a program that is done again") else { return };
+    let release = Release::new(&[
+        ("backfill/1_a.run", "#!/bin/sh"),
+        ("backfill/2_b.run", "#!/bin/sh"),
+        ("contract/3_c.sql", "CREATE TABLE c (n int);"),
+    ]);
+    let (target, limits, programs) = (target(&postgres), limits(), Scripted::default());
+    let scripts = release.scripts(Kind::Postgres);
+    let of = |phase| Job { programs: Some(&programs), ..job(&target, &scripts, phase, &limits) };
+    let apply = async |phase| run(&of(phase), &Control::new(), &mut |_| {}).await;
+    apply(SchemaPhase::Backfill).await.unwrap();
+    apply(SchemaPhase::Contract).await.unwrap();
+    let (backfill, one) = (of(SchemaPhase::Backfill), SchemaVersion::new(1));
+
+    let wrong = said(says(&of(SchemaPhase::Contract), one, Found::Again).await);
+    assert!(wrong.contains("only backfills are done again"), "{wrong}");
+    says(&backfill, one, Found::Again).await.unwrap();
+    programs.ends.lock().unwrap().push(Err(ProgramEnd::Failed("exited with code 4".to_owned())));
+    let failed = said(apply(SchemaPhase::Backfill).await);
+    assert!(failed.contains("exited with code 4") && failed.contains("it counts as begun"), "{failed}");
+    says(&backfill, one, Found::DidNot).await.unwrap();
+    programs.ends.lock().unwrap().push(Err(ProgramEnd::CutOff("was killed".to_owned())));
+    said(apply(SchemaPhase::Backfill).await);
+    let done = apply(SchemaPhase::Backfill).await.unwrap();
+    assert_eq!((done.from.number(), done.to.number()), (3, 3));
+    let told = programs.again.lock().unwrap().clone();
+    assert_eq!(
+        told,
+        [false, false, false, false, true, false],
+        "only what was cut off goes on from where it was"
+    );
+    let open = "SELECT count(*) FROM handover_migrations WHERE state <> 'applied'";
+    assert_eq!(postgres.number(open).await, 0);
 }

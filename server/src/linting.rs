@@ -1,8 +1,8 @@
 //! Looking at a release's migrations before anything runs: for whoever pushes a release, and for the server that takes it.
 
 use crate::migrations::Migrations;
-use handover_lint::{Context, Database, Migration, Outcome, Report};
-use handover_model::config::{DatabaseKind, SchemaConfig};
+use handover_lint::{Context, Migration, Outcome, Report};
+use handover_model::config::SchemaConfig;
 
 /// The oldest PostgreSQL that migrations are applied to: what is safe there is safe on later ones.
 const OLDEST_POSTGRESQL: u16 = 12;
@@ -10,12 +10,7 @@ const OLDEST_POSTGRESQL: u16 = 12;
 /// What the linter says of the migrations, programs left out; `None` where it does not know the kind of database, and the runner
 /// takes them as they are.
 pub(crate) fn lint(config: &SchemaConfig, migrations: &Migrations) -> Option<Report> {
-    let mut context = Context::postgresql(OLDEST_POSTGRESQL);
-    context.database = match config.kind {
-        DatabaseKind::Postgres => Database::PostgreSql,
-        DatabaseKind::MySql => Database::MySql,
-        DatabaseKind::Sqlite => Database::Sqlite,
-    };
+    let context = Context { database: config.kind, ..Context::postgresql(OLDEST_POSTGRESQL) };
     let files: Vec<Migration<'_>> = migrations
         .files()
         .filter_map(|(phase, file)| {

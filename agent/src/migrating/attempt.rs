@@ -161,26 +161,20 @@ impl Attempt {
 }
 
 /// What the release was looked at for is what it is applied to.
-fn is_of_kind(config: &SchemaConfig, kind: handover_schema::Kind) -> Result<(), String> {
-    let declared = match config.kind {
-        DatabaseKind::Postgres => handover_schema::Kind::Postgres,
-        DatabaseKind::MySql => handover_schema::Kind::MySql,
-        DatabaseKind::Sqlite => handover_schema::Kind::Sqlite,
-    };
-    if declared == kind {
+fn is_of_kind(config: &SchemaConfig, kind: DatabaseKind) -> Result<(), String> {
+    if config.kind == kind {
         return Ok(());
     }
     Err(format!(
-        "database {} is {} as this host describes it, and the manifest says kind = \"{}\": one of the two is wrong",
+        "database {} is {kind} as this host describes it, and the manifest says kind = \"{}\": one of the two is wrong",
         config.database,
-        kind.name(),
         config.kind.name()
     ))
 }
 
 /// All migrations of the release: what is applied already is held against them as well.
 fn scripts(
-    kind: handover_schema::Kind,
+    kind: DatabaseKind,
     folder: &Path,
     config: &SchemaConfig,
 ) -> Result<Scripts, handover_schema::FolderError> {

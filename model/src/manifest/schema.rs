@@ -1,7 +1,9 @@
 //! What a release needs of its database's schema, and how it gets it.
 
 use crate::{Labels, SchemaPhase, SchemaRange};
+use serde::{Serialize, Serializer};
 use std::{
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -42,11 +44,11 @@ pub struct SchemaConfig {
 /// A kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseKind {
-    /// PostgreSQL.
+    /// PostgreSQL, 12 or later.
     Postgres,
-    /// MySQL or MariaDB.
+    /// MySQL 8 or MariaDB 10.5, or later.
     MySql,
-    /// SQLite.
+    /// SQLite, a file on the host that migrates it.
     Sqlite,
 }
 
@@ -59,6 +61,23 @@ impl DatabaseKind {
             Self::MySql => "mysql",
             Self::Sqlite => "sqlite",
         }
+    }
+}
+
+impl Serialize for DatabaseKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl fmt::Display for DatabaseKind {
+    /// Its name, for a sentence.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Postgres => "PostgreSQL",
+            Self::MySql => "MySQL",
+            Self::Sqlite => "SQLite",
+        })
     }
 }
 

@@ -85,8 +85,7 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
 
 /// What the runner makes of a file, or why it refuses it.
 fn taken(migration: &Migration<'_>, context: &Context) -> Result<Work, ScriptError> {
-    handover_script::read(context.database.kind(), migration.phase, migration.text.as_bytes())
-        .map(|(_, work)| work)
+    handover_script::read(context.database, migration.phase, migration.text.as_bytes()).map(|(_, work)| work)
 }
 
 /// What the runner refuses, where nothing else is known of the files.
@@ -109,7 +108,7 @@ pub(crate) fn refused(migrations: &[Migration<'_>], context: &Context) -> Report
 /// A text with parameters that PostgreSQL knows where the ends of a batch go, byte for byte as long.
 fn with_parameters<'t>(text: &'t str, context: &Context) -> Cow<'t, str> {
     let mut parsed = Cow::Borrowed(text);
-    for (place, last) in handover_script::places(context.database.kind(), text) {
+    for (place, last) in handover_script::places(context.database, text) {
         let parameter = format!("{:<width$}", if last { "$2" } else { "$1" }, width = place.len());
         parsed.to_mut().replace_range(place, &parameter);
     }

@@ -1,7 +1,7 @@
 //! What the linter says: findings, each with its steps.
 
 use crate::{
-    migration::{Database, SchemaPhase},
+    migration::{DatabaseKind, SchemaPhase},
     rule::Rule,
 };
 use serde::{Serialize, Serializer};
@@ -211,7 +211,7 @@ pub enum Outcome {
     /// They were not: the rules know only PostgreSQL. That is no pass.
     NotLinted {
         /// What they are for.
-        database: Database,
+        database: DatabaseKind,
     },
 }
 

@@ -51,7 +51,7 @@ mod tree;
 mod types;
 
 pub use finding::{Finding, MAX_LISTED, Outcome, Part, Release, Report, Severity, Step};
-pub use migration::{ColumnOf, Context, Database, Migration, Reads, SchemaPhase};
+pub use migration::{ColumnOf, Context, DatabaseKind, Migration, Reads, SchemaPhase};
 pub use name::Name;
 pub use parse::{MOST_BYTES, MOST_DEPTH, MOST_STATEMENTS, MOST_WEIGHT};
 pub use rule::Rule;
@@ -60,7 +60,7 @@ pub use rule::Rule;
 ///
 /// What is not PostgreSQL is not linted, and the outcome says so; but for what the runner refuses, which is known of every kind.
 pub fn lint(migrations: &[Migration<'_>], context: &Context) -> Outcome {
-    if context.database != Database::PostgreSql {
+    if context.database != DatabaseKind::Postgres {
         let refused = file::refused(migrations, context);
         return match refused.findings.is_empty() {
             true => Outcome::NotLinted { database: context.database },

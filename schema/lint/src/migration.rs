@@ -1,13 +1,8 @@
 //! What is linted, and what the linter is told beside it.
 
 use crate::name::Name;
-pub use handover_model::SchemaPhase;
-use handover_script::Kind;
-use serde::Serialize;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+pub use handover_model::{SchemaPhase, config::DatabaseKind};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One file of a release's migrations.
 #[derive(Clone, Debug)]
@@ -20,35 +15,6 @@ pub struct Migration<'t> {
     pub phase: SchemaPhase,
     /// Whether the file is one transaction. `None`: it is what the runner makes of it.
     pub transaction: Option<bool>,
-}
-
-/// The kind of database that migrations are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Database {
-    /// PostgreSQL: linted.
-    PostgreSql,
-    /// MySQL and MariaDB: not linted.
-    MySql,
-    /// SQLite: not linted.
-    Sqlite,
-}
-
-impl Database {
-    /// The kind, as the runner knows it.
-    pub(crate) fn kind(self) -> Kind {
-        match self {
-            Self::PostgreSql => Kind::Postgres,
-            Self::MySql => Kind::MySql,
-            Self::Sqlite => Kind::Sqlite,
-        }
-    }
-}
-
-impl fmt::Display for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind().name())
-    }
 }
 
 /// A column of a table, both as PostgreSQL folds them.
@@ -68,7 +34,7 @@ pub enum Reads {
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The kind of database.
-    pub database: Database,
+    pub database: DatabaseKind,
     /// The server's major version, or the oldest that it may have: `15`. What a statement locks and rewrites depends on it.
     pub server_major: u16,
     /// What running releases read.
@@ -86,7 +52,7 @@ impl Context {
     #[must_use]
     pub fn postgresql(server_major: u16) -> Self {
         Self {
-            database: Database::PostgreSql,
+            database: DatabaseKind::Postgres,
             server_major,
             reads: Reads::Unknown,
             made: BTreeSet::new(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::kind::Kind;
+use crate::Kind;
 use crate::split::{Piece, Statement};
 
 /// A statement that runs by itself, outside of any transaction.

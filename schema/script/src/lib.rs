@@ -6,7 +6,6 @@
 mod alone;
 mod directive;
 mod header;
-mod kind;
 mod split;
 
 use std::fmt;
@@ -20,8 +19,8 @@ use handover_model::{MigrationKind, SchemaPhase, SchemaVersion};
 
 pub use alone::Alone;
 pub use directive::{Directive, directive};
+pub use handover_model::config::DatabaseKind as Kind;
 pub use header::{BatchHeader, Header, MOST_ROWS};
-pub use kind::Kind;
 pub use split::{Hole, MOST_STATEMENTS, Piece, Statement};
 
 use alone::alone;

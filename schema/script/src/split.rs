@@ -6,8 +6,8 @@
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::tokenizer::{Location, Token, Tokenizer, Whitespace};
 
+use crate::Kind;
 use crate::directive::{Directive, directive};
-use crate::kind::Kind;
 
 /// Most statements of a file.
 pub const MOST_STATEMENTS: usize = 10_000;

@@ -12,13 +12,12 @@ use handover_bundle::{FilesLimits, Found, Other, OtherKind};
 use handover_model::{
     HostName, MAX_MIGRATION_BYTES, MAX_MIGRATIONS, Release, ReleaseRef, SchemaPhase, SchemaVersion,
     ServiceName, Timestamp,
-    config::{DatabaseKind, Manifest, SchemaConfig},
+    config::{Manifest, SchemaConfig},
 };
 use handover_proto::{
     status::{Reason, refuse},
     v1,
 };
-use handover_script::Kind;
 use tonic::{Request, Response, Status};
 
 /// How much is read of all migrations of a release.
@@ -108,11 +107,6 @@ pub(super) async fn declared(bundles: &Bundles, release: &Release) -> Result<Opt
     let migrations = read(&config, found).map_err(|why| {
         refuse(Reason::InvalidManifest, format!("the migrations of {} are refused: {why}", release.name), "")
     })?;
-    let kind = match config.kind {
-        DatabaseKind::Postgres => Kind::Postgres,
-        DatabaseKind::MySql => Kind::MySql,
-        DatabaseKind::Sqlite => Kind::Sqlite,
-    };
     let programs = u32::try_from(migrations.programs().count()).unwrap_or(u32::MAX);
     let mut schema = ReleaseSchema {
         database: config.database.clone(),
@@ -127,8 +121,9 @@ pub(super) async fn declared(bundles: &Bundles, release: &Release) -> Result<Opt
         lint: None,
     };
     // Bounded, but it may take a while.
-    let looked =
-        tokio::task::spawn_blocking(move || (linting::lint(&config, &migrations), migrations.by_hand(kind)));
+    let looked = tokio::task::spawn_blocking(move || {
+        (linting::lint(&config, &migrations), migrations.by_hand(config.kind))
+    });
     let looked = looked.await;
     let (report, by_hand) =
         looked.map_err(|_| refuse(Reason::Internal, "the linter of migrations ended", ""))?;

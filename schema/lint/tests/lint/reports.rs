@@ -2,7 +2,7 @@
 
 use crate::files::{contract, expand, file};
 use handover_lint::{
-    Context, Database, Migration, Name, Outcome, Reads, Release, Rule, SchemaPhase, Severity, lint,
+    Context, DatabaseKind, Migration, Name, Outcome, Reads, Release, Rule, SchemaPhase, Severity, lint,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,7 +110,7 @@ fn files_are_read_in_the_order_of_their_phases_and_then_as_given() {
 
 #[test]
 fn what_is_not_postgresql_is_not_linted_and_that_is_no_pass() {
-    for database in [Database::MySql, Database::Sqlite] {
+    for database in [DatabaseKind::MySql, DatabaseKind::Sqlite] {
         let mut context = Context::postgresql(15);
         context.database = database;
         let migration =
@@ -124,9 +124,9 @@ fn what_is_not_postgresql_is_not_linted_and_that_is_no_pass() {
 #[test]
 fn what_the_runner_refuses_is_known_of_every_kind_of_database() {
     for (database, text, says) in [
-        (Database::MySql, "CREATE TABLE a (n INT);\nUSE other;", "the runner refuses the file: USE: "),
-        (Database::MySql, "SET foreign_key_checks = 0;\nDROP TABLE a;", "SET STATEMENT"),
-        (Database::Sqlite, "SELECT 1;\nCOMMIT;", "transactions are the runner's"),
+        (DatabaseKind::MySql, "CREATE TABLE a (n INT);\nUSE other;", "the runner refuses the file: USE: "),
+        (DatabaseKind::MySql, "SET foreign_key_checks = 0;\nDROP TABLE a;", "SET STATEMENT"),
+        (DatabaseKind::Sqlite, "SELECT 1;\nCOMMIT;", "transactions are the runner's"),
     ] {
         let mut context = Context::postgresql(15);
         context.database = database;

@@ -29,7 +29,7 @@ pub(in crate::cli) fn run(folder: &Path, as_json: bool) -> Result<Exit, CliError
     let files = migrations.files().count();
     let programs = migrations.programs().count();
     let Some(report) = linting::lint(config, &migrations) else {
-        let why = format!("the linter knows PostgreSQL, and this is {}", config.kind.name());
+        let why = format!("the linter knows PostgreSQL, and this is {}", config.kind);
         if as_json {
             println!("{}", not_linted(Some(files), &why));
         } else {

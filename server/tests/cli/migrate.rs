@@ -45,7 +45,7 @@ fn what_is_not_looked_at_is_said() {
         .write("m/expand/0001_mail.sql", ADD)
         .write("m/backfill/0002_a.sql", FILL);
     let ended = here.run(&["migrate", "lint"]).expect(0);
-    assert_eq!(ended.stdout, "not looked at: the linter knows PostgreSQL, and this is mysql\n");
+    assert_eq!(ended.stdout, "not looked at: the linter knows PostgreSQL, and this is MySQL\n");
     let json = here.run(&["migrate", "lint", "--json"]).expect(0).json();
     let why = "the linter knows PostgreSQL, and this is mysql";
     assert_eq!(json, serde_json::json!({"linted": false, "passes": null, "files": 2, "why": why}));

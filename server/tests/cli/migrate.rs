@@ -47,7 +47,7 @@ fn what_is_not_looked_at_is_said() {
     let ended = here.run(&["migrate", "lint"]).expect(0);
     assert_eq!(ended.stdout, "not looked at: the linter knows PostgreSQL, and this is MySQL\n");
     let json = here.run(&["migrate", "lint", "--json"]).expect(0).json();
-    let why = "the linter knows PostgreSQL, and this is mysql";
+    let why = "the linter knows PostgreSQL, and this is MySQL";
     assert_eq!(json, serde_json::json!({"linted": false, "passes": null, "files": 2, "why": why}));
     let none = Here::new();
     none.write("handover.toml", "service = \"web\"\ncommand = [\"bin/web\"]\n");

@@ -4,6 +4,7 @@
 //! constructors check, fields are private where a wrong value could be written.
 
 mod chain;
+mod column;
 mod digest;
 mod disk;
 mod facts;
@@ -25,6 +26,7 @@ mod target;
 mod time;
 
 pub use chain::chain;
+pub use column::{ColumnPattern, ColumnPatternError};
 pub use digest::{Digest, DigestError};
 pub use disk::{Disk, Room, Unwritten, in_bytes};
 pub use facts::HostFacts;

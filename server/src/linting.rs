@@ -1,7 +1,7 @@
 //! Looking at a release's migrations before anything runs: for whoever pushes a release, and for the server that takes it.
 
 use crate::migrations::Migrations;
-use handover_lint::{Context, Migration, Outcome, Report};
+use handover_lint::{Code, Context, Migration, Outcome, Report};
 use handover_model::config::SchemaConfig;
 
 /// The oldest PostgreSQL that migrations are applied to: what is safe there is safe on later ones.
@@ -10,12 +10,14 @@ const OLDEST_POSTGRESQL: u16 = 12;
 /// What the linter says of the migrations, programs left out; `None` where it does not know the kind of database, and the runner
 /// takes them as they are.
 pub(crate) fn lint(config: &SchemaConfig, migrations: &Migrations) -> Option<Report> {
-    let context = Context { database: config.kind, ..Context::postgresql(OLDEST_POSTGRESQL) };
+    let code = Code { reads: config.reads, uses: config.uses.clone() };
+    let context =
+        Context { database: config.kind, code: Some(code), ..Context::postgresql(OLDEST_POSTGRESQL) };
     let files: Vec<Migration<'_>> = migrations
         .files()
-        .filter_map(|(phase, file)| {
+        .filter_map(|(phase, version, file)| {
             let text = file.text.as_deref()?;
-            Some(Migration { file: &file.path, text, phase, transaction: None })
+            Some(Migration { file: &file.path, text, phase, version, transaction: None })
         })
         .collect();
     match handover_lint::lint(&files, &context) {

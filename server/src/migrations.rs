@@ -122,7 +122,7 @@ impl Migrations {
 
     /// Those that are programs: nobody can say what those do to a schema.
     pub(crate) fn programs(&self) -> impl Iterator<Item = &MigrationFile> {
-        self.files().map(|(_, file)| file).filter(|file| file.text.is_none())
+        self.files().map(|(_, _, file)| file).filter(|file| file.text.is_none())
     }
 
     /// What the schema is after those of a phase; `None` where it has none.
@@ -148,8 +148,8 @@ impl Migrations {
     }
 
     /// All files, each phase's in the order of their numbers.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (SchemaPhase, &MigrationFile)> {
-        self.0.iter().flat_map(|(phase, files)| files.values().map(|file| (*phase, file)))
+    pub(crate) fn files(&self) -> impl Iterator<Item = (SchemaPhase, SchemaVersion, &MigrationFile)> {
+        self.0.iter().flat_map(|(phase, files)| files.iter().map(|(version, file)| (*phase, *version, file)))
     }
 }
 
@@ -186,7 +186,7 @@ mod tests {
         let migrations =
             added(&[(Backfill, "3_c.sql", b"c"), (Expand, "10_b.sql", b"b"), (Expand, "9_a.sql", b"a")])
                 .unwrap();
-        let paths: Vec<&str> = migrations.files().map(|(_, file)| file.path.as_str()).collect();
+        let paths: Vec<&str> = migrations.files().map(|(_, _, file)| file.path.as_str()).collect();
         assert_eq!(paths, ["expand/9_a.sql", "expand/10_b.sql", "backfill/3_c.sql"]);
         let after = SchemaPhase::ALL.map(|phase| migrations.after(phase).map(SchemaVersion::number));
         assert_eq!(after, [Some(10), Some(3), None]);

@@ -33,7 +33,7 @@ pub use preflight::{MAX_COMPATIBLE, PreflightPolicy, Releases, ReleasesError, St
 pub use probe::{Check, HttpCheck, Liveness, Probe, Readiness, ReadinessCheck};
 pub use process::{CoreLimit, CpuLimit, Drain, LogTarget, Logs, ResourceLimits, Restart, Signal};
 pub use rollout::{Approve, Batch, Offline, OnFailure, Rehearsal, RolloutConfig, Strategy};
-pub use schema::{DatabaseKind, SchemaConfig};
+pub use schema::{DatabaseKind, MAX_USES, MAX_USES_BYTES, SchemaConfig};
 pub use template::{Template, TemplateError};
 pub use verify::Verify;
 

@@ -1,12 +1,17 @@
 //! What a release needs of its database's schema, and how it gets it.
 
-use crate::{Labels, SchemaPhase, SchemaRange};
+use crate::{ColumnPattern, Labels, SchemaPhase, SchemaRange};
 use serde::{Serialize, Serializer};
 use std::{
     fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
+
+/// Most entries of `uses`.
+pub const MAX_USES: usize = 64;
+/// Most bytes of them together.
+pub const MAX_USES_BYTES: usize = 2048;
 
 /// What a release needs of its database's schema, and how it gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +23,8 @@ pub struct SchemaConfig {
     pub kind: DatabaseKind,
     /// The versions of the schema that the release's code works with.
     pub reads: SchemaRange,
+    /// Columns that the code uses, at most [`MAX_USES`]; empty where it does not say. PostgreSQL only.
+    pub uses: Vec<ColumnPattern>,
     /// Labels of the host whose agent migrates; `None`: those of the service.
     pub hosts: Option<Labels>,
     /// Folder of the bundle with files `NUMBER_NAME.sql`, or `NUMBER_NAME.run` for a program, the number being the schema's

@@ -142,6 +142,8 @@ fn the_whole_language_is_read() {
 fn what_a_release_needs_of_its_schema_is_read() {
     let schema = Manifest::parse(WHOLE).unwrap().schema.unwrap();
     assert_eq!((schema.database.as_str(), schema.reads.to_string().as_str()), ("shop", "41..=43"));
+    let uses: Vec<String> = schema.uses.iter().map(ToString::to_string).collect();
+    assert_eq!(uses, ["customers.email", "billing.invoices.*"]);
     assert_eq!(schema.hosts, Some([("role".to_owned(), "db".to_owned())].into()));
     assert_eq!(schema.expand, Some("migrations/expand".into()));
     assert_eq!(schema.contract, Some("migrations/contract".into()));

@@ -2,15 +2,16 @@
 
 use crate::{
     allow::{self, Allowed},
-    finding::{Finding, MAX_LISTED, Report, Severity, Step},
+    finding::{Finding, Gone, MAX_LISTED, Report, Severity, Step},
     known::{Known, Transaction},
-    look::{Found, Look},
+    look::{Changes, Found, Look, Taken},
     migration::{Context, Migration, SchemaPhase},
     parse::{self, MOST_BYTES, MOST_DEPTH, MOST_WEIGHT, Misread, Parsed},
     rule::Rule,
     rules, shown,
     statement::{self, Cut, Unsplit},
 };
+use handover_model::ColumnPattern;
 use handover_script::{ScriptError, Work};
 use std::{borrow::Cow, ops::Range};
 
@@ -35,6 +36,7 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
         Err(_) => all.iter().all(|read| read.alone.is_none()),
     };
     let company = all.len() > 1;
+    let mut changes = Changes::default();
     let mut transaction = Transaction::default();
     transaction.open = migration.transaction.unwrap_or(one_transaction);
     for read in &all {
@@ -47,7 +49,7 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
                 let text = &migration.text[read.cut.range.clone()];
                 found.extend(misread.first().map(|misread| unreadable(text, misread, migration.phase)));
                 if let Some(stmt) = stmt {
-                    let about = (context.server_major, &context.reads);
+                    let about = (context.server_major, migration.version, context.code.as_ref());
                     let mut look = Look::new(stmt, migration.phase, about, known, &transaction);
                     if misread.is_empty() {
                         rules::apply(&mut look);
@@ -55,7 +57,10 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
                     if let Some(reason) = read.alone {
                         rules::must_run_alone(&mut look, reason, migration.transaction, company);
                     }
-                    found.extend(look.into_found());
+                    let (of_rules, changed) = look.into_found();
+                    found.extend(of_rules);
+                    changes.taken.extend(changed.taken);
+                    changes.given.extend(changed.given);
                     transaction.learn(stmt, known);
                     known.learn(stmt);
                 }
@@ -64,6 +69,8 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
         listing.take(read.cut, found);
     }
     listing.take_comments(&cuts.comments);
+    let taken_away = gone(changes, known).map(|what| Gone { version: migration.version, what });
+    listing.report.gone.extend(taken_away);
     if let Err(refusal) = taken {
         // What these rules say of a file is why the runner refuses it, at more length.
         let said = listing.report.findings.iter().skip(before).any(|finding| {
@@ -81,6 +88,15 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
             listing.refused(&refusal);
         }
     }
+}
+
+/// What is not there after a file that was there before it, by name.
+fn gone(changes: Changes, known: &Known) -> impl Iterator<Item = ColumnPattern> {
+    let Changes { taken, given } = changes;
+    let is_back = move |taken: &Taken| {
+        given.contains(&taken.what) || taken.view.as_ref().is_some_and(|view| known.is_new(view))
+    };
+    taken.into_iter().filter(move |taken| !is_back(taken)).map(|taken| taken.what)
 }
 
 /// What the runner makes of a file, or why it refuses it.
@@ -233,6 +249,10 @@ impl Listing<'_> {
         message: String,
         (statement, steps): (&str, Vec<Step>),
     ) {
+        if let Rule::SyntaxError | Rule::TooLarge = rule {
+            // What was not read may take anything away.
+            self.report.gone.push(Gone { version: self.migration.version, what: ColumnPattern::ALL });
+        }
         if self.listed == MAX_LISTED {
             self.report.left_out += 1;
             return;

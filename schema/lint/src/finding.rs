@@ -4,6 +4,7 @@ use crate::{
     migration::{DatabaseKind, SchemaPhase},
     rule::Rule,
 };
+use handover_model::{ColumnPattern, SchemaVersion};
 use serde::{Serialize, Serializer};
 use std::{fmt, ops::Range};
 
@@ -186,6 +187,17 @@ pub struct Report {
     pub left_out: usize,
     /// How many statements were looked at.
     pub statements: usize,
+    /// What the files take away by its name, whatever uses it.
+    pub gone: Vec<Gone>,
+}
+
+/// Columns that a file takes away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gone {
+    /// The version of the schema in which they are not there any more.
+    pub version: SchemaVersion,
+    /// Which; all of them where the file could not be read.
+    pub what: ColumnPattern,
 }
 
 impl Report {

@@ -13,11 +13,13 @@
 //!
 //! ```
 //! use handover_lint::{Context, Migration, Outcome, SchemaPhase, lint};
+//! use handover_model::SchemaVersion;
 //!
 //! let migration = Migration {
 //!     file: "expand/0007.sql",
 //!     text: "CREATE INDEX users_email ON users (email);\n",
 //!     phase: SchemaPhase::Expand,
+//!     version: SchemaVersion::new(7),
 //!     transaction: None,
 //! };
 //! let Outcome::Linted(report) = lint(&[migration], &Context::postgresql(15)) else { unreachable!() };
@@ -50,8 +52,8 @@ mod statement;
 mod tree;
 mod types;
 
-pub use finding::{Finding, MAX_LISTED, Outcome, Part, Release, Report, Severity, Step};
-pub use migration::{ColumnOf, Context, DatabaseKind, Migration, Reads, SchemaPhase};
+pub use finding::{Finding, Gone, MAX_LISTED, Outcome, Part, Release, Report, Severity, Step};
+pub use migration::{Code, ColumnOf, Context, DatabaseKind, Migration, SchemaPhase};
 pub use name::Name;
 pub use parse::{MOST_BYTES, MOST_DEPTH, MOST_STATEMENTS, MOST_WEIGHT};
 pub use rule::Rule;

@@ -3,10 +3,11 @@
 use crate::{
     finding::{Severity, Step},
     known::{Known, Transaction},
-    migration::{Reads, SchemaPhase},
+    migration::{Code, SchemaPhase},
     name::Name,
     rule::Rule,
 };
+use handover_model::{ColumnPattern, SchemaVersion};
 use squawk_syntax::{SyntaxNode, ast};
 use std::ops::Range;
 
@@ -17,8 +18,25 @@ pub(crate) struct Look<'a> {
     pub(crate) server_major: u16,
     pub(crate) known: &'a Known,
     pub(crate) transaction: &'a Transaction,
-    reads: &'a Reads,
+    version: SchemaVersion,
+    code: Option<&'a Code>,
     found: Vec<Found>,
+    changes: Changes,
+}
+
+/// What a statement takes away by its name, and what it gives a name that something had before.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    pub(crate) taken: Vec<Taken>,
+    pub(crate) given: Vec<ColumnPattern>,
+}
+
+/// Columns that are taken away.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) what: ColumnPattern,
+    /// A view's name: one that is made anew in its place has the columns again.
+    pub(crate) view: Option<Name>,
 }
 
 /// What a rule has found, at bytes of the statement.
@@ -34,11 +52,21 @@ impl<'a> Look<'a> {
     pub(crate) fn new(
         stmt: &'a ast::Stmt,
         phase: SchemaPhase,
-        (server_major, reads): (u16, &'a Reads),
+        (server_major, version, code): (u16, SchemaVersion, Option<&'a Code>),
         known: &'a Known,
         transaction: &'a Transaction,
     ) -> Self {
-        Self { stmt, phase, server_major, known, transaction, reads, found: Vec::new() }
+        Self {
+            stmt,
+            phase,
+            server_major,
+            known,
+            transaction,
+            version,
+            code,
+            found: Vec::new(),
+            changes: Changes::default(),
+        }
     }
 
     /// Notes that a rule is broken at a node, unless the phase allows it.
@@ -48,23 +76,37 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// The same for what is gone then: where the phase allows that, it is held against what running releases read.
+    /// Notes that columns are gone then, all of a table's or one.
+    pub(crate) fn takes(&mut self, what: ColumnPattern) {
+        self.changes.taken.push(Taken { what, view: None });
+    }
+
+    /// The same of a view.
+    pub(crate) fn takes_view(&mut self, view: &Name) {
+        self.changes.taken.push(Taken { what: all_of(view), view: Some(view.clone()) });
+    }
+
+    /// Notes that something has the name that was taken from another.
+    pub(crate) fn gives(&mut self, name: &Name) {
+        self.changes.given.push(all_of(name));
+    }
+
+    /// Notes that a rule is broken, as [`Self::find`]; where the phase allows what it does, it is held against what the release's
+    /// own code uses.
     pub(crate) fn find_gone(
         &mut self,
         rule: Rule,
         at: &SyntaxNode,
         message: impl Into<String>,
-        (table, column): (&Name, Option<&str>),
+        what: &ColumnPattern,
         steps: Vec<Step>,
     ) {
         if rule.severity(self.phase).is_some() {
             self.find(rule, at, message, steps);
             return;
         }
-        let Reads::Columns(read) = self.reads else { return };
-        let is_meant = |of: &(Name, String)| of.0 == *table && column.is_none_or(|column| of.1 == column);
-        if let Some((table, column)) = read.iter().find(|of| is_meant(of)) {
-            let message = format!("{}, and a running release reads {table}.{column}", message.into());
+        if let Some(used) = self.code.and_then(|code| code.loses(self.version, what)) {
+            let message = format!("{}, and the release says that its code uses {used}", message.into());
             self.put(rule, Severity::Fail, at, message, steps);
         }
     }
@@ -74,9 +116,19 @@ impl<'a> Look<'a> {
         self.found.push(Found { rule, severity, range, message, steps });
     }
 
-    pub(crate) fn into_found(self) -> Vec<Found> {
-        self.found
+    pub(crate) fn into_found(self) -> (Vec<Found>, Changes) {
+        (self.found, self.changes)
     }
+}
+
+/// All columns of a table or a view.
+pub(crate) fn all_of(table: &Name) -> ColumnPattern {
+    ColumnPattern::of_table(table.schema(), table.name())
+}
+
+/// One of them.
+pub(crate) fn column_of(table: &Name, column: &str) -> ColumnPattern {
+    ColumnPattern::column(table.schema(), table.name(), column)
 }
 
 /// Where a node stands without the spaces and comments at its ends.

@@ -1,6 +1,7 @@
 //! What is linted, and what the linter is told beside it.
 
 use crate::name::Name;
+use handover_model::{ColumnPattern, SchemaRange, SchemaVersion};
 pub use handover_model::{SchemaPhase, config::DatabaseKind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,8 @@ pub struct Migration<'t> {
     pub text: &'t str,
     /// When it runs.
     pub phase: SchemaPhase,
+    /// What the schema is after it.
+    pub version: SchemaVersion,
     /// Whether the file is one transaction. `None`: it is what the runner makes of it.
     pub transaction: Option<bool>,
 }
@@ -20,14 +23,22 @@ pub struct Migration<'t> {
 /// A column of a table, both as PostgreSQL folds them.
 pub type ColumnOf = (Name, String);
 
-/// What running releases read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Reads {
-    /// Nobody said: a contract may drop anything, an expand nothing.
-    #[default]
-    Unknown,
-    /// These columns, and no others.
-    Columns(BTreeSet<ColumnOf>),
+/// What the code says of itself whose migrations they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The versions that it works with.
+    pub reads: SchemaRange,
+    /// Columns that it uses.
+    pub uses: Vec<ColumnPattern>,
+}
+
+impl Code {
+    /// What of it a version takes away that takes these away. What is gone before the first version that it works with, it was
+    /// written without.
+    pub(crate) fn loses(&self, version: SchemaVersion, taken: &ColumnPattern) -> Option<&ColumnPattern> {
+        let uses = self.uses.iter().filter(|_| version >= self.reads.first());
+        uses.into_iter().find(|used| used.meets(taken))
+    }
 }
 
 /// What the linter knows beside the files.
@@ -37,8 +48,8 @@ pub struct Context {
     pub database: DatabaseKind,
     /// The server's major version, or the oldest that it may have: `15`. What a statement locks and rewrites depends on it.
     pub server_major: u16,
-    /// What running releases read.
-    pub reads: Reads,
+    /// What the release's own code works with; `None` where it is not known.
+    pub code: Option<Code>,
     /// Tables made by earlier files of the same phase of this release, which are not among those linted: no release
     /// uses them yet.
     pub made: BTreeSet<Name>,
@@ -54,7 +65,7 @@ impl Context {
         Self {
             database: DatabaseKind::Postgres,
             server_major,
-            reads: Reads::Unknown,
+            code: None,
             made: BTreeSet::new(),
             types: BTreeMap::new(),
         }

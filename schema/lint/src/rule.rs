@@ -70,9 +70,9 @@ rules! {
         "the code that runs reads and writes the old value: its writes fail, and what it reads it does not know";
     MoveToSchema "move-to-schema" [F, F, F] "Something is moved to another schema",
         "that is a rename: the code that runs does not find it any more";
-    DropColumn "drop-column" [F, F, OK] "A column is dropped that running code may use; in a contract, one that a running release is said to read",
+    DropColumn "drop-column" [F, F, OK] "A column is dropped that running code may use; in a contract, one that the release says it uses itself",
         "the old release reads and writes it until its last instance has ended, and a rollback starts it again";
-    DropTable "drop-table" [F, F, OK] "A table, view or sequence is dropped that running code may use; in a contract, one with a column that a running release is said to read",
+    DropTable "drop-table" [F, F, OK] "A table, view or sequence is dropped that running code may use; in a contract, one that the release says it uses itself",
         "the old release reads and writes it until its last instance has ended, and a rollback starts it again";
     DropObject "drop-object" [F, F, OK] "A function, type, trigger, policy, schema or extension is dropped that running code may use",
         "the old release rests on it until its last instance has ended, and a rollback starts it again";
@@ -80,7 +80,7 @@ rules! {
         "a migration is run again and again, on every database of the service: this one ends the data of all of them";
     Cascade "cascade" [F, F, F] "Something is dropped or emptied with CASCADE",
         "it takes with it whatever depends on it, which is not written here and may be used";
-    Truncate "truncate" [F, F, OK] "A table is emptied that running code may use",
+    Truncate "truncate" [F, F, OK] "A table is emptied that running code may use; in a contract, one that the release says it uses itself",
         "TRUNCATE waits for every reader, stops all new ones meanwhile, and takes the rows that the old release reads";
     DropDefault "drop-default" [F, F, OK] "A column loses its default, identity or expression",
         "the old release leaves the column out of its INSERTs and relies on it: they fail, or write NULL";

@@ -4,7 +4,7 @@
 use super::{operators::Answer, permit::Permit, request, uploads};
 use crate::{
     blobs::Bundles,
-    fleet::{LintRecord, REMEMBERED, Reader, ReleaseSchema, SchemaView, Soak, State},
+    fleet::{LintRecord, Lost, REMEMBERED, Reader, ReleaseColumns, ReleaseSchema, SchemaView, Soak, State},
     linting,
     migrations::{MigrationError, Migrations, NoFile, folder},
 };
@@ -77,12 +77,13 @@ fn shown(state: &State, service: &ServiceName, view: SchemaView) -> v1::Schema {
 }
 
 fn reader(reader: &Reader) -> v1::SchemaReaderInfo {
-    let Reader { release, reads, runs, stands_by, offline, current, rollback } = reader;
+    let Reader { release, works, runs, stands_by, offline, current, rollback } = reader;
     let names = |hosts: &[HostName]| hosts.iter().map(ToString::to_string).collect();
     v1::SchemaReaderInfo {
         service: release.service.to_string(),
         version: release.version.to_string(),
-        reads: reads.to_string(),
+        reads: works.reads.to_string(),
+        lost: works.lost.as_ref().map(Lost::told).unwrap_or_default(),
         runs_on: names(runs),
         stands_by_on: names(stands_by),
         offline_on: names(offline),
@@ -119,7 +120,9 @@ pub(super) async fn declared(bundles: &Bundles, release: &Release) -> Result<Opt
         contract: migrations.after(SchemaPhase::Contract),
         contract_after: config.contract_after.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
         lint: None,
+        columns: ReleaseColumns::default(),
     };
+    let (reads, uses) = (config.reads, config.uses.clone());
     // Bounded, but it may take a while.
     let looked = tokio::task::spawn_blocking(move || {
         (linting::lint(&config, &migrations), migrations.by_hand(config.kind))
@@ -127,6 +130,9 @@ pub(super) async fn declared(bundles: &Bundles, release: &Release) -> Result<Opt
     let looked = looked.await;
     let (report, by_hand) =
         looked.map_err(|_| refuse(Reason::Internal, "the linter of migrations ended", ""))?;
+    let gone = report.iter().flat_map(|report| &report.gone);
+    let gone = gone.map(|gone| (gone.version, gone.what.clone()));
+    schema.columns = ReleaseColumns::new(reads, uses, gone);
     schema.lint = report.map(|report| summary(&report));
     schema.by_hand = last(by_hand.into_iter());
     Ok(Some(schema))

@@ -196,7 +196,7 @@ pub(super) fn schema(schema: &v1::Schema) -> Value {
     };
     let reader = |reader: &v1::SchemaReaderInfo| {
         json!({
-            "service": reader.service, "version": reader.version, "reads": reader.reads, "runs_on": reader.runs_on,
+            "service": reader.service, "version": reader.version, "reads": reader.reads, "lost": reader.lost, "runs_on": reader.runs_on,
             "stands_by_on": reader.stands_by_on, "offline_on": reader.offline_on,
             "rollback_target": reader.rollback_target, "current": reader.current,
         })

@@ -288,7 +288,8 @@ fn reader_line(reader: &SchemaReaderInfo) -> String {
     if reader.rollback_target {
         parts.push("a rollback goes there".to_owned());
     }
-    format!("{} {} reads {}: {}", reader.service, reader.version, reader.reads, parts.join("; "))
+    let lost = if reader.lost.is_empty() { String::new() } else { format!(", but {}", reader.lost) };
+    format!("{} {} reads {}{lost}: {}", reader.service, reader.version, reader.reads, parts.join("; "))
 }
 
 /// When the contract comes by itself, or what it waits for.

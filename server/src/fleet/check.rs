@@ -13,7 +13,7 @@ use super::{
         RequestRecord, ServiceRecord, TokenRecord, number_in_key, split_key,
     },
     rehearsals::RehearsalRecord,
-    schemas::{Backfills, MigrationRecord, SchemaRecord},
+    schemas::{Backfills, MigrationRecord, ReleaseColumns, SchemaRecord},
 };
 use crate::{
     audit::{Break, ChainCheck},
@@ -144,6 +144,13 @@ impl Checker {
                 if let Some((name, record)) = self.named(&place, names, value) {
                     self.releases.insert(name, record);
                 }
+            }
+            Keyspace::Columns => {
+                drop(self.named::<_, ReleaseColumns>(
+                    &place,
+                    names::<ServiceName, handover_model::Version>(key),
+                    value,
+                ));
             }
             Keyspace::Manifests => self.piece(&place, key, value),
             Keyspace::Tokens => drop(self.named::<TokenId, TokenRecord>(&place, name(key), value)),

@@ -60,7 +60,9 @@ pub use refusal::Refusal;
 pub use rehearsals::{FlipRecord, RehearsalRecord};
 pub use role::{Grant, Role, RoleError};
 pub(crate) use schemas::REMEMBERED;
-pub use schemas::{LintRecord, Reader, ReleaseSchema, SchemaView, SeenSchema, Soak};
+pub use schemas::{
+    LintRecord, Lost, Reader, ReleaseColumns, ReleaseSchema, SchemaView, SeenSchema, Soak, Works,
+};
 pub use services::CATCH_UP;
 pub use state::{Host, State, StoredRelease};
 pub use vitals::Vitals;

@@ -15,7 +15,7 @@ use super::{
     },
     refusal::Refusal,
     rehearsals::RehearsalRecord,
-    schemas::{Backfills, MigrationRecord, SchemaRecord},
+    schemas::{Backfills, MigrationRecord, ReleaseColumns, SchemaRecord},
     state::{Host, State, StoredRelease},
 };
 use crate::{
@@ -134,10 +134,19 @@ pub(super) fn load(store: &dyn Store, now: Timestamp) -> Result<(State, Effects)
 }
 
 fn load_releases(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
-    for entry in scan_json::<ReleaseRecord>(store, Keyspace::Releases, &[]) {
+    let mut columns = BTreeMap::new();
+    for entry in scan_json::<ReleaseColumns>(store, Keyspace::Columns, &[]) {
         let (key, record) = entry?;
+        let (service, version) = names(Keyspace::Columns, &key)?;
+        columns.insert(ReleaseRef { service, version }, record);
+    }
+    for entry in scan_json::<ReleaseRecord>(store, Keyspace::Releases, &[]) {
+        let (key, mut record) = entry?;
         let (service, version) = names(Keyspace::Releases, &key)?;
         let name = ReleaseRef { service, version };
+        if let Some(schema) = &mut record.schema {
+            schema.columns = columns.remove(&name).unwrap_or_default();
+        }
         let mut manifest = Vec::new();
         for piece in 0..record.chunks {
             let chunk = store.get(Keyspace::Manifests, &chunk_key(&name, piece))?;

@@ -71,6 +71,9 @@ impl State {
             effects.put_bytes(Keyspace::Manifests, chunk_key(&release.name, chunks), chunk);
             chunks += 1;
         }
+        if let Some(schema) = schema.as_ref().filter(|schema| !schema.columns.is_empty()) {
+            effects.put(Keyspace::Columns, release_key(&release.name), &schema.columns)?;
+        }
         let record = ReleaseRecord {
             bundle: release.bundle.clone(),
             chunks,

@@ -78,6 +78,8 @@ keyspaces! {
     Services = "services";
     /// Releases, by service and version.
     Releases = "releases";
+    /// Columns that releases use and take away, by service and version.
+    Columns = "columns";
     /// Pieces of manifests' texts, by service, version and index.
     Manifests = "manifests";
     /// Join tokens, by id.

@@ -38,6 +38,24 @@ fn what_would_break_a_live_system_is_told_with_its_place_and_the_safe_steps() {
 }
 
 #[test]
+fn a_contract_that_takes_away_what_the_release_says_it_uses_is_told_with_its_place() {
+    let here = Here::new();
+    let uses = "contract = \"m/contract\"\nuses = [\"customers.mail\", \"customers.email\"]\n";
+    here.write("handover.toml", &format!("{}{uses}", MANIFEST.replace("backfill = \"m/backfill\"\n", "")));
+    here.write("m/expand/0001_mail.sql", ADD);
+    here.write("m/contract/0003_email.sql", "ALTER TABLE customers\n  DROP COLUMN email;\n");
+    let told = here.run(&["migrate", "lint"]).expect(1).stdout;
+    for part in [
+        "m/contract/0003_email.sql:2:3: drop-column: drops column email of customers, and the release says that its code uses customers.email",
+        "  2 |   DROP COLUMN email;\n    |   ^^^^^^^^^^^^^^^^^",
+    ] {
+        assert!(told.contains(part), "{part} is not in\n{told}");
+    }
+    let json = here.run(&["migrate", "lint", "--json"]).expect(1).json();
+    assert_eq!(json["report"]["gone"], serde_json::json!([{"version": 3, "what": "customers.email"}]));
+}
+
+#[test]
 fn what_is_not_looked_at_is_said() {
     let here = Here::new();
     let mysql = MANIFEST.replace("database = \"shop\"", "database = \"shop\"\nkind = \"mysql\"");

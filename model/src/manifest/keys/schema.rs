@@ -2,11 +2,11 @@
 
 use super::{
     Absent::{Default, Otherwise, Required},
-    Durations, Key, Members, Table, Text, Words, key,
+    Durations, Key, Listed, Members, Table, Text, Words, key,
     process::HOUR,
     service::{LABEL_KEY, LABEL_VALUE},
 };
-use crate::manifest::{DatabaseKind, MAX_DEADLINE, MAX_HOST_LABELS};
+use crate::manifest::{DatabaseKind, MAX_DEADLINE, MAX_HOST_LABELS, MAX_USES};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -51,6 +51,19 @@ pub(crate) const READS: Key<Text> = key(
     },
     Required("reads = \"41..=43\""),
     "The versions of the schema that this release's code works with. A release is refused where the schema is another.",
+);
+pub(crate) const USES: Key<Listed<Text>> = key(
+    "uses",
+    Listed(
+        Text {
+            what: "columns: `\"customers.email\"`, `\"billing.invoices.total\"`, `\"customers.*\"`",
+            pattern: r#"^([A-Za-z_\u0080-\uffff][A-Za-z0-9_$\u0080-\uffff]*|"([^"\u0000-\u001f]|"")+"|\*)(\.([A-Za-z_\u0080-\uffff][A-Za-z0-9_$\u0080-\uffff]*|"([^"\u0000-\u001f]|"")+"|\*)){1,2}$"#,
+            placeholders: false,
+        },
+        MAX_USES,
+    ),
+    Otherwise("`reads` alone decides"),
+    "Columns that this release's code uses, in PostgreSQL. A migration that takes one of them away is refused while the release runs or could be gone back to, whatever `reads` says.",
 );
 pub(crate) const HOSTS: Key<Members<Text>> = key(
     "hosts",
@@ -120,6 +133,7 @@ pub(crate) const SCHEMA: Table = Table {
         &DATABASE,
         &KIND,
         &READS,
+        &USES,
         &HOSTS,
         &EXPAND,
         &BACKFILL,

@@ -2,9 +2,12 @@
 
 use super::{Reader, directory};
 use crate::{
-    SchemaRange,
-    language::{Section, quoted},
-    manifest::{DatabaseKind, SchemaConfig, keys::schema as keys},
+    ColumnPattern, SchemaRange,
+    language::{Section, Value, quoted},
+    manifest::{
+        DatabaseKind, MAX_USES_BYTES, SchemaConfig,
+        keys::{Listed, schema as keys},
+    },
 };
 use std::{path::PathBuf, time::Duration};
 
@@ -20,6 +23,12 @@ impl Reader<'_, '_> {
         let kind = section.choice(&keys::KIND, self.problems).unwrap_or(DatabaseKind::Postgres);
         let reads = section.required(&keys::READS, self.problems);
         let reads = reads.and_then(|value| value.parsed(self.problems, str::parse::<SchemaRange>));
+        let uses = section.get(&keys::USES).and_then(|value| self.uses(&value));
+        if kind != DatabaseKind::Postgres {
+            let reason =
+                "only what migrations of PostgreSQL take away is known: leave it out, `reads` decides";
+            section.meaningless([keys::USES.name], reason, self.problems);
+        }
         let hosts = section.free(&keys::HOSTS, self.problems);
         let hosts = hosts.is_present().then(|| self.hosts(&hosts));
         let mut phase = |key| section.get(key).and_then(|value| value.parsed(self.problems, folder));
@@ -33,6 +42,7 @@ impl Reader<'_, '_> {
             database: database.clone().unwrap_or_default(),
             kind,
             reads: reads.unwrap_or(SchemaRange::ALL),
+            uses: uses.unwrap_or_default(),
             hosts,
             expand,
             backfill,
@@ -46,6 +56,29 @@ impl Reader<'_, '_> {
         };
         section.refuse_unknown(self.problems);
         database.and(reads).map(|_| config)
+    }
+
+    fn uses(&mut self, value: &Value<'_>) -> Option<Vec<ColumnPattern>> {
+        let Listed(_, most) = keys::USES.value;
+        let listed = value.list(self.problems)?;
+        if listed.is_empty() || listed.len() > most {
+            let message = format!("has {} entries, expected 1 to {most}", listed.len());
+            self.problems.add_with_hint(
+                value.span.clone(),
+                &value.path,
+                message,
+                "all columns of a table are one entry: \"customers.*\"".to_owned(),
+            );
+            return None;
+        }
+        let uses: Vec<ColumnPattern> =
+            listed.iter().filter_map(|pattern| pattern.parsed(self.problems, str::parse)).collect();
+        let bytes: usize = uses.iter().map(|pattern| pattern.to_string().len()).sum();
+        if bytes > MAX_USES_BYTES {
+            let message = format!("has names of {bytes} bytes together, expected at most {MAX_USES_BYTES}");
+            self.problems.add(value.span.clone(), &value.path, message);
+        }
+        Some(uses)
     }
 }
 

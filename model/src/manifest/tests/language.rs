@@ -189,6 +189,7 @@ fn both_ends_of_every_range_are_taken_and_nothing_beyond() {
             Shape::List(member, most) => {
                 let member = match **member {
                     Shape::Texts(..) => "[\"a\"]",
+                    _ if key == "uses" => "\"a.b\"",
                     Shape::Text(_) => "\"a\"",
                     _ => "\"5%\"",
                 };

@@ -403,9 +403,20 @@ fn a_schema_needs_a_database_a_range_of_versions_and_folders_of_the_bundle() {
             "reads = \"41\"\nexpand = \"/srv/expand\"",
             "schema.expand: \"/srv/expand\" is absolute: migrations lie in the bundle",
         ),
+        (
+            "reads = \"41\"\nuses = [\"customers.email\", \"orders\"]",
+            "schema.uses[1]: \"orders\" names no columns: it has neither two nor three parts; write TABLE.COLUMN or SCHEMA.TABLE.COLUMN, with `*` for all columns of a table",
+        ),
+        (
+            "reads = \"41\"\nkind = \"mysql\"\nuses = [\"customers.email\"]",
+            "schema.uses: only what migrations of PostgreSQL take away is known: leave it out, `reads` decides",
+        ),
     ] {
         assert_eq!(schema(rest), message);
     }
     let name = only("[schema]\ndatabase = \"Shop\"\nreads = \"1\"");
     assert!(name.starts_with("schema.database: \"Shop\" is no database's name"), "{name}");
+    let long = vec![format!("\"{0}.{0}.{0}\"", "x".repeat(63)); 11].join(", ");
+    let long = schema(&format!("reads = \"41\"\nuses = [{long}]"));
+    assert_eq!(long, "schema.uses: has names of 2101 bytes together, expected at most 2048");
 }

@@ -3,7 +3,7 @@
 use super::{Target, column_type, constraint, rename, value::Default};
 use crate::{
     finding::Step,
-    look::Look,
+    look::{Look, column_of},
     migration::SchemaPhase,
     name::{Name, made_of},
     rule::Rule,
@@ -250,7 +250,9 @@ pub(crate) fn drop(look: &mut Look<'_>, table: &Target, it: &ast::DropColumn) {
             .sql(format!("ALTER TABLE {} DROP COLUMN {column};", table.sql)),
     ];
     let message = format!("drops column {column} of {}", table.name);
-    look.find_gone(Rule::DropColumn, it.syntax(), message, (&table.name, Some(folded.name())), steps);
+    let dropped = column_of(&table.name, folded.name());
+    look.find_gone(Rule::DropColumn, it.syntax(), message, &dropped, steps);
+    look.takes(dropped);
 }
 
 pub(crate) fn alter(look: &mut Look<'_>, table: &Target, it: &ast::AlterColumn) {

@@ -1,7 +1,14 @@
 //! What is dropped, emptied, or taken along by CASCADE.
 
 use super::Target;
-use crate::{finding::Step, look::Look, name::Name, rule::Rule, tree};
+use crate::{
+    finding::Step,
+    look::{Look, all_of},
+    name::Name,
+    rule::Rule,
+    tree,
+};
+use handover_model::ColumnPattern;
 use squawk_syntax::{
     SyntaxKind, SyntaxNode,
     ast::{self, AstNode as _, Stmt},
@@ -47,6 +54,7 @@ pub(crate) fn apply(look: &mut Look<'_>) {
                 format!("drops database {name}"),
                 vec![Step::here(look.phase, words)],
             );
+            look.takes(ColumnPattern::ALL);
         }
         _ => {}
     }
@@ -71,7 +79,11 @@ fn relation(look: &mut Look<'_>, statement: &SyntaxNode, dropped: &SyntaxNode) {
             .sql(format!("DROP {noun} {};", target.sql)),
     ];
     let message = format!("drops {} {}", noun.to_lowercase(), target.name);
-    look.find_gone(Rule::DropTable, dropped, message, (&target.name, None), steps);
+    look.find_gone(Rule::DropTable, dropped, message, &all_of(&target.name), steps);
+    match look.stmt {
+        Stmt::DropView(_) | Stmt::DropMaterializedView(_) => look.takes_view(&target.name),
+        _ => look.takes(all_of(&target.name)),
+    }
 }
 
 /// `MATERIALIZED VIEW`: the words between DROP and the name.
@@ -84,6 +96,14 @@ fn noun(statement: &SyntaxNode) -> String {
 fn object(look: &mut Look<'_>, node: &SyntaxNode) {
     let named = named(node);
     let Some(first) = named.first() else { return };
+    match look.stmt {
+        Stmt::DropSchema(_) => {
+            let schemas: Vec<String> = named.iter().map(|name| Name::of(name).name().to_owned()).collect();
+            schemas.iter().for_each(|schema| look.takes(ColumnPattern::of_schema(schema)));
+        }
+        Stmt::DropOwned(_) => look.takes(ColumnPattern::ALL),
+        _ => {}
+    }
     // Behind the name of these stands that of their table.
     let of_a_table = matches!(look.stmt, Stmt::DropTrigger(_) | Stmt::DropPolicy(_) | Stmt::DropRule(_));
     let dropped = if of_a_table { &named[..1] } else { &named[..] };
@@ -140,6 +160,6 @@ pub(crate) fn truncate(look: &mut Look<'_>, it: &ast::Truncate) {
                 .sql(format!("TRUNCATE {};", table.sql)),
         ];
         let message = format!("empties {}", table.name);
-        look.find_gone(Rule::Truncate, it.syntax(), message, (&table.name, None), steps);
+        look.find_gone(Rule::Truncate, it.syntax(), message, &all_of(&table.name), steps);
     }
 }

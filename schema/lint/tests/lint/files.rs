@@ -1,6 +1,10 @@
 //! Migrations of a release, written down in a line.
 
 use handover_lint::{Context, Finding, Migration, Outcome, Report, Rule, SchemaPhase, lint};
+use handover_model::SchemaVersion;
+
+/// What each of the files makes the schema.
+pub(crate) const VERSION: SchemaVersion = SchemaVersion::new(20);
 
 /// Files in their order, and the server that they are for.
 #[derive(Clone, Debug)]
@@ -70,6 +74,7 @@ impl Files {
                 file,
                 text,
                 phase: *phase,
+                version: VERSION,
                 transaction: *transaction,
             })
             .collect();

@@ -1,6 +1,6 @@
 //! Files that nobody wrote to be run: whatever stands in them, the answer is findings, in time, and no panic.
 
-use crate::files::{Files, expand};
+use crate::files::{Files, VERSION, expand};
 use handover_lint::{
     Context, MAX_LISTED, MOST_BYTES, MOST_STATEMENTS, MOST_WEIGHT, Migration, Outcome, Rule, SchemaPhase,
     lint,
@@ -278,6 +278,7 @@ fn bytes_that_are_no_character_cannot_be_given() {
         file: "a.sql",
         text: "\u{feff}DROP TABLE t;",
         phase: SchemaPhase::Expand,
+        version: VERSION,
         transaction: None,
     };
     let Outcome::Linted(report) = lint(&[migration], &Context::postgresql(15)) else { panic!() };

@@ -4,6 +4,9 @@ use super::{Grade, Point, Subject, facts::Facts};
 use crate::fleet::{LintRecord, ReleaseSchema};
 use handover_model::{SchemaPhase, SchemaVersion};
 
+/// How many columns that a contract takes away are named.
+const TAKEN_AWAY: usize = 4;
+
 pub(super) fn point(facts: &Facts<'_>) -> Point {
     let point = Point::new(Subject::Schema);
     match &facts.schema {
@@ -54,7 +57,10 @@ impl Declared {
             Some(lint) => looked_at(lint, point),
         };
         match schema.pending(SchemaPhase::Contract, *known) {
-            Some(to) => point.tell(format!("its contract to {to} waits for `handover migrate contract`")),
+            Some(to) => point.tell(format!(
+                "its contract to {to} waits for `handover migrate contract`{}",
+                taken_away(schema, known.unwrap_or_default(), to)
+            )),
             None => point,
         }
     }
@@ -68,6 +74,20 @@ impl Declared {
             .collect();
         let changes = if changes.is_empty() { "nothing to apply".to_owned() } else { changes.join(", ") };
         format!("it reads {reads}; the schema of {database} {is}; {changes}")
+    }
+}
+
+/// `; it takes away customers.email, orders.*`.
+fn taken_away(schema: &ReleaseSchema, known: SchemaVersion, to: SchemaVersion) -> String {
+    let gone: Vec<String> =
+        schema.columns.gone_between(known, to).map(|gone| gone.what.to_string()).collect();
+    let more = match gone.len().saturating_sub(TAKEN_AWAY) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match gone.get(..TAKEN_AWAY.min(gone.len())) {
+        None | Some([]) => String::new(),
+        Some(first) => format!("; it takes away {}{more}", first.join(", ")),
     }
 }
 
@@ -90,6 +110,7 @@ fn looked_at(lint: &LintRecord, point: Point) -> Point {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::ReleaseColumns;
 
     fn declared() -> Declared {
         let schema = ReleaseSchema {
@@ -103,6 +124,7 @@ mod tests {
             contract: Some(SchemaVersion::new(44)),
             contract_after: None,
             lint: Some(LintRecord::default()),
+            columns: ReleaseColumns::default(),
         };
         Declared { schema, known: Some(SchemaVersion::new(41)), refused: None }
     }

@@ -7,7 +7,7 @@ use super::{
     schema::{Declared, Schema},
 };
 use crate::fleet::{
-    RehearsalRecord, ReleaseSchema,
+    RehearsalRecord, ReleaseColumns, ReleaseSchema,
     records::{Ending, Purpose},
 };
 use handover_model::{
@@ -86,6 +86,7 @@ impl World {
             programs: 0,
             contract: None,
             contract_after: None,
+            columns: ReleaseColumns::default(),
             lint: None,
         });
         let declared = |schema| Schema::Declared(Box::new(Declared { schema, known: None, refused: None }));

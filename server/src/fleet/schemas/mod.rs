@@ -6,6 +6,7 @@
 //! what the database itself says.
 
 mod backfills;
+mod columns;
 mod overtaken;
 mod planning;
 mod readers;
@@ -14,6 +15,7 @@ mod soak;
 mod status;
 
 pub(super) use backfills::Backfills;
+pub use columns::{Lost, ReleaseColumns, Works};
 pub use readers::Reader;
 use record::Heading;
 pub(super) use record::MigrationRecord;
@@ -65,15 +67,18 @@ impl State {
     /// Why a release's code does not work with its database's schema; `None` where it does, or nothing is known.
     #[must_use]
     pub fn does_not_read(&self, release: &ReleaseRef) -> Option<String> {
-        let ReleaseSchema { database, reads, .. } = self.schema_of(release)?;
-        let seen = self.schema(database).filter(|seen| !reads.contains(seen.version));
-        let heading = self.heading(database).filter(|heading| !reads.contains(heading.to));
+        let ReleaseSchema { database, .. } = self.schema_of(release)?;
+        let works = self.works(release, None)?;
+        let seen = self.schema(database).filter(|seen| !works.with(seen.version));
+        let heading = self.heading(database).filter(|heading| !works.with(heading.to));
         match (seen, heading) {
             (Some(SeenSchema { version, by, phase, .. }), _) => Some(format!(
-                "the schema of database {database} is at {version} since the {phase} of {by}, and {release} reads {reads}"
+                "the schema of database {database} is at {version} since the {phase} of {by}, and {release} {}",
+                works.why_not(*version)
             )),
             (None, Some(Heading { to, by, phase })) => Some(format!(
-                "the {phase} of {by} was begun, and nobody has said what the schema of database {database} is now, up to {to}; {release} reads {reads}"
+                "the {phase} of {by} was begun, and nobody has said what the schema of database {database} is now, up to {to}; {release} {}",
+                works.why_not(*to)
             )),
             (None, None) => None,
         }
@@ -102,6 +107,7 @@ impl State {
                 Record::Migrated { version, at, phase } => {
                     let seen = SeenSchema { version: *version, at: *at, by: id, phase: *phase };
                     (known.seen, known.heading) = (Some(seen), None);
+                    columns::end(&mut known.takers, live.engine.release(), *version);
                     if let (SchemaPhase::Backfill, Some(backfills)) = (phase, &mut backfills) {
                         backfills.serve(&serving);
                         backfills.end();
@@ -121,6 +127,10 @@ impl State {
                     }
                     let at = known.seen.as_ref().map(|seen| seen.version);
                     let to = phase.and_then(|phase| Some((phase, schema.pending(phase, at)?)));
+                    if let Some((_, to)) = to.filter(|_| !schema.columns.gone.is_empty()) {
+                        let above = at.unwrap_or_default();
+                        columns::begin(&mut known.takers, live.engine.release(), above, to);
+                    }
                     // Another attempt leads no further back than the one before it has come.
                     let further = |to| known.heading.as_ref().is_none_or(|heading| heading.to < to);
                     if let Some((phase, to)) = to.filter(|(_, to)| further(*to)) {
@@ -225,8 +235,8 @@ impl State {
         now: Timestamp,
     ) -> Vec<SchemaReader> {
         let Some(schema) = self.schema_of(release) else { return Vec::new() };
-        let mut readers = self.schema_readers(&schema.database, now);
-        let reads = |reader: &Reader| schema.after(phase).is_none_or(|to| reader.reads.contains(to));
+        let mut readers = self.schema_readers(&schema.database, Some(release), now);
+        let reads = |reader: &Reader| schema.after(phase).is_none_or(|to| reader.works.with(to));
         readers.retain(|reader| reader.release != *release && (reader.is_running() || reads(reader)));
         let own = SchemaReader { who: format!("{release}, whose migrations they are"), reads: schema.reads };
         let mut told = readers::told(&readers, MAX_READERS.saturating_sub(1));

@@ -1,6 +1,6 @@
 //! Migrations in plans, and what is refused because of a schema or of somebody who reads it.
 
-use super::{Reader, ReleaseSchema, readers::cannot_read};
+use super::{Reader, ReleaseSchema, Works, readers::cannot_read};
 use crate::fleet::{locks::reason_of, records::Purpose, refusal::Refusal, releases, state::State};
 use handover_model::{
     Found, HostName, ReleaseRef, Resolution, SchemaPhase, SchemaVersion, ServiceName, Timestamp,
@@ -163,10 +163,11 @@ impl State {
         at: Option<SchemaVersion>,
     ) -> Result<(), Refusal> {
         let ReleaseSchema { database, reads, expand, .. } = schema;
+        let works = self.works(release, Some(release)).unwrap_or(Works { reads: *reads, lost: None });
         // Where nobody has said how migrations ended, the schema may be as far as they lead.
         if let Some(heading) = self.heading(database)
-            && !reads.contains(heading.to)
-            && at.is_none_or(|at| reads.contains(at))
+            && !works.with(heading.to)
+            && at.is_none_or(|at| works.with(at))
         {
             return Err(Refusal::Schema {
                 why: self.does_not_read(release).unwrap_or_default().into(),
@@ -179,11 +180,12 @@ impl State {
             });
         }
         match at {
-            Some(at) if !reads.contains(at) => Err(Refusal::Schema {
+            Some(at) if !works.with(at) => Err(Refusal::Schema {
                 why: match self.does_not_read(release) {
                     Some(why) if *expand != Some(at) => why,
                     _ => format!(
-                        "{release} reads {reads} of database {database}, and its own expand makes it {at}"
+                        "{release} {} (database {database}), and its own expand makes it {at}",
+                        works.why_not(at)
                     ),
                 }
                 .into(),
@@ -236,7 +238,7 @@ impl State {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         self.have_reported(&schema.database, now)?;
-        let mut readers = self.schema_readers(&schema.database, now);
+        let mut readers = self.schema_readers(&schema.database, Some(release), now);
         if phase != SchemaPhase::Contract {
             // What would be gone back to a second time is no reason to hold a release up: status says that it is lost.
             readers.retain(|reader| !reader.is_only_rollback());
@@ -259,7 +261,7 @@ impl State {
             return Ok(());
         }
         let named: Vec<String> =
-            left.iter().take(NAMED).map(|reader| format!("{reader} reads {}", reader.reads)).collect();
+            left.iter().take(NAMED).map(|reader| format!("{reader} {}", reader.works.why_not(to))).collect();
         let more = match left.len().saturating_sub(NAMED) {
             0 => String::new(),
             more => format!("; and {more} more releases"),

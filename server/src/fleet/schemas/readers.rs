@@ -1,7 +1,7 @@
 //! Who reads a database's schema: what runs on hosts, stands by, finishes its connections, may come back with a host that
 //! is offline, or would be gone back to.
 
-use super::ReleaseSchema;
+use super::Works;
 use crate::fleet::state::{Host, State};
 use handover_model::{
     HostName, InstancePhase, ReleaseRef, SchemaRange, SchemaReader, SchemaVersion, Timestamp, Version,
@@ -19,7 +19,7 @@ pub struct Reader {
     /// Which release.
     pub release: ReleaseRef,
     /// What it works with.
-    pub reads: SchemaRange,
+    pub works: Works,
     /// Where it gets connections, or finishes them.
     pub runs: Vec<HostName>,
     /// Where it stands by.
@@ -54,9 +54,9 @@ impl fmt::Display for Reader {
 }
 
 impl Reader {
-    fn of(release: ReleaseRef, reads: SchemaRange) -> Self {
+    fn of(release: ReleaseRef, works: Works) -> Self {
         let (runs, stands_by, offline) = (Vec::new(), Vec::new(), Vec::new());
-        Self { release, reads, runs, stands_by, offline, current: false, rollback: false }
+        Self { release, works, runs, stands_by, offline, current: false, rollback: false }
     }
 
     /// Whether it is nowhere, and only a rollback would bring it back.
@@ -85,14 +85,19 @@ fn some(hosts: &[HostName]) -> String {
 
 impl State {
     /// Every release whose code may meet a database's schema, with where and why. Releases that declare nothing of a
-    /// schema are not among them: nothing is known of what they read.
+    /// schema are not among them: nothing is known of what they read. `planned`: a release whose migrations would be applied, too.
     #[must_use]
-    pub fn schema_readers(&self, database: &str, now: Timestamp) -> Vec<Reader> {
+    pub fn schema_readers(
+        &self,
+        database: &str,
+        planned: Option<&ReleaseRef>,
+        now: Timestamp,
+    ) -> Vec<Reader> {
         let mut readers: BTreeMap<ReleaseRef, Reader> = BTreeMap::new();
         for (name, host) in &self.hosts {
             let online = self.reachable(host, now);
             for (release, serves) in placed(host) {
-                let Some(reader) = self.reader(&mut readers, &release, database) else { continue };
+                let Some(reader) = self.reader(&mut readers, &release, (database, planned)) else { continue };
                 let hosts = match (online, serves) {
                     (false, _) => &mut reader.offline,
                     (true, true) => &mut reader.runs,
@@ -107,7 +112,8 @@ impl State {
             let named = |version: &Version| ReleaseRef { service: service.clone(), version: version.clone() };
             for (release, is_current) in [(record.current.as_ref(), true), (record.history.last(), false)] {
                 let release = release.map(named);
-                let reader = release.and_then(|release| self.reader(&mut readers, &release, database));
+                let reader =
+                    release.and_then(|release| self.reader(&mut readers, &release, (database, planned)));
                 if let Some(reader) = reader {
                     reader.current |= is_current;
                     reader.rollback |= !is_current;
@@ -121,12 +127,14 @@ impl State {
         &self,
         readers: &'a mut BTreeMap<ReleaseRef, Reader>,
         release: &ReleaseRef,
-        database: &str,
+        (database, planned): (&str, Option<&ReleaseRef>),
     ) -> Option<&'a mut Reader> {
-        let ReleaseSchema { reads, .. } =
+        if !readers.contains_key(release) {
             self.schema_of(release).filter(|schema| schema.database == database)?;
-        let reads = *reads;
-        Some(readers.entry(release.clone()).or_insert_with(|| Reader::of(release.clone(), reads)))
+            let works = self.works(release, planned)?;
+            readers.insert(release.clone(), Reader::of(release.clone(), works));
+        }
+        readers.get_mut(release)
     }
 }
 
@@ -155,14 +163,14 @@ fn placed(host: &Host) -> Vec<(ReleaseRef, bool)> {
 
 /// Those that do not work with a version.
 pub(super) fn cannot_read(readers: &[Reader], version: SchemaVersion) -> Vec<&Reader> {
-    readers.iter().filter(|reader| !reader.reads.contains(version)).collect()
+    readers.iter().filter(|reader| !reader.works.with(version)).collect()
 }
 
 /// What a host that migrates is told of them, at most so many: where there are more, the last stands for the rest.
 pub(super) fn told(readers: &[Reader], most: usize) -> Vec<SchemaReader> {
     let who = |reader: &Reader| reader.to_string().chars().take(MAX_WHO).collect();
     let mut told: Vec<SchemaReader> =
-        readers.iter().map(|reader| SchemaReader { who: who(reader), reads: reader.reads }).collect();
+        readers.iter().map(|reader| SchemaReader { who: who(reader), reads: reader.works.range() }).collect();
     if told.len() > most {
         let rest = told.split_off(most.saturating_sub(1));
         // The server has held the migrations against each of them; this is the second look.
@@ -189,7 +197,7 @@ mod tests {
                 version: format!("{number:0>64}").parse().unwrap(),
             };
             let reads = format!("{}..=4294967295", 4_000_000_000 + number).parse().unwrap();
-            Reader { rollback: true, ..Reader::of(release, reads) }
+            Reader { rollback: true, ..Reader::of(release, Works { reads, lost: None }) }
         };
         (0..count).map(of).collect()
     }

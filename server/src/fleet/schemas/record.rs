@@ -1,5 +1,6 @@
 //! What is remembered of schemas: what a release does to one, what a database's is, what a host should apply.
 
+use super::columns::{ReleaseColumns, Taker};
 use handover_model::{
     DeploymentId, MigrationId, ReleaseRef, Resolution, SchemaPhase, SchemaRange, SchemaReader, SchemaVersion,
     Timestamp,
@@ -37,6 +38,9 @@ pub struct ReleaseSchema {
     /// What the linter says of its migrations; `None` where it does not know the kind of database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lint: Option<LintRecord>,
+    /// The columns that its code uses and that its migrations take away. They are a record of their own.
+    #[serde(skip)]
+    pub columns: ReleaseColumns,
 }
 
 /// What the linter says of a release's migrations.
@@ -87,6 +91,9 @@ pub(in crate::fleet) struct SchemaRecord {
     /// Migrations that were ordered and of which nobody has said that all are applied. The schema may be at any version up to
     /// theirs, also when their deployment has ended meanwhile.
     pub(in crate::fleet) heading: Option<Heading>,
+    /// Releases whose migrations took columns away, in the order in which they began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::fleet) takers: Vec<Taker>,
 }
 
 /// A database's schema, as a host that migrated it said last.
@@ -150,6 +157,7 @@ mod tests {
             contract_after: None,
             programs: 0,
             lint: None,
+            columns: ReleaseColumns::default(),
         };
         assert_eq!(schema.pending(SchemaPhase::Expand, None), Some(version(42)));
         assert_eq!(schema.pending(SchemaPhase::Expand, Some(version(41))), Some(version(42)));

@@ -49,7 +49,7 @@ impl State {
         let database = database.map(|schema| schema.database.clone()).unwrap_or_default();
         Ok(SchemaView {
             schema: self.schema(&database).cloned(),
-            readers: if database.is_empty() { Vec::new() } else { self.schema_readers(&database, now) },
+            readers: if database.is_empty() { Vec::new() } else { self.schema_readers(&database, None, now) },
             overtaken: self.overtaken(&database).map(|(version, by)| (version, by.clone())),
             soak: self.soak(service),
             no_return: self.no_return(service, now),
@@ -66,10 +66,10 @@ impl State {
         let release = ReleaseRef { service: service.clone(), version: current };
         let schema = self.schema_of(&release)?;
         let to = schema.pending(SchemaPhase::Contract, self.schema_version(&schema.database))?;
-        let readers = self.schema_readers(&schema.database, now);
+        let readers = self.schema_readers(&schema.database, Some(&release), now);
         let lost: Vec<String> = cannot_read(&readers, to)
             .into_iter()
-            .map(|reader| format!("{reader} reads {}", reader.reads))
+            .map(|reader| format!("{reader} {}", reader.works.why_not(to)))
             .collect();
         if lost.is_empty() {
             return None;

@@ -3,6 +3,7 @@
 mod asking;
 mod canary;
 mod catch_up;
+mod columns;
 mod confirming;
 mod control;
 mod deploying;

@@ -1,7 +1,7 @@
 //! Schemas: migrations in plans, and what is refused because of what the fleet runs.
 
 use super::{Fixture, name, request, rollback};
-use crate::fleet::{DeploymentRequest, Ending, Purpose, Refusal, ReleaseSchema};
+use crate::fleet::{DeploymentRequest, Ending, Purpose, Refusal, ReleaseColumns, ReleaseSchema};
 use handover_model::{DeploymentId, Duration, SchemaPhase, SchemaVersion, ServiceName};
 use handover_proto::status::Reason;
 
@@ -29,6 +29,17 @@ pub(super) fn push_of(
     phases: &[(SchemaPhase, u32)],
     rollout: &str,
 ) {
+    push_with(fleet, (service, version, reads), phases, rollout, ReleaseColumns::default());
+}
+
+/// The same, with columns that it uses and takes away.
+pub(super) fn push_with(
+    fleet: &mut Fixture,
+    (service, version, reads): (&str, &str, &str),
+    phases: &[(SchemaPhase, u32)],
+    rollout: &str,
+    columns: ReleaseColumns,
+) {
     let after = |wanted| {
         phases.iter().find(|(phase, _)| *phase == wanted).map(|(_, number)| SchemaVersion::new(*number))
     };
@@ -43,6 +54,7 @@ pub(super) fn push_of(
         contract: after(SchemaPhase::Contract),
         contract_after: rollout.contains(BY_ITSELF).then_some(24 * 3_600_000),
         lint: None,
+        columns,
     };
     let folders: String = phases.iter().map(|(phase, _)| format!("{phase} = \"m/{phase}\"\n")).collect();
     let manifest = format!(

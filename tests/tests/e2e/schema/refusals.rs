@@ -78,6 +78,43 @@ fn a_contract_is_refused_for_a_warm_standby_and_forced_with_a_reason_that_stands
 }
 
 #[test]
+fn a_column_that_a_release_says_it_uses_is_not_dropped_whatever_the_ranges_say() {
+    let Some(shop) = Shop::with_hosts(2, "a contract of a column that is used") else { return };
+    let uses = "uses = [\"customers.id\", \"Customers.EMail\"]\n";
+    let table: &[_] = &[("expand", "0001_customers.sql", &*table(100))];
+    shop.push_with(Sample::new("v1"), "1..=99", table, uses);
+    shop.fleet.deploy("v1").expect(0);
+    let traffic = Traffic::on(&shop.fleet);
+    // Whoever wrote these ranges thought that v1 works without the column.
+    shop.push(Sample::new("v2").rollout("bake = \"100ms\"\nkeep_warm = \"1h\""), "2..=99", FILES);
+    let of_v2 = ["--release", "v2"];
+    let uses =
+        |who: &str| format!("web v1 ({who}) uses customers.email, which migration 10 of web v2 takes away");
+    let columns = "SELECT count(*), string_agg(column_name, ' ' ORDER BY column_name) FROM information_schema.columns WHERE table_name = 'customers'";
+    let both = [(2, Some("email id".to_owned()))];
+
+    let runs = contract(&shop, &of_v2).expect(6).stderr;
+    let hosts = shop.fleet.agents.iter().map(|agent| agent.host.clone()).collect::<Vec<_>>().join(", ");
+    assert!(runs.contains(&uses(&format!("runs on {hosts}"))), "{runs}");
+    contract(&shop, &["--release", "v2", "--force", "--reason", "now"]).expect(6);
+    assert_eq!(shop.rows(columns), both);
+
+    shop.fleet.deploy("v2").expect(0);
+    let status = shop.status();
+    let stands_by = uses(&format!("stands by on {hosts}; rollback target"));
+    assert!(status["no_return"].as_str().unwrap().contains(&stands_by), "{status}");
+    assert!(contract(&shop, &[]).expect(6).stderr.contains(&stands_by));
+    assert_eq!(shop.rows(columns).first().map(|row| row.0), Some(3), "with the one that v2 added");
+
+    contract(&shop, &["--force", "--reason", "v1 is history"]).expect(0);
+    assert_eq!(shop.rows(columns), [(2, Some("id mail".to_owned()))]);
+    let lost = shop.fleet.cli().run(["rollback", "web", "--yes"]).stderr;
+    assert!(lost.contains("web v1 uses customers.email, which migration 10 of web v2 takes away"), "{lost}");
+    assert_eq!(shop.fleet.versions(), ["v2"; 2]);
+    traffic.stop().assert_no_failures();
+}
+
+#[test]
 fn a_contract_is_refused_while_a_host_is_offline_that_may_come_back_with_the_old_release() {
     let Some(mut shop) = at_v1(2, "1..=9", "a contract with a host offline") else { return };
     shop.fleet.agents[1].kill();

@@ -21,10 +21,21 @@ pub struct FilesLimits {
 pub struct Found {
     /// The folders that are there.
     pub folders: Vec<String>,
-    /// Regular files that lie directly in one of them: path and content, in the order of their paths.
-    pub files: Vec<(String, Vec<u8>)>,
+    /// Regular files that lie directly in one of them, in the order of their paths.
+    pub files: Vec<FoundFile>,
     /// What else lies directly in one of them, in the same order.
     pub others: Vec<Other>,
+}
+
+/// A regular file that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundFile {
+    /// Its path.
+    pub path: String,
+    /// What stands in it.
+    pub content: Vec<u8>,
+    /// Whether it can be executed.
+    pub executable: bool,
 }
 
 /// What lies in a folder and was not read.
@@ -89,8 +100,9 @@ impl Sink for Collector<'_> {
         let count = self.found.files.len() + self.found.others.len() + 1;
         self.bounded("files to be read", count as u64, self.most.files)?;
         let other = match (&entry.kind, path) {
-            (EntryKind::File { .. }, Ok(path)) => {
-                self.found.files.push((path.to_owned(), Vec::new()));
+            (EntryKind::File { executable, .. }, Ok(path)) => {
+                let (path, executable) = (path.to_owned(), *executable);
+                self.found.files.push(FoundFile { path, content: Vec::new(), executable });
                 self.open = true;
                 return Ok(());
             }
@@ -109,7 +121,7 @@ impl Sink for Collector<'_> {
         }
         self.bytes = self.bytes.saturating_add(piece.len() as u64);
         self.bounded("bytes of files to be read", self.bytes, self.most.bytes)?;
-        if let Some((_, content)) = self.found.files.last_mut() {
+        if let Some(FoundFile { content, .. }) = self.found.files.last_mut() {
             content.extend_from_slice(piece);
         }
         Ok(())
@@ -138,7 +150,12 @@ impl Collector<'_> {
 mod tests {
     use super::*;
     use crate::pack;
-    use std::{collections::BTreeMap, ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
+    use std::{
+        collections::BTreeMap,
+        ffi::OsStr,
+        fs,
+        os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    };
 
     const MOST: FilesLimits = FilesLimits { files: 10, bytes: 1000 };
 
@@ -155,6 +172,23 @@ mod tests {
     }
 
     #[test]
+    fn whether_a_file_can_be_executed_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, mode) in [("1_a.run", 0o644), ("2_b.run", 0o744)] {
+            let path = dir.path().join("m").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "#!/bin/sh\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let mut archive = Vec::new();
+        let bundle = pack(dir.path(), &mut archive, &mut |_| {}).unwrap();
+        let folders = ["m".to_owned()];
+        let found = read_files(archive.as_slice(), &bundle, &Limits::default(), &folders, MOST).unwrap();
+        let told: Vec<_> = found.files.iter().map(|file| (file.path.as_str(), file.executable)).collect();
+        assert_eq!(told, [("m/1_a.run", false), ("m/2_b.run", true)]);
+    }
+
+    #[test]
     fn files_of_the_named_folders_are_read_and_no_others() {
         let files = [
             ("bin/shop", "#!"),
@@ -167,7 +201,8 @@ mod tests {
         let folders = ["m/expand", "m/contract", "m/backfill"].map(str::to_owned);
         let found = read_files(archive.as_slice(), &bundle, &Limits::default(), &folders, MOST).unwrap();
         assert_eq!(found.folders, ["m/contract", "m/expand"]);
-        let read: Vec<_> = found.files.iter().map(|(path, text)| (path.as_str(), text.as_slice())).collect();
+        let read: Vec<_> =
+            found.files.iter().map(|file| (file.path.as_str(), file.content.as_slice())).collect();
         assert_eq!(
             read,
             [("m/contract/0043_drop.sql", b"drop".as_slice()), ("m/expand/0042_email.sql", b"alter table")]

@@ -29,7 +29,7 @@ mod walk;
 pub mod testing;
 
 pub use error::{BundleError, PackError, Refusal};
-pub use files::{FilesLimits, Found, Other, OtherKind, read_files};
+pub use files::{FilesLimits, Found, FoundFile, Other, OtherKind, read_files};
 pub use handover_model::BundleDescriptor;
 pub use limits::Limits;
 pub use pack::{Size, measure, pack, pack_within, verify_tree};

@@ -29,6 +29,7 @@ pub(crate) fn lint(config: &SchemaConfig, migrations: &Migrations) -> Option<Rep
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::migrations::FileContent;
     use handover_model::{SchemaPhase, config::Manifest};
 
     #[test]
@@ -39,7 +40,8 @@ mod tests {
             );
             let config = Manifest::parse(&manifest).unwrap().schema.unwrap();
             let mut migrations = Migrations::default();
-            migrations.add(SchemaPhase::Expand, "expand", "1_a.sql", text.into()).unwrap();
+            let file = FileContent { content: text.into(), executable: false };
+            migrations.add(SchemaPhase::Expand, "expand", "1_a.sql", file).unwrap();
             lint(&config, &migrations)
         };
         assert_eq!(linted("mysql", "CREATE TABLE a (n INT);"), None);

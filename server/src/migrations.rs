@@ -52,6 +52,9 @@ pub(crate) enum MigrationError {
     /// There are too many.
     #[error("{0} has more than {MAX_MIGRATIONS} files: fold the oldest, which every database has, into one")]
     TooMany(String),
+    /// It is a program that nobody may execute.
+    #[error("{0} is a program and not executable: chmod +x")]
+    NotExecutable(String),
     /// Two have one number.
     #[error("{first} and {second} have the same number: give the newer one the next")]
     Twice {
@@ -86,6 +89,12 @@ impl fmt::Display for NoFile {
     }
 }
 
+/// What a file that is to be a migration holds, and whether it can be executed.
+pub(crate) struct FileContent {
+    pub(crate) content: Vec<u8>,
+    pub(crate) executable: bool,
+}
+
 /// The migrations of a release: of each phase by the version that they make.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Migrations(BTreeMap<SchemaPhase, BTreeMap<SchemaVersion, MigrationFile>>);
@@ -97,7 +106,7 @@ impl Migrations {
         phase: SchemaPhase,
         folder: &str,
         name: &str,
-        content: Vec<u8>,
+        FileContent { content, executable }: FileContent,
     ) -> Result<(), MigrationError> {
         let MigrationName { version, kind, .. } =
             name.parse().map_err(|error| MigrationError::Name { folder: folder.to_owned(), error })?;
@@ -106,6 +115,7 @@ impl Migrations {
             return Err(MigrationError::TooLarge(path));
         }
         let text = match kind {
+            MigrationKind::Program if !executable => return Err(MigrationError::NotExecutable(path)),
             MigrationKind::Program => None,
             MigrationKind::Sql => Some(text_of(&path, content)?),
         };
@@ -176,7 +186,8 @@ mod tests {
     fn added(files: &[(SchemaPhase, &str, &[u8])]) -> Result<Migrations, MigrationError> {
         let mut migrations = Migrations::default();
         for (phase, name, content) in files {
-            migrations.add(*phase, phase.name(), name, content.to_vec())?;
+            let file = FileContent { content: content.to_vec(), executable: true };
+            migrations.add(*phase, phase.name(), name, file)?;
         }
         Ok(migrations)
     }
@@ -216,6 +227,9 @@ mod tests {
         assert_eq!(backfills.unwrap().by_hand(Kind::Postgres), [SchemaVersion::new(1)]);
         let program = added(&[(Expand, "1_a.run", b"\x7fELF\xff")]).unwrap();
         assert_eq!(program.programs().count(), 1, "what a program holds is its own affair");
+        let inert = FileContent { content: b"#!/bin/sh".to_vec(), executable: false };
+        let inert = Migrations::default().add(Expand, "expand", "1_a.run", inert).unwrap_err();
+        assert_eq!(inert.to_string(), "expand/1_a.run is a program and not executable: chmod +x");
         let large = vec![b'-'; 1024 * 1024 + 1];
         assert!(added(&[(Expand, "1_a.sql", &large[1..])]).is_ok());
         assert_eq!(refused(&[(Expand, "1_a.sql", &large)]), "expand/1_a.sql has more than 1048576 bytes");

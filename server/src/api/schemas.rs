@@ -6,9 +6,9 @@ use crate::{
     blobs::Bundles,
     fleet::{LintRecord, Lost, REMEMBERED, Reader, ReleaseColumns, ReleaseSchema, SchemaView, Soak, State},
     linting,
-    migrations::{MigrationError, Migrations, NoFile, folder},
+    migrations::{FileContent, MigrationError, Migrations, NoFile, folder},
 };
-use handover_bundle::{FilesLimits, Found, Other, OtherKind};
+use handover_bundle::{FilesLimits, Found, FoundFile, Other, OtherKind};
 use handover_model::{
     HostName, MAX_MIGRATION_BYTES, MAX_MIGRATIONS, Release, ReleaseRef, SchemaPhase, SchemaVersion,
     ServiceName, Timestamp,
@@ -201,11 +201,12 @@ fn read(config: &SchemaConfig, found: Found) -> Result<Migrations, BundleMigrati
         };
         return Err(MigrationError::NoFile { path, what }.into());
     }
-    for (path, content) in files {
+    for FoundFile { path, content, executable } in files {
         let Some((within, name)) = path.rsplit_once('/') else { continue };
         // Where two phases name one folder, each number is there twice.
         for (phase, folder) in phases.iter().filter(|(_, folder)| folder == within) {
-            migrations.add(*phase, folder, name, content.clone())?;
+            let file = FileContent { content: content.clone(), executable };
+            migrations.add(*phase, folder, name, file)?;
         }
     }
     Ok(migrations)
@@ -223,11 +224,15 @@ mod tests {
         Manifest::parse(&text).unwrap().schema.unwrap()
     }
 
+    fn file(path: &&str) -> FoundFile {
+        FoundFile { path: (*path).to_owned(), content: Vec::new(), executable: false }
+    }
+
     fn found(paths: &[&str]) -> Found {
         let folder = |path: &&str| path.rsplit_once('/').unwrap().0.to_owned();
         Found {
             folders: paths.iter().map(folder).collect(),
-            files: paths.iter().map(|path| ((*path).to_owned(), Vec::new())).collect(),
+            files: paths.iter().map(file).collect(),
             others: Vec::new(),
         }
     }
@@ -259,6 +264,8 @@ mod tests {
         assert_eq!(twice, "m/0042_a.sql and n/42_b.sql have the same number: give the newer one the next");
         let one_folder = config("expand = \"m\"\nbackfill = \"m\"\n");
         assert!(read(&one_folder, found(&["m/0042_a.sql"])).unwrap_err().to_string().contains("same number"));
+        let inert = of(found(&["m/0042_a.run", "n/0043_a.sql"]));
+        assert_eq!(inert, "m/0042_a.run is a program and not executable: chmod +x");
         for (kind, what) in [
             (OtherKind::Folder, "a folder"),
             (OtherKind::Link, "a link"),

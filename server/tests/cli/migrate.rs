@@ -41,7 +41,7 @@ fn what_would_break_a_live_system_is_told_with_its_place_and_the_safe_steps() {
 fn a_contract_that_takes_away_what_the_release_says_it_uses_is_told_with_its_place() {
     let here = Here::new();
     let uses = "contract = \"m/contract\"\nuses = [\"customers.mail\", \"customers.email\"]\n";
-    here.write("handover.toml", &format!("{}{uses}", MANIFEST.replace("backfill = \"m/backfill\"\n", "")));
+    here.write("handover.toml", format!("{}{uses}", MANIFEST.replace("backfill = \"m/backfill\"\n", "")));
     here.write("m/expand/0001_mail.sql", ADD);
     here.write("m/contract/0003_email.sql", "ALTER TABLE customers\n  DROP COLUMN email;\n");
     let told = here.run(&["migrate", "lint"]).expect(1).stdout;

@@ -7,11 +7,11 @@ use crate::{
         manifest_file::{ManifestFile, path_of},
     },
     linting,
-    migrations::{MigrationError, Migrations, NoFile, folder},
+    migrations::{FileContent, MigrationError, Migrations, NoFile, folder},
 };
 use handover_model::{MAX_MIGRATION_BYTES, MAX_MIGRATIONS, SchemaPhase, config::SchemaConfig};
 use serde_json::json;
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 pub(in crate::cli) fn run(folder: &Path, as_json: bool) -> Result<Exit, CliError> {
     let path = path_of(folder);
@@ -75,7 +75,10 @@ fn read(manifest: &Path, config: &SchemaConfig) -> Result<Migrations, CliError> 
             let path = root.join(&folder).join(&name);
             let most = usize::try_from(MAX_MIGRATION_BYTES).unwrap_or(usize::MAX);
             let content = handover_daemon::read_bounded(&path, most)?;
-            migrations.add(phase, &folder, &name, content).map_err(|error| refused(manifest, &error))?;
+            let unreadable = |source| CliError::System { what: format!("read {}", path.display()), source };
+            let executable = fs::metadata(&path).map_err(unreadable)?.mode() & 0o111 != 0;
+            let file = FileContent { content, executable };
+            migrations.add(phase, &folder, &name, file).map_err(|error| refused(manifest, &error))?;
         }
     }
     Ok(migrations)

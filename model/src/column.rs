@@ -1,7 +1,8 @@
 //! Columns of a database, as code uses them and migrations take them away.
 
+use crate::{SchemaRange, SchemaVersion};
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 /// Longest name that PostgreSQL keeps, in bytes.
 const LONGEST: usize = 63;
@@ -39,22 +40,36 @@ impl ColumnPattern {
     /// All columns that there are.
     pub const ALL: Self = Self(Of::All);
 
-    /// All columns of a schema. Names here and in what follows are as the database keeps them.
+    /// All columns of a schema. Names here and in what follows are as SQL has them behind its quotes, of any length: PostgreSQL
+    /// keeps the first 63 bytes. What has a name that is not written here is in the wider pattern that it becomes.
     #[must_use]
     pub fn of_schema(schema: &str) -> Self {
-        Self(Of::Schema(schema.to_owned()))
+        Self(kept(schema).map_or(Of::All, Of::Schema))
     }
 
     /// All columns of a table; a schema that is not given is `public`.
     #[must_use]
     pub fn of_table(schema: Option<&str>, table: &str) -> Self {
-        Self(Of::Table(schema.unwrap_or(PUBLIC).to_owned(), table.to_owned()))
+        let schema = schema.unwrap_or(PUBLIC);
+        match (kept(schema), kept(table)) {
+            (Some(schema), Some(table)) => Self(Of::Table(schema, table)),
+            _ => Self::of_schema(schema),
+        }
     }
 
     /// One column; a schema that is not given is `public`.
     #[must_use]
     pub fn column(schema: Option<&str>, table: &str, column: &str) -> Self {
-        Self(Of::Column(schema.unwrap_or(PUBLIC).to_owned(), table.to_owned(), column.to_owned()))
+        match (Self::of_table(schema, table), kept(column)) {
+            (Self(Of::Table(schema, table)), Some(column)) => Self(Of::Column(schema, table, column)),
+            (wider, _) => wider,
+        }
+    }
+
+    /// Whether it is of the schema `public` alone, which is where what is written without a schema mostly is.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.parts()[0] == Some(PUBLIC)
     }
 
     /// Whether there can be a column that both mean.
@@ -105,6 +120,30 @@ impl FromStr for ColumnPattern {
             (_, _, _) => Err(wrong("behind a `*` there is nothing but `*`")),
         }
     }
+}
+
+/// The first of the columns that code uses which it has not any more from the version on that takes some away. What is gone
+/// before the first version that it works with, it was written without; and what is gone with that very version it was mostly
+/// as well, unless it names that very column.
+#[must_use]
+pub fn lost_of<'u>(
+    uses: &'u [ColumnPattern],
+    reads: SchemaRange,
+    at: SchemaVersion,
+    gone: &ColumnPattern,
+) -> Option<&'u ColumnPattern> {
+    let is_lost = |used: &&ColumnPattern| match at.cmp(&reads.first()) {
+        Ordering::Less => false,
+        Ordering::Equal => matches!(gone.0, Of::Column(..)) && *used == gone,
+        Ordering::Greater => used.meets(gone),
+    };
+    uses.iter().find(is_lost)
+}
+
+/// A name as PostgreSQL keeps it; `None` for one that nobody writes.
+fn kept(name: &str) -> Option<String> {
+    let end = (0..=LONGEST.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    name.get(..end).filter(|name| !name.is_empty() && !name.chars().any(char::is_control)).map(str::to_owned)
 }
 
 /// The parts between the dots; `None` for `*`.
@@ -254,6 +293,39 @@ mod tests {
             let error = text.parse::<ColumnPattern>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn whatever_name_a_database_has_the_pattern_can_be_read_again() {
+        let long = "x".repeat(64);
+        for (made, written) in [
+            (ColumnPattern::column(None, &long, "a"), format!("{}.a", &long[..63])),
+            (ColumnPattern::column(None, "t", &"ä".repeat(32)), format!("t.\"{}\"", "ä".repeat(31))),
+            (ColumnPattern::column(None, "a\tb", "c"), "public.*.*".to_owned()),
+            (ColumnPattern::column(None, "t", "a\nb"), "t.*".to_owned()),
+            (ColumnPattern::column(None, "t", ""), "t.*".to_owned()),
+            (ColumnPattern::of_schema("\u{1b}"), "*.*.*".to_owned()),
+            (
+                ColumnPattern::column(Some("*"), "a.b", "say \"x\""),
+                "\"*\".\"a.b\".\"say \"\"x\"\"\"".to_owned(),
+            ),
+        ] {
+            assert_eq!(made.to_string(), written);
+            assert_eq!(pattern(&written), made);
+        }
+    }
+
+    #[test]
+    fn what_is_gone_is_lost_by_code_that_was_written_with_it() {
+        let lost = |uses: &str, reads: &str, at: u32, gone: &str| {
+            let uses = [pattern(uses)];
+            lost_of(&uses, reads.parse().unwrap(), SchemaVersion::new(at), &pattern(gone)).is_some()
+        };
+        assert!(lost("a.b", "1..=29", 20, "a.b") && lost("a.*", "1..=29", 20, "a.b"));
+        assert!(!lost("a.b", "1..=29", 20, "a.c") && !lost("a.b", "21..=29", 20, "a.b"));
+        assert!(lost("a.b", "20..=29", 20, "a.b"), "it says that it is written without and with it");
+        assert!(!lost("a.*", "20..=29", 20, "a.b") && !lost("a.b", "20..=29", 20, "a.*"));
+        assert!(!lost("a.*", "20..=29", 20, "a.*"), "there may be another in its place");
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use crate::{
     allow::{self, Allowed},
     finding::{Finding, Gone, MAX_LISTED, Report, Severity, Step},
+    gone::Ledger,
     known::{Known, Transaction},
-    look::{Changes, Found, Look, Taken},
+    look::{Found, Look},
     migration::{Context, Migration, SchemaPhase},
     parse::{self, MOST_BYTES, MOST_DEPTH, MOST_WEIGHT, Misread, Parsed},
     rule::Rule,
@@ -36,7 +37,7 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
         Err(_) => all.iter().all(|read| read.alone.is_none()),
     };
     let company = all.len() > 1;
-    let mut changes = Changes::default();
+    let mut ledger = Ledger::default();
     let mut transaction = Transaction::default();
     transaction.open = migration.transaction.unwrap_or(one_transaction);
     for read in &all {
@@ -57,10 +58,8 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
                     if let Some(reason) = read.alone {
                         rules::must_run_alone(&mut look, reason, migration.transaction, company);
                     }
-                    let (of_rules, changed) = look.into_found();
-                    found.extend(of_rules);
-                    changes.taken.extend(changed.taken);
-                    changes.given.extend(changed.given);
+                    found.extend(look.into_found());
+                    ledger.learn(stmt);
                     transaction.learn(stmt, known);
                     known.learn(stmt);
                 }
@@ -69,8 +68,7 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
         listing.take(read.cut, found);
     }
     listing.take_comments(&cuts.comments);
-    let taken_away = gone(changes, known).map(|what| Gone { version: migration.version, what });
-    listing.report.gone.extend(taken_away);
+    listing.report.gone.extend(ledger.gone().map(|what| Gone { version: migration.version, what }));
     if let Err(refusal) = taken {
         // What these rules say of a file is why the runner refuses it, at more length.
         let said = listing.report.findings.iter().skip(before).any(|finding| {
@@ -88,15 +86,6 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
             listing.refused(&refusal);
         }
     }
-}
-
-/// What is not there after a file that was there before it, by name.
-fn gone(changes: Changes, known: &Known) -> impl Iterator<Item = ColumnPattern> {
-    let Changes { taken, given } = changes;
-    let is_back = move |taken: &Taken| {
-        given.contains(&taken.what) || taken.view.as_ref().is_some_and(|view| known.is_new(view))
-    };
-    taken.into_iter().filter(move |taken| !is_back(taken)).map(|taken| taken.what)
 }
 
 /// What the runner makes of a file, or why it refuses it.

@@ -1,7 +1,7 @@
 //! What the linter knows at a statement from those before it: in this file, and in the files before it.
 
 use crate::{
-    migration::{ColumnOf, Context, SchemaPhase},
+    migration::{Code, ColumnOf, Context, Migration, SchemaPhase},
     name::{Name, one_word},
     tree,
 };
@@ -20,6 +20,8 @@ pub(crate) struct Known {
     constraints: BTreeMap<Name, Constraint>,
     indexes: BTreeSet<Name>,
     types: BTreeMap<ColumnOf, String>,
+    /// Whether the file was there before the code was: others use what it made.
+    is_past: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +42,7 @@ impl Known {
             constraints: BTreeMap::new(),
             indexes: BTreeSet::new(),
             types: context.types.clone(),
+            is_past: false,
         }
     }
 
@@ -50,6 +53,18 @@ impl Known {
             self.columns.clear();
         }
         self.phase = Some(phase);
+        self.is_past = false;
+    }
+
+    /// A file begins. Those of earlier releases may stay, and what they made is in use by now: by their numbers they are below
+    /// what the code works with.
+    pub(crate) fn open(&mut self, migration: &Migration<'_>, code: Option<&Code>) {
+        let is_past = code.is_some_and(|code| migration.version < code.reads.first());
+        if self.is_past && !is_past {
+            self.made.clear();
+            self.columns.clear();
+        }
+        self.is_past = is_past;
     }
 
     /// Whether no release uses it yet.

@@ -40,6 +40,7 @@
 mod allow;
 mod file;
 mod finding;
+mod gone;
 mod known;
 mod look;
 mod migration;
@@ -75,6 +76,7 @@ pub fn lint(migrations: &[Migration<'_>], context: &Context) -> Outcome {
         for phase in SchemaPhase::ALL {
             known.enter(phase);
             for migration in migrations.iter().filter(|migration| migration.phase == phase) {
+                known.open(migration, context.code.as_ref());
                 file::lint(migration, context, &mut known, &mut report);
             }
         }

@@ -4,7 +4,6 @@ use crate::{
     finding::{Severity, Step},
     known::{Known, Transaction},
     migration::{Code, SchemaPhase},
-    name::Name,
     rule::Rule,
 };
 use handover_model::{ColumnPattern, SchemaVersion};
@@ -21,22 +20,6 @@ pub(crate) struct Look<'a> {
     version: SchemaVersion,
     code: Option<&'a Code>,
     found: Vec<Found>,
-    changes: Changes,
-}
-
-/// What a statement takes away by its name, and what it gives a name that something had before.
-#[derive(Debug, Default)]
-pub(crate) struct Changes {
-    pub(crate) taken: Vec<Taken>,
-    pub(crate) given: Vec<ColumnPattern>,
-}
-
-/// Columns that are taken away.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) what: ColumnPattern,
-    /// A view's name: one that is made anew in its place has the columns again.
-    pub(crate) view: Option<Name>,
 }
 
 /// What a rule has found, at bytes of the statement.
@@ -56,17 +39,7 @@ impl<'a> Look<'a> {
         known: &'a Known,
         transaction: &'a Transaction,
     ) -> Self {
-        Self {
-            stmt,
-            phase,
-            server_major,
-            known,
-            transaction,
-            version,
-            code,
-            found: Vec::new(),
-            changes: Changes::default(),
-        }
+        Self { stmt, phase, server_major, known, transaction, version, code, found: Vec::new() }
     }
 
     /// Notes that a rule is broken at a node, unless the phase allows it.
@@ -74,21 +47,6 @@ impl<'a> Look<'a> {
         if let Some(severity) = rule.severity(self.phase) {
             self.put(rule, severity, at, message.into(), steps);
         }
-    }
-
-    /// Notes that columns are gone then, all of a table's or one.
-    pub(crate) fn takes(&mut self, what: ColumnPattern) {
-        self.changes.taken.push(Taken { what, view: None });
-    }
-
-    /// The same of a view.
-    pub(crate) fn takes_view(&mut self, view: &Name) {
-        self.changes.taken.push(Taken { what: all_of(view), view: Some(view.clone()) });
-    }
-
-    /// Notes that something has the name that was taken from another.
-    pub(crate) fn gives(&mut self, name: &Name) {
-        self.changes.given.push(all_of(name));
     }
 
     /// Notes that a rule is broken, as [`Self::find`]; where the phase allows what it does, it is held against what the release's
@@ -116,19 +74,9 @@ impl<'a> Look<'a> {
         self.found.push(Found { rule, severity, range, message, steps });
     }
 
-    pub(crate) fn into_found(self) -> (Vec<Found>, Changes) {
-        (self.found, self.changes)
+    pub(crate) fn into_found(self) -> Vec<Found> {
+        self.found
     }
-}
-
-/// All columns of a table or a view.
-pub(crate) fn all_of(table: &Name) -> ColumnPattern {
-    ColumnPattern::of_table(table.schema(), table.name())
-}
-
-/// One of them.
-pub(crate) fn column_of(table: &Name, column: &str) -> ColumnPattern {
-    ColumnPattern::column(table.schema(), table.name(), column)
 }
 
 /// Where a node stands without the spaces and comments at its ends.

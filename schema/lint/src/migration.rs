@@ -33,11 +33,9 @@ pub struct Code {
 }
 
 impl Code {
-    /// What of it a version takes away that takes these away. What is gone before the first version that it works with, it was
-    /// written without.
+    /// What of it is gone from the version on that takes these away.
     pub(crate) fn loses(&self, version: SchemaVersion, taken: &ColumnPattern) -> Option<&ColumnPattern> {
-        let uses = self.uses.iter().filter(|_| version >= self.reads.first());
-        uses.into_iter().find(|used| used.meets(taken))
+        handover_model::lost_of(&self.uses, self.reads, version, taken)
     }
 }
 

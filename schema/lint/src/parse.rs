@@ -99,7 +99,16 @@ fn read(text: &str) -> Parsed {
             range: error.range().start().into()..error.range().end().into(),
         }));
     }
-    let stmt = root.children().find_map(ast::Stmt::cast);
+    let mut stmts = root.children().filter_map(ast::Stmt::cast);
+    let stmt = stmts.next();
+    if let Some(second) = stmts.next().filter(|_| misread.is_empty()) {
+        // It was cut as one: a body whose end was not found has swallowed what stands behind it.
+        let range = second.syntax().text_range();
+        misread.push(Misread {
+            message: "another statement begins within this one".to_owned(),
+            range: range.start().into()..range.end().into(),
+        });
+    }
     if stmt.is_none() && misread.is_empty() {
         misread.push(Misread { message: "this is no statement".to_owned(), range: 0..text.len() });
     }

@@ -10,10 +10,10 @@ use super::{
     preflight::LessonRecord,
     records::{
         AssignmentRecord, DeploymentRecord, Ending, FreezeRecord, HostRecord, LockRecord, ReleaseRecord,
-        RequestRecord, ServiceRecord, TokenRecord, number_in_key, split_key,
+        RequestRecord, ServiceRecord, TokenRecord, number_in_key, split_key, taken_names,
     },
     rehearsals::RehearsalRecord,
-    schemas::{Backfills, MigrationRecord, ReleaseColumns, SchemaRecord},
+    schemas::{Backfills, MigrationRecord, ReleaseColumns, SchemaRecord, Taken},
 };
 use crate::{
     audit::{Break, ChainCheck},
@@ -196,6 +196,7 @@ impl Checker {
                     drop(self.named::<_, SchemaRecord>(&place, database.map(str::to_owned), value));
                 }
             }
+            Keyspace::Taken => drop(self.named::<_, Taken>(&place, taken_names(key), value)),
             Keyspace::Migrations => {
                 let names = names::<HostName, ServiceName>(key);
                 drop(self.named::<_, MigrationRecord>(&place, names, value));

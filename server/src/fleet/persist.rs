@@ -11,11 +11,11 @@ use super::{
     records::{
         AssignmentRecord, DeploymentRecord, FreezeRecord, HostRecord, LockRecord, ReleaseRecord,
         RequestRecord, ServiceRecord, TokenRecord, chunk_key, deployment_key, journal_key, number_in_key,
-        split_key,
+        split_key, taken_names,
     },
     refusal::Refusal,
     rehearsals::RehearsalRecord,
-    schemas::{Backfills, MigrationRecord, ReleaseColumns, SchemaRecord},
+    schemas::{Backfills, MigrationRecord, ReleaseColumns, SchemaRecord, Taken},
     state::{Host, State, StoredRelease},
 };
 use crate::{
@@ -196,6 +196,10 @@ fn load_locks(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
             state.schemas.insert(name(Keyspace::Schemas, &key)?, schema);
         }
     }
+    for entry in scan_json::<Taken>(store, Keyspace::Taken, &[]) {
+        let (key, taken) = entry?;
+        state.taken.insert(taken_names(&key).ok_or_else(|| odd(Keyspace::Taken, &key))?, taken);
+    }
     for entry in scan_json::<RequestRecord>(store, Keyspace::Requests, &[]) {
         let (key, record) = entry?;
         let sequence = number_in_key(&key, 0).ok_or_else(|| odd(Keyspace::Requests, &key))?;
@@ -313,7 +317,7 @@ pub(super) async fn commit(store: &Arc<dyn Store>, writes: Writes) -> Result<(),
 pub(super) fn batches(writes: Writes) -> Result<Vec<Batch>, StoreError> {
     let mut ordered: Vec<_> = writes.into_iter().collect();
     ordered.sort_by_key(|((keyspace, _), value)| match (keyspace, value) {
-        (Keyspace::Schemas, Some(_)) => 0,
+        (Keyspace::Schemas | Keyspace::Taken, Some(_)) => 0,
         (Keyspace::Journal | Keyspace::Audit, Some(_)) => 1,
         (Keyspace::Journal, None) => 3,
         _ => 2,

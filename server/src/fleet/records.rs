@@ -280,6 +280,11 @@ pub(super) fn backfills_key(database: &str, service: &ServiceName) -> Vec<u8> {
     format!("{database}\0{service}").into_bytes()
 }
 
+/// The key of what a release's migrations took from a database.
+pub(super) fn taken_key(database: &str, release: &ReleaseRef) -> Vec<u8> {
+    format!("{database}\0{}\0{}", release.service, release.version).into_bytes()
+}
+
 /// The key of a release.
 #[must_use]
 pub(super) fn release_key(release: &ReleaseRef) -> Vec<u8> {
@@ -313,6 +318,15 @@ pub(super) fn journal_key(deployment: DeploymentId, sequence: u64) -> Vec<u8> {
 #[must_use]
 pub(super) fn split_key(key: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(key).ok()?.split_once('\0')
+}
+
+/// The database and the release in a key that [`taken_key`] wrote.
+#[must_use]
+pub(super) fn taken_names(key: &[u8]) -> Option<(String, ReleaseRef)> {
+    let (database, rest) = split_key(key)?;
+    let (service, version) = rest.split_once('\0')?;
+    let release = ReleaseRef { service: service.parse().ok()?, version: version.parse().ok()? };
+    Some((database.to_owned(), release)).filter(|(database, _)| !database.is_empty())
 }
 
 /// A big-endian number at `from` in a key.

@@ -55,6 +55,15 @@ impl State {
             {
                 return Err(Refusal::ReleaseExists(release.name));
             }
+            // One that was pushed to a server that did not look what its migrations take away.
+            let looked_at = schema.map(|schema| schema.columns).unwrap_or_default();
+            if let Some(schema) = &mut known.record.schema
+                && schema.columns.is_empty()
+                && !looked_at.is_empty()
+            {
+                effects.put(Keyspace::Columns, release_key(&release.name), &looked_at)?;
+                schema.columns = looked_at;
+            }
             if known.record.pruned {
                 known.record.pruned = false;
                 known.record.bundle = release.bundle.clone();

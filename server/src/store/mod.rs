@@ -100,6 +100,8 @@ keyspaces! {
     Lessons = "lessons";
     /// Schemas of databases, by name.
     Schemas = "schemas";
+    /// Versions of schemas that releases' migrations made and that take columns away, by database, service and version.
+    Taken = "taken";
     /// What a host should apply to the database of a service, by host and service.
     Migrations = "migrations";
     /// Requests that were answered, by the order in which they were.

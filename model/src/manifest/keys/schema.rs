@@ -63,7 +63,7 @@ pub(crate) const USES: Key<Listed<Text>> = key(
         MAX_USES,
     ),
     Otherwise("`reads` alone decides"),
-    "Columns that this release's code uses, in PostgreSQL. A migration that takes one of them away is refused while the release runs or could be gone back to, whatever `reads` says.",
+    "Columns that this release's code uses, in PostgreSQL. A migration that takes one of them away is refused while the release runs, stands by or may come back, a contract also while a rollback goes to it, whatever `reads` says.",
 );
 pub(crate) const HOSTS: Key<Members<Text>> = key(
     "hosts",

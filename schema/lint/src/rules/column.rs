@@ -3,7 +3,8 @@
 use super::{Target, column_type, constraint, rename, value::Default};
 use crate::{
     finding::Step,
-    look::{Look, column_of},
+    gone::of_column,
+    look::Look,
     migration::SchemaPhase,
     name::{Name, made_of},
     rule::Rule,
@@ -250,9 +251,7 @@ pub(crate) fn drop(look: &mut Look<'_>, table: &Target, it: &ast::DropColumn) {
             .sql(format!("ALTER TABLE {} DROP COLUMN {column};", table.sql)),
     ];
     let message = format!("drops column {column} of {}", table.name);
-    let dropped = column_of(&table.name, folded.name());
-    look.find_gone(Rule::DropColumn, it.syntax(), message, &dropped, steps);
-    look.takes(dropped);
+    look.find_gone(Rule::DropColumn, it.syntax(), message, &of_column(&table.name, folded.name()), steps);
 }
 
 pub(crate) fn alter(look: &mut Look<'_>, table: &Target, it: &ast::AlterColumn) {

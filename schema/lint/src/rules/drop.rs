@@ -3,12 +3,12 @@
 use super::Target;
 use crate::{
     finding::Step,
-    look::{Look, all_of},
+    gone::{dropped, of_table},
+    look::Look,
     name::Name,
     rule::Rule,
     tree,
 };
-use handover_model::ColumnPattern;
 use squawk_syntax::{
     SyntaxKind, SyntaxNode,
     ast::{self, AstNode as _, Stmt},
@@ -22,8 +22,8 @@ pub(crate) fn apply(look: &mut Look<'_>) {
         | Stmt::DropView(_)
         | Stmt::DropMaterializedView(_)
         | Stmt::DropSequence(_) => {
-            for dropped in named(&node) {
-                relation(look, &node, &dropped);
+            for named in dropped(&node) {
+                relation(look, &node, &named);
             }
         }
         Stmt::DropFunction(_)
@@ -54,17 +54,10 @@ pub(crate) fn apply(look: &mut Look<'_>) {
                 format!("drops database {name}"),
                 vec![Step::here(look.phase, words)],
             );
-            look.takes(ColumnPattern::ALL);
         }
         _ => {}
     }
     cascade(look, &node);
-}
-
-/// The nodes that name what a DROP drops.
-fn named(node: &SyntaxNode) -> Vec<SyntaxNode> {
-    let other = |kind| matches!(kind, SyntaxKind::IF_EXISTS | SyntaxKind::CASCADE | SyntaxKind::RESTRICT);
-    node.children().filter(|child| !other(child.kind())).collect()
 }
 
 fn relation(look: &mut Look<'_>, statement: &SyntaxNode, dropped: &SyntaxNode) {
@@ -79,11 +72,7 @@ fn relation(look: &mut Look<'_>, statement: &SyntaxNode, dropped: &SyntaxNode) {
             .sql(format!("DROP {noun} {};", target.sql)),
     ];
     let message = format!("drops {} {}", noun.to_lowercase(), target.name);
-    look.find_gone(Rule::DropTable, dropped, message, &all_of(&target.name), steps);
-    match look.stmt {
-        Stmt::DropView(_) | Stmt::DropMaterializedView(_) => look.takes_view(&target.name),
-        _ => look.takes(all_of(&target.name)),
-    }
+    look.find_gone(Rule::DropTable, dropped, message, &of_table(&target.name), steps);
 }
 
 /// `MATERIALIZED VIEW`: the words between DROP and the name.
@@ -94,16 +83,8 @@ fn noun(statement: &SyntaxNode) -> String {
 }
 
 fn object(look: &mut Look<'_>, node: &SyntaxNode) {
-    let named = named(node);
+    let named = dropped(node);
     let Some(first) = named.first() else { return };
-    match look.stmt {
-        Stmt::DropSchema(_) => {
-            let schemas: Vec<String> = named.iter().map(|name| Name::of(name).name().to_owned()).collect();
-            schemas.iter().for_each(|schema| look.takes(ColumnPattern::of_schema(schema)));
-        }
-        Stmt::DropOwned(_) => look.takes(ColumnPattern::ALL),
-        _ => {}
-    }
     // Behind the name of these stands that of their table.
     let of_a_table = matches!(look.stmt, Stmt::DropTrigger(_) | Stmt::DropPolicy(_) | Stmt::DropRule(_));
     let dropped = if of_a_table { &named[..1] } else { &named[..] };
@@ -160,6 +141,6 @@ pub(crate) fn truncate(look: &mut Look<'_>, it: &ast::Truncate) {
                 .sql(format!("TRUNCATE {};", table.sql)),
         ];
         let message = format!("empties {}", table.name);
-        look.find_gone(Rule::Truncate, it.syntax(), message, &all_of(&table.name), steps);
+        look.find_gone(Rule::Truncate, it.syntax(), message, &of_table(&table.name), steps);
     }
 }

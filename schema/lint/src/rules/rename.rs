@@ -3,13 +3,12 @@
 use super::Target;
 use crate::{
     finding::Step,
-    look::{Look, all_of, column_of},
+    look::Look,
     migration::SchemaPhase,
     name::Name,
     rule::Rule,
     tree::{self, has_inside},
 };
-use handover_model::ColumnPattern;
 use squawk_syntax::{
     SyntaxKind, SyntaxNode,
     ast::{self, AstNode as _, Stmt},
@@ -26,7 +25,6 @@ pub(crate) fn column(look: &mut Look<'_>, table: &Target, it: &ast::RenameColumn
     let steps = moved(&table.sql, (&old, &new), known, &old);
     let message = format!("renames column {old} of {} to {new} in one step", table.name);
     look.find(Rule::RenameColumn, it.syntax(), message, steps);
-    look.takes(column_of(&table.name, folded.name()));
 }
 
 /// How one column becomes another over three releases.
@@ -75,12 +73,7 @@ fn renamed(
 ) {
     let taken = Name::new(old.name.schema(), Name::of(new).name());
     let frees = look.transaction.dropped.contains(&taken);
-    if look.known.is_new(&old.name) {
-        return;
-    }
-    look.takes(all_of(&old.name));
-    look.gives(&taken);
-    if look.phase == SchemaPhase::Contract && frees {
+    if look.known.is_new(&old.name) || (look.phase == SchemaPhase::Contract && frees) {
         return;
     }
     let message = format!("renames {noun} {} to {} in one step", old.name, tree::plain(new));
@@ -153,7 +146,6 @@ pub(crate) fn apply(look: &mut Look<'_>) {
                     Step::code(&format!("use {new} only")),
                     Step::contract("move each table in the transaction that drops its view"),
                 ];
-                look.takes(ColumnPattern::of_schema(Name::of(schema.syntax()).name()));
                 look.find(
                     Rule::RenameSchema,
                     to.syntax(),
@@ -184,7 +176,6 @@ fn view_column(look: &mut Look<'_>, view: &Target, it: &ast::RenameColumn) {
     if look.known.is_new(&view.name) {
         return;
     }
-    look.takes(column_of(&view.name, Name::of(old.syntax()).name()));
     let (old, new) = (tree::plain(old.syntax()), tree::plain(new.syntax()));
     let steps =
         beside("make a view of another name with the new columns", &format!("DROP VIEW {};", view.sql));
@@ -283,16 +274,7 @@ fn moves(look: &mut Look<'_>) {
     }
     let schema = new_name(&set);
     let short = squawk_syntax::quote::quote_ident(old.short());
-    let taken = Name::new(Some(&tree::unquoted(&schema)), old.short());
-    let frees = look.transaction.dropped.contains(&taken);
-    if let Stmt::AlterTable(_)
-    | Stmt::AlterForeignTable(_)
-    | Stmt::AlterView(_)
-    | Stmt::AlterMaterializedView(_) = look.stmt
-    {
-        look.takes(all_of(&name));
-        look.gives(&taken);
-    }
+    let frees = look.transaction.dropped.contains(&Name::new(Some(&tree::unquoted(&schema)), old.short()));
     if look.phase == SchemaPhase::Contract && frees {
         return;
     }

@@ -77,7 +77,7 @@ fn a_contract_may_drop_what_its_own_code_does_not_use() {
         ("users.name", "DROP TABLE orders;", None),
         ("users.name", "TRUNCATE public.users;", Some(Rule::Truncate)),
     ] {
-        let reads = SchemaRange::new(VERSION, VERSION).unwrap();
+        let reads = SchemaRange::new(SchemaVersion::NONE, VERSION).unwrap();
         context.code = Some(Code { reads, uses: columns(uses) });
         let report = contract(text).linted_with(&context);
         assert_eq!(report.findings.first().map(|finding| finding.rule), rule, "{text}: {report}");
@@ -117,7 +117,30 @@ fn what_is_gone_after_a_file_is_told_whatever_uses_it() {
         ("CREATE TABLE b (id bigint); DROP TABLE b;", ""),
         ("DROP VIEW people; ALTER TABLE users RENAME TO people;", "users.*"),
         ("DROP VIEW shop.users; ALTER TABLE users SET SCHEMA shop;", "users.*"),
-        ("DROP VIEW people; CREATE VIEW people AS SELECT 1 AS a;", ""),
+        ("DROP VIEW people; CREATE VIEW people AS SELECT 1 AS a;", "people.*"),
+        ("DROP TABLE people; ALTER TABLE users RENAME TO people;", "people.* users.*"),
+        ("CREATE VIEW people AS SELECT 1 AS a; DROP VIEW people;", ""),
+        ("ALTER VIEW people RENAME TO persons;", "people.*"),
+        ("ALTER VIEW people SET SCHEMA shop;", "people.*"),
+        ("ALTER MATERIALIZED VIEW people RENAME COLUMN name TO full_name;", "people.name"),
+        ("ALTER FOREIGN TABLE users DROP COLUMN name;", "users.name"),
+        ("ALTER TABLE users MERGE PARTITIONS (a, shop.b) INTO c;", "a.* shop.b.*"),
+        (
+            "ALTER TABLE users SPLIT PARTITION a INTO (PARTITION b FOR VALUES IN (1), PARTITION c DEFAULT);",
+            "a.*",
+        ),
+        ("CREATE TABLE IF NOT EXISTS users (name text); ALTER TABLE users DROP COLUMN name;", "users.name"),
+        (
+            "ALTER TABLE users ADD COLUMN IF NOT EXISTS name text; ALTER TABLE users DROP COLUMN name;",
+            "users.name",
+        ),
+        ("ALTER TABLE users ADD COLUMN name text; ALTER TABLE users DROP COLUMN name;", ""),
+        ("CREATE TYPE users AS ENUM ('a'); DROP TABLE users;", "users.*"),
+        (
+            "SET LOCAL search_path = shop; ALTER TABLE users DROP name, ADD b text; DROP TABLE a.b;",
+            "*.*.* a.b.*",
+        ),
+        ("SELECT set_config('Search_Path', 'shop', true); DROP TABLE users;", "*.*.*"),
         ("DROP TABLE people; CREATE TABLE people (a bigint);", "people.*"),
         ("ALTER TABLE users DROP name, ADD name text;", "users.name"),
         ("ALTER TABLE users DRP name;", "*.*.*"),
@@ -134,6 +157,37 @@ fn what_is_gone_after_a_file_is_told_whatever_uses_it() {
         gone(expand("ALTER TABLE users DROP COLUMN name;")),
         "users.name",
         "also where it must not be"
+    );
+    let made_before = expand("CREATE TABLE users (name text);");
+    assert_eq!(gone(made_before.then(expand("ALTER TABLE users DROP COLUMN name;"))), "users.name");
+}
+
+#[test]
+fn what_files_of_earlier_releases_made_is_in_use() {
+    let migration = |file, version, text| Migration {
+        file,
+        text,
+        phase: SchemaPhase::Expand,
+        version: SchemaVersion::new(version),
+        transaction: None,
+    };
+    let files = [
+        migration("1.sql", 1, "CREATE TABLE users (id bigint, name text);"),
+        migration("2.sql", 2, "CREATE INDEX ON users (name);"),
+        migration("42.sql", 42, "ALTER TABLE users DROP COLUMN name;"),
+    ];
+    let linted = |code| {
+        let context = Context { code, ..Context::postgresql(15) };
+        let Outcome::Linted(report) = lint(&files, &context) else { panic!() };
+        rules(&report)
+    };
+    assert_eq!(linted(None), []);
+    let code = |reads: &str| Some(Code { reads: reads.parse().unwrap(), uses: Vec::new() });
+    assert_eq!(linted(code("1..=50")), [], "all of them may be new");
+    assert_eq!(
+        linted(code("41..=50")),
+        [Rule::DropColumn],
+        "what the first ones do among each other is done"
     );
 }
 

@@ -151,7 +151,10 @@ impl State {
         let reads = |version: &'a Version| {
             let other = ReleaseRef { service: release.service.clone(), version: version.clone() };
             let schema = self.schema_of(&other).filter(|schema| schema.database == own.database)?;
-            Some((version, self.works(&other, None).map_or(schema.reads, |works| works.range())))
+            Some((
+                version,
+                self.works(&other, None).map_or(schema.reads, |works| works.range().unwrap_or(works.reads)),
+            ))
         };
         versions.filter_map(reads).collect()
     }

@@ -5,33 +5,38 @@
 //! them away, whatever its range says.
 
 use super::ReleaseSchema;
-use crate::fleet::state::State;
-use handover_model::{ColumnPattern, ReleaseRef, SchemaRange, SchemaVersion};
+use crate::{
+    fleet::{effects::Effects, records::taken_key, refusal::Refusal, state::State},
+    store::Keyspace,
+};
+use handover_model::{ColumnPattern, ReleaseRef, SchemaRange, SchemaVersion, lost_of};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Entries of what a release's migrations take away, and their bytes as JSON: with what it uses they are one value of the store.
 const MOST_GONE: usize = 64;
 const MOST_GONE_BYTES: usize = 3072;
-/// So many releases whose migrations took something away are remembered of a database.
-const MOST_TAKERS: usize = 16;
 
 /// The columns of a release.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ReleaseColumns {
     /// Those that its code uses, where its manifest says so.
     pub uses: Vec<ColumnPattern>,
-    /// Those that its migrations take away, in the order of their versions; where there are many, wider ones that have them.
-    pub gone: Vec<Gone>,
+    /// Those that its migrations take away, in the order of their versions; where there are many of one version, wider ones that
+    /// have them.
+    gone: Vec<Gone>,
+    /// The first and the last version of which it is only remembered that something is gone, where there are too many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    folded: Option<(SchemaVersion, SchemaVersion)>,
 }
 
 /// Columns that a migration takes away.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Gone {
+pub(in crate::fleet) struct Gone {
     /// The first version of the schema without them.
-    pub at: SchemaVersion,
+    pub(in crate::fleet) at: SchemaVersion,
     /// Which.
-    pub what: ColumnPattern,
+    pub(in crate::fleet) what: ColumnPattern,
 }
 
 impl ReleaseColumns {
@@ -44,7 +49,8 @@ impl ReleaseColumns {
         gone: impl Iterator<Item = (SchemaVersion, ColumnPattern)>,
     ) -> Self {
         let gone = gone.filter(|(at, _)| *at >= reads.first()).map(|(at, what)| Gone { at, what });
-        Self { uses, gone: bounded(gone.collect()) }
+        let (gone, folded) = bounded(gone.collect());
+        Self { uses, gone, folded }
     }
 
     /// Whether there is nothing to remember.
@@ -53,61 +59,49 @@ impl ReleaseColumns {
         self.uses.is_empty() && self.gone.is_empty()
     }
 
-    /// What a version takes away, and none before it.
+    /// What is taken away above one version and up to another, in order.
     pub(in crate::fleet) fn gone_between(
         &self,
         above: SchemaVersion,
         to: SchemaVersion,
-    ) -> impl Iterator<Item = &Gone> {
-        self.gone.iter().filter(move |gone| above < gone.at && gone.at <= to)
+    ) -> impl Iterator<Item = Gone> {
+        let next = SchemaVersion::new(above.number().saturating_add(1));
+        let folded = self.folded.filter(|(_, last)| above < *last).map(|(first, _)| first.max(next));
+        let folded = folded.map(|at| Gone { at, what: ColumnPattern::ALL });
+        let known = self.gone.iter().filter(move |gone| above < gone.at).cloned();
+        folded.into_iter().chain(known).filter(move |gone| gone.at <= to)
     }
 }
 
-/// As many as are remembered: where there are more, the table stands for its columns, then the schema for its tables, then all
-/// for everything. It is never less than what was there.
-fn bounded(mut gone: BTreeSet<Gone>) -> Vec<Gone> {
-    let bytes = |gone: &BTreeSet<Gone>| serde_json::to_vec(gone).map_or(usize::MAX, |json| json.len());
-    while gone.len() > MOST_GONE || bytes(&gone) > MOST_GONE_BYTES {
-        let wider: BTreeSet<Gone> =
-            gone.iter().map(|Gone { at, what }| Gone { at: *at, what: what.wider() }).collect();
-        if wider == gone {
-            // All is gone, again and again: what comes first has it already.
-            gone = gone.pop_first().into_iter().collect();
+/// As many as are remembered. The oldest versions are the first to be folded: they are mostly applied. Of one version the table
+/// stands for its columns, then the schema for its tables, then all for everything. It is never less than what was there.
+fn bounded(mut gone: BTreeSet<Gone>) -> (Vec<Gone>, Option<(SchemaVersion, SchemaVersion)>) {
+    let is_much = |gone: &BTreeSet<Gone>| {
+        gone.len() > MOST_GONE || serde_json::to_vec(gone).map_or(true, |json| json.len() > MOST_GONE_BYTES)
+    };
+    let mut folded: Option<(SchemaVersion, SchemaVersion)> = None;
+    while is_much(&gone) {
+        let (Some(first), Some(last)) = (gone.first().map(|gone| gone.at), gone.last().map(|gone| gone.at))
+        else {
             break;
+        };
+        if first < last {
+            gone.retain(|gone| gone.at > first);
+            folded = Some((folded.map_or(first, |(from, _)| from), first));
+        } else {
+            gone = gone.iter().map(|Gone { at, what }| Gone { at: *at, what: what.wider() }).collect();
         }
-        gone = wider;
     }
-    gone.into_iter().collect()
+    (gone.into_iter().collect(), folded)
 }
 
-/// A release whose migrations took something away, and which of them were applied for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::fleet) struct Taker {
-    release: ReleaseRef,
+/// Which versions of a database's schema a release's migrations have made, or may have, that take columns away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::fleet) struct Taken {
     /// The version that the schema was at before, as far as that was known.
     above: SchemaVersion,
-    /// The version that it may be at behind them.
+    /// The version that it is at behind them, or may be.
     to: SchemaVersion,
-}
-
-/// Notes that migrations of a release were begun, from one version to another.
-pub(super) fn begin(takers: &mut Vec<Taker>, release: &ReleaseRef, above: SchemaVersion, to: SchemaVersion) {
-    takers.retain(|taker| taker.release != *release || taker.above < above);
-    takers.push(Taker { release: release.clone(), above, to });
-    let too_many = takers.len().saturating_sub(MOST_TAKERS);
-    takers.drain(..too_many);
-}
-
-/// Notes what the schema is now that a release's migrations are applied: what others had begun above them they have not done.
-pub(super) fn end(takers: &mut Vec<Taker>, release: &ReleaseRef, version: SchemaVersion) {
-    let Some(own) = takers.iter().rposition(|taker| taker.release == *release) else { return };
-    let mut last = takers.remove(own);
-    for taker in takers.iter_mut() {
-        taker.to = taker.to.min(last.above);
-    }
-    last.to = version;
-    takers.push(last);
-    takers.retain(|taker| taker.above < taker.to);
 }
 
 /// A column that a release uses and that is taken away.
@@ -115,6 +109,8 @@ pub(super) fn end(takers: &mut Vec<Taker>, release: &ReleaseRef, version: Schema
 pub struct Lost {
     /// The column, as the release says that it uses it.
     pub column: ColumnPattern,
+    /// What is taken away.
+    pub with: ColumnPattern,
     /// The first version without it.
     pub at: SchemaVersion,
     /// The release whose migration takes it away.
@@ -137,23 +133,27 @@ impl Works {
         self.reads.contains(version) && self.lost.as_ref().is_none_or(|lost| version < lost.at)
     }
 
+    /// What is in the way of a version that the code says it works with.
+    #[must_use]
+    pub fn lost_at(&self, version: SchemaVersion) -> Option<&Lost> {
+        self.lost.as_ref().filter(|lost| self.reads.contains(version) && lost.at <= version)
+    }
+
     /// Why it does not work with a version, behind the release's name.
     #[must_use]
     pub fn why_not(&self, version: SchemaVersion) -> String {
-        match &self.lost {
-            Some(lost) if self.reads.contains(version) => lost.told(),
-            Some(_) | None => format!("reads {}", self.reads),
+        match self.lost_at(version) {
+            Some(lost) => lost.told(),
+            None => format!("reads {}", self.reads),
         }
     }
 
-    /// The versions that are left; those that it says where none is.
+    /// The versions that are left; `None` where there are none.
     #[must_use]
-    pub fn range(&self) -> SchemaRange {
-        let last = self.lost.as_ref().and_then(|lost| lost.at.number().checked_sub(1));
-        let left = last.and_then(|last| {
-            SchemaRange::new(self.reads.first(), SchemaVersion::new(last).min(self.reads.last())).ok()
-        });
-        left.unwrap_or(self.reads)
+    pub fn range(&self) -> Option<SchemaRange> {
+        let Some(lost) = &self.lost else { return Some(self.reads) };
+        let last = SchemaVersion::new(lost.at.number().checked_sub(1)?);
+        self.reads.and(SchemaRange::new(SchemaVersion::NONE, last).ok()?)
     }
 }
 
@@ -161,8 +161,14 @@ impl Lost {
     /// `uses customers.email, which migration 20 of shop 4 takes away`.
     #[must_use]
     pub fn told(&self) -> String {
-        let Self { column, at, by } = self;
-        format!("uses {column}, which migration {at} of {by} takes away")
+        let Self { column, with, at, by } = self;
+        match with {
+            with if *with == ColumnPattern::ALL => {
+                format!("uses {column}, and what migration {at} of {by} takes away cannot be told")
+            }
+            with if with == column => format!("uses {column}, which migration {at} of {by} takes away"),
+            with => format!("uses {column}, and migration {at} of {by} takes {with} away"),
+        }
     }
 }
 
@@ -184,19 +190,69 @@ impl State {
             return None;
         }
         let known = self.schema_version(database).unwrap_or_default();
-        let taken = self.schemas.get(database).into_iter().flat_map(|record| &record.takers);
-        let taken = taken.map(|taker| (&taker.release, taker.above, taker.to));
-        let planned = planned.map(|release| (release, known, SchemaVersion::new(u32::MAX)));
+        let taken = self.taken.iter().filter(|((of, _), _)| of == database);
+        let taken = taken.map(|((_, by), taken)| (by, taken.above, taken.to));
+        let planned = planned.map(|by| (by, known, SchemaVersion::new(u32::MAX)));
         let gone = taken.chain(planned).flat_map(|(by, above, to)| {
             let theirs = self.schema_of(by).filter(|theirs| theirs.database == *database);
             let gone = theirs.into_iter().flat_map(move |theirs| theirs.columns.gone_between(above, to));
             gone.map(move |gone| (by, gone))
         });
-        let lost = gone.filter(|(_, gone)| gone.at >= reads.first()).filter_map(|(by, gone)| {
-            let column = columns.uses.iter().find(|used| used.meets(&gone.what))?;
-            Some(Lost { column: column.clone(), at: gone.at, by: by.clone() })
+        let lost = gone.filter_map(|(by, Gone { at, what })| {
+            let column = lost_of(&columns.uses, *reads, at, &what)?.clone();
+            Some(Lost { column, with: what, at, by: by.clone() })
         });
         lost.min_by_key(|lost| lost.at)
+    }
+
+    /// Notes that migrations of a release were begun that make its database's schema another version: from then on what they
+    /// take away may be gone. Nobody has to say how they ended for that.
+    pub(super) fn note_taken(
+        &mut self,
+        release: &ReleaseRef,
+        above: SchemaVersion,
+        to: SchemaVersion,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let Some(schema) = self.schema_of(release) else { return Ok(()) };
+        if schema.columns.gone_between(above, to).next().is_none() {
+            return Ok(());
+        }
+        let place = (schema.database.clone(), release.clone());
+        let before = self.taken.get(&place);
+        let taken = Taken {
+            above: before.map_or(above, |before| before.above.min(above)),
+            to: before.map_or(to, |before| before.to.max(to)),
+        };
+        if before != Some(&taken) {
+            effects.put(Keyspace::Taken, taken_key(&place.0, release), &taken)?;
+            self.taken.insert(place, taken);
+        }
+        Ok(())
+    }
+
+    /// Notes what a schema is: what was begun above it was not done.
+    pub(super) fn note_version(
+        &mut self,
+        database: &str,
+        version: SchemaVersion,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let beyond = self.taken.iter().filter(|((of, _), taken)| of == database && taken.to > version);
+        let beyond: Vec<_> = beyond.map(|(place, taken)| (place.clone(), *taken)).collect();
+        for (place, taken) in beyond {
+            let taken = Taken { to: version, ..taken };
+            let columns = self.schema_of(&place.1).map(|schema| &schema.columns);
+            let key = taken_key(&place.0, &place.1);
+            if columns.is_none_or(|columns| columns.gone_between(taken.above, taken.to).next().is_none()) {
+                effects.delete(Keyspace::Taken, key);
+                self.taken.remove(&place);
+            } else {
+                effects.put(Keyspace::Taken, key, &taken)?;
+                self.taken.insert(place, taken);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -208,65 +264,93 @@ mod tests {
         SchemaVersion::new(number)
     }
 
-    fn gone(reads: &str, gone: &[(u32, &str)]) -> Vec<String> {
+    fn columns(reads: &str, gone: &[(u32, &str)]) -> ReleaseColumns {
         let gone = gone.iter().map(|(at, what)| (version(*at), what.parse().unwrap()));
-        let columns = ReleaseColumns::new(reads.parse().unwrap(), Vec::new(), gone);
-        columns.gone.iter().map(|gone| format!("{} {}", gone.at, gone.what)).collect()
+        ReleaseColumns::new(reads.parse().unwrap(), Vec::new(), gone)
+    }
+
+    fn between(columns: &ReleaseColumns, above: u32, to: u32) -> Vec<String> {
+        let gone = columns.gone_between(version(above), version(to));
+        gone.map(|gone| format!("{} {}", gone.at, gone.what)).collect()
     }
 
     #[test]
     fn what_was_gone_before_the_code_is_left_out() {
-        assert_eq!(gone("10..=29", &[(20, "a.b"), (9, "a.c"), (10, "a.d")]), ["10 a.d", "20 a.b"]);
+        let columns = columns("10..=29", &[(20, "a.b"), (9, "a.c"), (10, "a.d")]);
+        assert_eq!(between(&columns, 0, 99), ["10 a.d", "20 a.b"]);
+        assert_eq!(between(&columns, 10, 20), ["20 a.b"]);
+        assert!(between(&columns, 10, 19).is_empty());
     }
 
     #[test]
-    fn what_is_too_much_becomes_wider_and_never_less() {
-        let columns: Vec<String> = (0..65).map(|n| format!("t{}.c{n}", n % 3)).collect();
-        let many: Vec<(u32, &str)> = columns.iter().map(|column| (20, column.as_str())).collect();
-        assert_eq!(gone("1..=29", &many[..64]).len(), 64);
-        assert_eq!(gone("1..=29", &many), ["20 t0.*", "20 t1.*", "20 t2.*"]);
+    fn what_is_too_much_of_one_version_becomes_wider() {
+        let names: Vec<String> = (0..65).map(|n| format!("t{}.c{n}", n % 3)).collect();
+        let many: Vec<(u32, &str)> = names.iter().map(|column| (20, column.as_str())).collect();
+        assert_eq!(between(&columns("1..=29", &many[..64]), 0, 99).len(), 64);
+        let mut with_old = many.clone();
+        with_old.push((7, "a.b"));
+        let wide = columns("1..=29", &with_old);
+        assert_eq!(between(&wide, 0, 99), ["7 *.*.*", "20 t0.*", "20 t1.*", "20 t2.*"]);
+        assert_eq!(
+            between(&wide, 7, 99),
+            ["20 t0.*", "20 t1.*", "20 t2.*"],
+            "what is new is told by its name"
+        );
         let long: Vec<String> = (0..40).map(|n| format!("s.{}{n}.c", "t".repeat(60))).collect();
         let long: Vec<(u32, &str)> = long.iter().map(|column| (20, column.as_str())).collect();
-        assert_eq!(gone("1..=29", &long), ["20 s.*.*"]);
+        assert_eq!(between(&columns("1..=29", &long), 0, 99), ["20 s.*.*"]);
+    }
+
+    #[test]
+    fn of_too_many_versions_the_newest_are_told_and_of_the_others_that_there_is_something() {
         let ever: Vec<(u32, &str)> = (20..100).map(|at| (at, "a.b")).collect();
-        assert_eq!(gone("1..=29", &ever), ["20 *.*.*"]);
+        let columns = columns("1..=29", &ever);
+        let all = between(&columns, 0, 99);
+        assert_eq!((all.len(), all[0].as_str(), all[1].as_str()), (65, "20 *.*.*", "36 a.b"));
+        assert_eq!(between(&columns, 30, 36), ["31 *.*.*", "36 a.b"]);
+        assert_eq!(between(&columns, 35, 37), ["36 a.b", "37 a.b"]);
+        assert!(between(&columns, 0, 19).is_empty());
     }
 
     #[test]
     fn all_that_is_remembered_of_a_release_is_one_value_of_the_store() {
-        let uses: Vec<ColumnPattern> =
-            (0..10).map(|n| format!("\"{}\"\"{n}\".*", "\"\"".repeat(60)).parse().unwrap()).collect();
-        let taken = (0..64).map(|n| (version(n + 1), format!("{}.c{n}", "t".repeat(30)).parse().unwrap()));
-        let columns = ReleaseColumns::new("1..=99".parse().unwrap(), uses, taken);
+        // As many quotes as the manifest's bound allows: JSON writes each of them in two bytes.
+        let name = "\"".repeat(63);
+        let pattern = ColumnPattern::column(None, &name, &name);
+        let most = handover_model::config::MAX_USES_BYTES / pattern.to_string().len();
+        let uses = vec![pattern; most];
+        let gone = (0..64)
+            .map(|n| (version(n + 1), ColumnPattern::column(None, "t", &format!("{n}{}", "\"".repeat(8)))));
+        let columns = ReleaseColumns::new("1..=99".parse().unwrap(), uses, gone);
         let json = serde_json::to_vec(&columns).unwrap();
-        assert!(json.len() <= crate::store::MAX_VALUE_BYTES, "{}", json.len());
+        assert!((6000..=crate::store::MAX_VALUE_BYTES).contains(&json.len()), "{}", json.len());
     }
 
     #[test]
-    fn what_others_began_above_what_was_applied_they_have_not_done() {
-        let release = |version: &str| ReleaseRef {
-            service: "shop".parse().unwrap(),
-            version: version.parse().unwrap(),
+    fn what_is_lost_ends_the_range_and_is_told_as_what_it_is() {
+        let works = |reads: &str, at: u32, with: &str| {
+            let lost = Lost {
+                column: "a.b".parse().unwrap(),
+                with: with.parse().unwrap(),
+                at: version(at),
+                by: ReleaseRef { service: "shop".parse().unwrap(), version: "4".parse().unwrap() },
+            };
+            Works { reads: reads.parse().unwrap(), lost: Some(lost) }
         };
-        let mut takers = Vec::new();
-        let told = |takers: &[Taker]| {
-            let told = takers.iter().map(|t| format!("{}: {}-{}", t.release.version, t.above, t.to));
-            told.collect::<Vec<_>>().join(", ")
-        };
-        begin(&mut takers, &release("4"), version(12), version(20));
-        begin(&mut takers, &release("4"), version(12), version(20));
-        assert_eq!(told(&takers), "4: 12-20", "another attempt");
-        begin(&mut takers, &release("5"), version(12), version(25));
-        assert_eq!(told(&takers), "4: 12-20, 5: 12-25", "nobody knows what became of the first");
-        end(&mut takers, &release("5"), version(25));
-        assert_eq!(told(&takers), "5: 12-25");
-        begin(&mut takers, &release("6"), version(25), version(40));
-        end(&mut takers, &release("6"), version(30));
-        assert_eq!(told(&takers), "5: 12-25, 6: 25-30");
-        end(&mut takers, &release("9"), version(50));
-        for number in 0..20 {
-            begin(&mut takers, &release(&format!("7.{number}")), version(30 + number), version(31 + number));
-        }
-        assert_eq!(takers.len(), MOST_TAKERS);
+        let one = works("1..=29", 20, "a.b");
+        assert!(one.with(version(19)) && !one.with(version(20)) && !one.with(version(30)));
+        assert_eq!(one.why_not(version(20)), "uses a.b, which migration 20 of shop 4 takes away");
+        assert_eq!(one.why_not(version(30)), "reads 1..=29");
+        assert_eq!(one.range().unwrap().to_string(), "1..=19");
+        assert_eq!(works("20..=29", 20, "a.b").range(), None);
+        assert_eq!(works("1..=9", 20, "a.b").range().unwrap().to_string(), "1..=9");
+        assert_eq!(
+            works("1..=29", 20, "a.*").why_not(version(21)),
+            "uses a.b, and migration 20 of shop 4 takes a.* away"
+        );
+        assert_eq!(
+            works("1..=29", 20, "*.*.*").why_not(version(21)),
+            "uses a.b, and what migration 20 of shop 4 takes away cannot be told"
+        );
     }
 }

@@ -190,6 +190,13 @@ impl State {
                 }
                 .into(),
                 hint: match (at < reads.first(), expand) {
+                    _ if works.lost_at(at).is_some_and(|lost| lost.by == *release) => {
+                        "leave what the code uses out of the expand: a later contract takes it away"
+                            .to_owned()
+                    }
+                    _ if works.lost_at(at).is_some() => {
+                        "deploy a release that does not use it; this one was left behind".to_owned()
+                    }
                     (true, Some(_)) => format!(
                         "apply what it needs first: `handover migrate expand {} --release {}`",
                         release.service, release.version
@@ -266,7 +273,9 @@ impl State {
             0 => String::new(),
             more => format!("; and {more} more releases"),
         };
-        let hint = if left.iter().any(|reader| reader.is_running()) {
+        let hint = if left.iter().any(|reader| reader.is_running() && reader.works.lost_at(to).is_some()) {
+            "deploy a release there first that does not use it, and says so in `uses`".to_owned()
+        } else if left.iter().any(|reader| reader.is_running()) {
             format!("deploy a release there that reads {to} first")
         } else if phase != SchemaPhase::Contract {
             "wait until what stands by has ended, and bring hosts that are offline back, or remove them: `handover hosts remove HOST`".to_owned()

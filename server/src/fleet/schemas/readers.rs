@@ -169,8 +169,13 @@ pub(super) fn cannot_read(readers: &[Reader], version: SchemaVersion) -> Vec<&Re
 /// What a host that migrates is told of them, at most so many: where there are more, the last stands for the rest.
 pub(super) fn told(readers: &[Reader], most: usize) -> Vec<SchemaReader> {
     let who = |reader: &Reader| reader.to_string().chars().take(MAX_WHO).collect();
-    let mut told: Vec<SchemaReader> =
-        readers.iter().map(|reader| SchemaReader { who: who(reader), reads: reader.works.range() }).collect();
+    let mut told: Vec<SchemaReader> = readers
+        .iter()
+        .map(|reader| SchemaReader {
+            who: who(reader),
+            reads: reader.works.range().unwrap_or(reader.works.reads),
+        })
+        .collect();
     if told.len() > most {
         let rest = told.split_off(most.saturating_sub(1));
         // The server has held the migrations against each of them; this is the second look.

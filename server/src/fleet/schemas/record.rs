@@ -1,6 +1,6 @@
 //! What is remembered of schemas: what a release does to one, what a database's is, what a host should apply.
 
-use super::columns::{ReleaseColumns, Taker};
+use super::columns::ReleaseColumns;
 use handover_model::{
     DeploymentId, MigrationId, ReleaseRef, Resolution, SchemaPhase, SchemaRange, SchemaReader, SchemaVersion,
     Timestamp,
@@ -91,9 +91,6 @@ pub(in crate::fleet) struct SchemaRecord {
     /// Migrations that were ordered and of which nobody has said that all are applied. The schema may be at any version up to
     /// theirs, also when their deployment has ended meanwhile.
     pub(in crate::fleet) heading: Option<Heading>,
-    /// Releases whose migrations took columns away, in the order in which they began.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(in crate::fleet) takers: Vec<Taker>,
 }
 
 /// A database's schema, as a host that migrated it said last.

@@ -2,10 +2,10 @@
 
 use super::{
     Fixture, name, request, rollback,
-    schemas::{at, deploy, fleet, migrate, push_with, why},
+    schemas::{abort, at, deploy, fleet, migrate, push_with, why},
 };
 use crate::fleet::{DeploymentRequest, Refusal, ReleaseColumns};
-use handover_model::{Duration, SchemaPhase, SchemaVersion, ServiceName};
+use handover_model::{DeploymentId, Duration, ReleaseRef, SchemaPhase, SchemaVersion, ServiceName};
 
 /// What a release says that it uses, and what its migrations take away from which version on.
 fn columns(reads: &str, uses: &[&str], gone: &[(u32, &str)]) -> ReleaseColumns {
@@ -43,7 +43,7 @@ fn a_contract_is_refused_while_something_that_runs_uses_what_it_takes_away_whate
     assert_eq!(why(fleet.deploy(&contract_of("3", Some("now")))), runs, "what runs is never broken");
     deploy(&mut fleet, "2");
     let all = why(fleet.deploy(&contract_of("3", None)));
-    assert!(all.contains("shop 2 (runs on db, web-1, web-2) uses customers.*, which migration 44"), "{all}");
+    assert!(all.contains("shop 2 (runs on db, web-1, web-2) uses customers.*, and migration 44 of shop 3 takes customers.email away"), "{all}");
     assert!(
         all.contains("; shop 2") && all.contains("shop 1 (rollback target) uses customers.email"),
         "{all}"
@@ -140,11 +140,97 @@ fn what_an_expand_takes_away_is_held_against_it_as_well() {
     push_with(&mut fleet, ("shop", "2", "41..=49"), &[(SchemaPhase::Expand, 42)], "", takes);
     deploy(&mut fleet, "1");
     let expands = why(fleet.deploy(&request("shop", "2")));
-    assert!(expands.contains("uses customers.email, which migration 42 of shop 2 takes away"), "{expands}");
-    let own = columns("41..=49", &["customers.email"], &[(42, "customers.*")]);
-    push_with(&mut fleet, ("shop", "3", "41..=49"), &[(SchemaPhase::Expand, 42)], "", own);
-    let own = why(fleet.deploy(&request("shop", "3")));
-    assert!(own.contains("shop 1 (runs on"), "{own}");
+    assert!(
+        expands.contains("uses customers.email, and migration 42 of shop 2 takes customers.* away"),
+        "{expands}"
+    );
+    assert!(expands.contains("shop 1 (runs on"), "{expands}");
+}
+
+#[test]
+fn a_release_whose_own_expand_takes_away_what_it_uses_is_refused() {
+    let mut fleet = fleet();
+    push(&mut fleet, "1", "41..=49", &["customers.name"], None);
+    deploy(&mut fleet, "1");
+    let own = columns("41..=49", &["customers.email"], &[(42, "customers.email")]);
+    push_with(&mut fleet, ("shop", "2", "41..=49"), &[(SchemaPhase::Expand, 42)], "", own);
+    let refused = fleet.deploy(&request("shop", "2"));
+    assert!(
+        matches!(&refused, Err(Refusal::Schema { hint, .. }) if hint.contains("a later contract takes it away")),
+        "{refused:?}"
+    );
+    let own = why(refused);
+    assert!(
+        own.starts_with("shop 2 uses customers.email, which migration 42 of shop 2 takes away (database shop), and its own expand makes it 42"),
+        "{own}"
+    );
+}
+
+/// 1 may be gone back to until the contract of 3 is forced, which is begun.
+fn with_a_contract_under_way(fleet: &mut Fixture) -> DeploymentId {
+    three_releases(fleet);
+    deploy(fleet, "1");
+    deploy(fleet, "3");
+    fleet.deploy(&contract_of("3", Some("1 is history"))).unwrap()
+}
+
+fn uses_what_is_lost(fleet: &Fixture) -> bool {
+    let one = ReleaseRef { service: name("shop"), version: name("1") };
+    fleet.state.works(&one, None).unwrap().lost.is_some()
+}
+
+#[test]
+fn what_a_contract_has_taken_whose_end_nobody_told_is_known_whoever_sees_the_schema_next() {
+    let mut fleet = fleet();
+    let id = with_a_contract_under_way(&mut fleet);
+    abort(&mut fleet, id);
+    fleet.settle();
+    assert!(uses_what_is_lost(&fleet), "it was begun");
+    push_with(
+        &mut fleet,
+        ("shop", "5", "41..=60"),
+        &[(SchemaPhase::Expand, 48)],
+        "",
+        ReleaseColumns::default(),
+    );
+    deploy(&mut fleet, "5");
+    assert_eq!(at(&fleet), Some(48), "the files before it are applied, as always");
+    fleet.crash_and_start_again();
+    assert!(uses_what_is_lost(&fleet));
+}
+
+#[test]
+fn what_a_contract_has_not_taken_is_there_as_soon_as_the_schema_is_seen() {
+    let mut fleet = fleet();
+    let id = with_a_contract_under_way(&mut fleet);
+    abort(&mut fleet, id);
+    fleet.settle();
+    fleet.crash_and_start_again();
+    fleet.report_all();
+    assert!(uses_what_is_lost(&fleet), "it was begun");
+    fleet.deploy(&migrate(SchemaPhase::Expand)).unwrap();
+    fleet.settle();
+    assert_eq!(at(&fleet), Some(41), "nothing of it was applied");
+    assert!(!uses_what_is_lost(&fleet));
+    fleet.crash_and_start_again();
+    assert!(!uses_what_is_lost(&fleet));
+    fleet.report_all();
+    fleet.deploy(&rollback("shop")).unwrap();
+    fleet.settle();
+    assert_eq!(fleet.current("shop").as_deref(), Some("1"));
+}
+
+#[test]
+fn a_release_that_was_pushed_before_anybody_looked_is_looked_at_when_it_is_pushed_again() {
+    let mut fleet = fleet();
+    push(&mut fleet, "1", "41..=49", &["customers.email"], None);
+    let contract = &[(SchemaPhase::Contract, 44)];
+    push_with(&mut fleet, ("shop", "3", "41..=49"), contract, "", ReleaseColumns::default());
+    let takes = columns("41..=49", &[], &[(44, "customers.email")]);
+    push_with(&mut fleet, ("shop", "3", "41..=49"), contract, "", takes);
+    fleet.crash_and_start_again();
+    deploy(&mut fleet, "1");
+    assert!(why(fleet.deploy(&contract_of("3", None))).contains("uses customers.email"));
 }
 
 #[test]

@@ -37,7 +37,11 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
         Err(_) => all.iter().all(|read| read.alone.is_none()),
     };
     let company = all.len() > 1;
-    let mut ledger = Ledger::default();
+    let stmts = all.iter().filter_map(|read| match &read.parsed {
+        Parsed::Read { stmt, .. } => stmt.as_ref(),
+        Parsed::TooDeep => None,
+    });
+    let ledger = Ledger::of(stmts);
     let mut transaction = Transaction::default();
     transaction.open = migration.transaction.unwrap_or(one_transaction);
     for read in &all {
@@ -51,7 +55,7 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
                 found.extend(misread.first().map(|misread| unreadable(text, misread, migration.phase)));
                 if let Some(stmt) = stmt {
                     let about = (context.server_major, migration.version, context.code.as_ref());
-                    let mut look = Look::new(stmt, migration.phase, about, known, &transaction);
+                    let mut look = Look::new(stmt, migration.phase, about, &ledger, known, &transaction);
                     if misread.is_empty() {
                         rules::apply(&mut look);
                     }
@@ -59,7 +63,6 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
                         rules::must_run_alone(&mut look, reason, migration.transaction, company);
                     }
                     found.extend(look.into_found());
-                    ledger.learn(stmt);
                     transaction.learn(stmt, known);
                     known.learn(stmt);
                 }

@@ -1,26 +1,26 @@
 //! What a file takes away by its name, whatever uses it: columns, tables, schemas.
 //!
-//! It is never less than what PostgreSQL takes away, as far as that stands in the statement. Where a name may mean something
+//! It is never less than what PostgreSQL takes away, as far as that stands in the statements. Where a name may mean something
 //! else than it says, it is everything.
 
 use crate::{
     migration::ColumnOf,
-    name::{Name, one_word},
+    name::{Name, is_qualified, one_word},
     tree,
 };
 use handover_model::ColumnPattern;
 use squawk_syntax::{
     SyntaxKind, SyntaxNode,
-    ast::{self, AlterTableAction as Action, AstNode, Stmt},
+    ast::{self, AlterTableAction as Action, AstNode, Persistence, Stmt},
 };
 use std::collections::BTreeSet;
 
-/// What the statements of a file so far have taken away, and what they have made.
+/// What the statements of a file have taken away, and what they have made.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     taken: Vec<Taken>,
-    /// Views that were dropped and whose name another relation has since: the end of a rename by way of a view.
-    given: BTreeSet<Name>,
+    /// Dropped views whose name a table has now, as it was before the file: the end of a rename by way of a view.
+    back: BTreeSet<Name>,
     /// Relations and columns that this very file made: nobody uses them yet.
     made: BTreeSet<Name>,
     columns: BTreeSet<ColumnOf>,
@@ -31,163 +31,248 @@ pub(crate) struct Ledger {
 #[derive(Debug)]
 struct Taken {
     what: ColumnPattern,
-    /// The view whose columns they are.
-    view: Option<Name>,
+    /// Of which relation; `None` where it is more than one.
+    relation: Option<Name>,
+    is_view: bool,
+}
+
+/// A relation as a statement names it.
+struct Relation {
+    name: Name,
+    /// Whether its schema stands there.
+    qualified: bool,
+}
+
+impl Relation {
+    fn of(node: &SyntaxNode) -> Self {
+        Self { name: Name::of(node), qualified: is_qualified(node) }
+    }
 }
 
 impl Ledger {
-    /// Takes in what a statement does.
-    pub(crate) fn learn(&mut self, stmt: &Stmt) {
+    /// What all statements of a file do, in their order.
+    pub(crate) fn of<'s>(stmts: impl Iterator<Item = &'s Stmt>) -> Self {
+        let mut ledger = Self::default();
+        stmts.for_each(|stmt| ledger.learn(stmt));
+        ledger
+    }
+
+    /// What is not there after the file that was there before it.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = ColumnPattern> {
+        let is_back = |taken: &&Taken| {
+            taken.is_view && taken.relation.as_ref().is_some_and(|view| self.back.contains(view))
+        };
+        self.taken.iter().filter(move |taken| !is_back(taken)).map(|taken| taken.what.clone())
+    }
+
+    /// Whether a view that is dropped is there again, as the table that it showed.
+    pub(crate) fn is_back(&self, view: &Name) -> bool {
+        self.back.contains(view)
+    }
+
+    fn learn(&mut self, stmt: &Stmt) {
         let node = stmt.syntax();
-        // SET, set_config(), ALTER ROLE ... SET: whichever way it is said.
-        self.strays |= node.text().to_string().to_ascii_lowercase().contains("search_path");
+        if !self.strays && changes_path(stmt) {
+            self.strays = true;
+            self.made.clear();
+            self.columns.clear();
+        }
         match stmt {
-            Stmt::CreateTable(it) if it.if_not_exists().is_none() => self.make(it.table_name()),
-            Stmt::CreateTableAs(it) if it.if_not_exists().is_none() => self.make(it.table_name()),
-            Stmt::CreateForeignTable(it) if it.if_not_exists().is_none() => self.make(it.table_name()),
-            Stmt::CreateMaterializedView(it) if it.if_not_exists().is_none() => self.make(it.view()),
-            Stmt::CreateView(it) if it.or_replace().is_none() => self.make(it.view()),
+            Stmt::CreateTable(it) if it.if_not_exists().is_none() => {
+                self.make(it.persistence().as_ref(), it.table_name());
+            }
+            Stmt::CreateTableAs(it) if it.if_not_exists().is_none() => {
+                self.make(it.persistence().as_ref(), it.table_name());
+            }
+            Stmt::CreateForeignTable(it) if it.if_not_exists().is_none() => self.make(None, it.table_name()),
+            Stmt::CreateMaterializedView(it) if it.if_not_exists().is_none() => self.make(None, it.view()),
+            Stmt::CreateView(it) if it.or_replace().is_none() => {
+                self.make(it.persistence().as_ref(), it.view());
+            }
             Stmt::DropTable(_) | Stmt::DropForeignTable(_) | Stmt::DropSequence(_) => {
-                for dropped in dropped(node) {
-                    self.take_table(&Name::of(&dropped));
-                }
+                dropped(node).iter().for_each(|dropped| self.take_all(&Relation::of(dropped), false));
             }
             Stmt::DropView(_) | Stmt::DropMaterializedView(_) => {
-                for dropped in dropped(node) {
-                    let view = Name::of(&dropped);
-                    if !self.made.remove(&view) {
-                        self.take(of_table(&view), Some(view));
-                    }
-                }
+                dropped(node).iter().for_each(|dropped| self.take_all(&Relation::of(dropped), true));
             }
             Stmt::DropSchema(_) => {
                 for dropped in dropped(node) {
-                    self.take(ColumnPattern::of_schema(&one_word(&dropped)), None);
+                    self.take(ColumnPattern::of_schema(&one_word(&dropped)));
                 }
             }
-            Stmt::DropOwned(_) | Stmt::DropDatabase(_) => self.take(ColumnPattern::ALL, None),
+            Stmt::DropOwned(_) | Stmt::DropDatabase(_) => self.take(ColumnPattern::ALL),
             Stmt::AlterSchema(it) => {
                 let renames = matches!(it.action(), Some(ast::AlterSchemaAction::SchemaRenameTo(_)));
                 if let Some(schema) = it.schema_ref().filter(|_| renames) {
-                    self.take(ColumnPattern::of_schema(&one_word(schema.syntax())), None);
+                    self.take(ColumnPattern::of_schema(&one_word(schema.syntax())));
                 }
             }
             Stmt::AlterTable(it) => {
-                if let Some(table) = it.table_relation_name().map(|table| Name::of(table.syntax())) {
-                    it.actions().for_each(|action| self.alter(&table, &action));
-                    self.moves(&table, node);
+                if let Some(table) = it.table_relation_name().map(|table| Relation::of(table.syntax())) {
+                    self.alter(&table, &it.actions().collect::<Vec<_>>());
+                    if let Some(new) = moved(&table.name, node) {
+                        self.rename_table(&table, &new);
+                    }
                 }
             }
             Stmt::AlterForeignTable(it) => {
-                if let Some(table) = it.table_relation_name().map(|table| Name::of(table.syntax())) {
-                    it.actions().for_each(|action| self.alter(&table, &action));
-                    self.moves(&table, node);
+                if let Some(table) = it.table_relation_name().map(|table| Relation::of(table.syntax())) {
+                    self.alter(&table, &it.actions().collect::<Vec<_>>());
+                    self.take_moved(&table, node);
                 }
             }
             Stmt::AlterView(it) => {
-                let Some(view) = it.view_ref().map(|view| Name::of(view.syntax())) else { return };
+                let Some(view) = it.view_ref().map(|view| Relation::of(view.syntax())) else { return };
                 match it.action() {
                     Some(ast::AlterViewAction::RenameColumn(rename)) => self.rename_column(&view, &rename),
-                    Some(ast::AlterViewAction::ViewRenameTo(to)) => self.rename(&view, to.view()),
-                    _ => self.moves(&view, node),
+                    Some(ast::AlterViewAction::ViewRenameTo(_)) => self.take_all(&view, false),
+                    _ => self.take_moved(&view, node),
                 }
             }
             Stmt::AlterMaterializedView(it) => {
-                let Some(view) = it.view_ref().map(|view| Name::of(view.syntax())) else { return };
+                let Some(view) = it.view_ref().map(|view| Relation::of(view.syntax())) else { return };
                 for action in it.action() {
                     match &action {
                         ast::AlterMaterializedViewAction::RenameColumn(rename) => {
                             self.rename_column(&view, rename);
                         }
-                        ast::AlterMaterializedViewAction::ViewRenameTo(to) => self.rename(&view, to.view()),
+                        ast::AlterMaterializedViewAction::ViewRenameTo(_) => self.take_all(&view, false),
                         ast::AlterMaterializedViewAction::AlterTableAction(action) => {
-                            self.alter(&view, action);
+                            self.alter(&view, std::slice::from_ref(action));
                         }
                         _ => {}
                     }
                 }
-                self.moves(&view, node);
+                self.take_moved(&view, node);
             }
             _ => {}
         }
     }
 
-    /// What is not there after the file that was there before it.
-    pub(crate) fn gone(self) -> impl Iterator<Item = ColumnPattern> {
-        let Self { taken, given, .. } = self;
-        let is_back = move |taken: &Taken| taken.view.as_ref().is_some_and(|view| given.contains(view));
-        taken.into_iter().filter(move |taken| !is_back(taken)).map(|taken| taken.what)
-    }
-
-    fn alter(&mut self, table: &Name, action: &Action) {
-        match action {
-            Action::AddColumn(it) if it.if_not_exists().is_none() => {
-                self.columns.extend(it.column_name().map(|column| (table.clone(), column.text())));
-            }
-            Action::DropColumn(it) => {
-                if let Some(column) = it.column_name_ref() {
-                    self.take_column(table, Name::of(column.syntax()).name());
+    /// PostgreSQL drops before it adds, in whichever order they stand.
+    fn alter(&mut self, table: &Relation, actions: &[Action]) {
+        for action in actions {
+            match action {
+                Action::DropColumn(it) => {
+                    if let Some(column) = it.column_name_ref() {
+                        self.take_column(table, Name::of(column.syntax()).name());
+                    }
                 }
-            }
-            Action::RenameColumn(it) => self.rename_column(table, it),
-            Action::TableRenameTo(it) => self.rename(table, it.table_name()),
-            Action::SplitPartition(it) => {
-                if let Some(split) = it.table_name_ref() {
-                    self.take_table(&Name::of(split.syntax()));
+                Action::RenameColumn(it) => self.rename_column(table, it),
+                Action::TableRenameTo(it) => {
+                    let new = it.table_name().map(|new| Name::of(new.syntax()));
+                    match new.map(|new| Name::new(table.name.schema(), new.name())) {
+                        Some(new) => self.rename_table(table, &new),
+                        None => self.take_all(table, false),
+                    }
                 }
+                Action::SplitPartition(it) => {
+                    if let Some(split) = it.table_name_ref() {
+                        self.take_all(&Relation::of(split.syntax()), false);
+                    }
+                }
+                Action::MergePartitions(it) => {
+                    let merged = it.table_name_ref_list();
+                    let names = merged.iter().flat_map(|list| list.syntax().children());
+                    names.for_each(|name| self.take_all(&Relation::of(&name), false));
+                }
+                _ => {}
             }
-            Action::MergePartitions(it) => {
-                let merged = it.table_name_ref_list();
-                let names = merged.iter().flat_map(|list| list.syntax().children());
-                names.map(|name| Name::of(&name)).for_each(|name| self.take_table(&name));
+        }
+        if self.strays {
+            return;
+        }
+        for action in actions {
+            if let Action::AddColumn(it) = action
+                && it.if_not_exists().is_none()
+            {
+                self.columns.extend(it.column_name().map(|column| (table.name.clone(), column.text())));
             }
-            _ => {}
         }
     }
 
-    fn make<N: AstNode>(&mut self, name: Option<N>) {
-        self.made.extend(name.map(|name| Name::of(name.syntax())));
+    /// A relation is made. A temporary one is another than that of the same name which everybody uses.
+    fn make<N: AstNode>(&mut self, persistence: Option<&Persistence>, name: Option<N>) {
+        if !self.strays && !matches!(persistence, Some(Persistence::Temp(_))) {
+            self.made.extend(name.map(|name| Name::of(name.syntax())));
+        }
     }
 
-    fn rename_column(&mut self, table: &Name, it: &ast::RenameColumn) {
+    fn rename_column(&mut self, table: &Relation, it: &ast::RenameColumn) {
         if let Some(old) = it.column_name_ref() {
             self.take_column(table, Name::of(old.syntax()).name());
         }
     }
 
-    /// A relation has another name, in the schema that it is in.
-    fn rename<N: AstNode>(&mut self, old: &Name, new: Option<N>) {
-        self.take_table(old);
-        self.given.extend(new.map(|new| Name::new(old.schema(), Name::of(new.syntax()).name())));
+    /// A table has another name. Where a view that is dropped had that, and the table has all that it had before the file, whoever
+    /// used the view finds the table.
+    fn rename_table(&mut self, table: &Relation, new: &Name) {
+        let is_touched = self.made.contains(&table.name)
+            || self.taken.iter().any(|taken| taken.relation.as_ref() == Some(&table.name));
+        let was_view = self.taken.iter().any(|taken| taken.is_view && taken.relation.as_ref() == Some(new));
+        if was_view && !is_touched && !self.strays {
+            self.back.insert(new.clone());
+        }
+        self.take_all(table, false);
     }
 
-    /// A relation has its name in another schema, where the statement says so.
-    fn moves(&mut self, old: &Name, node: &SyntaxNode) {
-        let set = node.children().find(|child| child.kind() == SyntaxKind::SET_SCHEMA);
-        let schema = set.and_then(|set| set.children().last()).map(|schema| tree::plain(&schema));
-        if let Some(schema) = schema {
-            self.take_table(old);
-            self.given.insert(Name::new(Some(&tree::unquoted(&schema)), old.name()));
+    /// A relation that is no table is moved to another schema, where the statement says so.
+    fn take_moved(&mut self, relation: &Relation, node: &SyntaxNode) {
+        if moved(&relation.name, node).is_some() {
+            self.take_all(relation, false);
         }
     }
 
-    fn take_table(&mut self, table: &Name) {
-        if !self.made.remove(table) {
-            self.take(of_table(table), None);
+    fn take_all(&mut self, relation: &Relation, is_view: bool) {
+        if !self.made.remove(&relation.name) {
+            self.take_of(relation, of_table(&relation.name), is_view);
         }
     }
 
-    fn take_column(&mut self, table: &Name, column: &str) {
-        let is_new = self.made.contains(table) || self.columns.remove(&(table.clone(), column.to_owned()));
+    fn take_column(&mut self, table: &Relation, column: &str) {
+        let is_new =
+            self.made.contains(&table.name) || self.columns.remove(&(table.name.clone(), column.to_owned()));
         if !is_new {
-            self.take(of_column(table, column), None);
+            self.take_of(table, of_column(&table.name, column), false);
         }
+        // What a view that has become this table showed is not all there any more.
+        self.back.remove(&table.name);
     }
 
-    fn take(&mut self, what: ColumnPattern, view: Option<Name>) {
-        let what = if self.strays && what.is_public() { ColumnPattern::ALL } else { what };
-        self.taken.push(Taken { what, view });
+    fn take_of(&mut self, relation: &Relation, what: ColumnPattern, is_view: bool) {
+        let what = if self.strays && !relation.qualified { ColumnPattern::ALL } else { what };
+        self.taken.push(Taken { what, relation: Some(relation.name.clone()), is_view });
     }
+
+    fn take(&mut self, what: ColumnPattern) {
+        self.taken.push(Taken { what, relation: None, is_view: false });
+    }
+}
+
+/// Whether from a statement on names without a schema may be of another: SET `search_path`, SET SCHEMA, `set_config()`. What a
+/// function, a role or a database has set for itself is not set here.
+fn changes_path(stmt: &Stmt) -> bool {
+    let node = stmt.syntax();
+    match stmt {
+        Stmt::AlterDatabase(_)
+        | Stmt::AlterFunction(_)
+        | Stmt::AlterProcedure(_)
+        | Stmt::AlterRole(_)
+        | Stmt::AlterRoutine(_)
+        | Stmt::AlterSystem(_)
+        | Stmt::AlterUser(_)
+        | Stmt::CreateFunction(_)
+        | Stmt::CreateProcedure(_) => false,
+        Stmt::Set(_) if node.descendants().any(|node| node.kind() == SyntaxKind::SET_SCHEMA_VALUE) => true,
+        _ => node.text().to_string().to_ascii_lowercase().contains("search_path"),
+    }
+}
+
+/// The name that a relation has in the schema to which a statement moves it.
+fn moved(old: &Name, node: &SyntaxNode) -> Option<Name> {
+    let set = node.children().find(|child| child.kind() == SyntaxKind::SET_SCHEMA)?;
+    let schema = tree::plain(&set.children().last()?);
+    Some(Name::new(Some(&tree::unquoted(&schema)), old.name()))
 }
 
 /// All columns of a table or a view.

@@ -2,8 +2,10 @@
 
 use crate::{
     finding::{Severity, Step},
+    gone::Ledger,
     known::{Known, Transaction},
     migration::{Code, SchemaPhase},
+    name::Name,
     rule::Rule,
 };
 use handover_model::{ColumnPattern, SchemaVersion};
@@ -19,6 +21,8 @@ pub(crate) struct Look<'a> {
     pub(crate) transaction: &'a Transaction,
     version: SchemaVersion,
     code: Option<&'a Code>,
+    /// What the whole file does.
+    ledger: &'a Ledger,
     found: Vec<Found>,
 }
 
@@ -36,10 +40,11 @@ impl<'a> Look<'a> {
         stmt: &'a ast::Stmt,
         phase: SchemaPhase,
         (server_major, version, code): (u16, SchemaVersion, Option<&'a Code>),
+        ledger: &'a Ledger,
         known: &'a Known,
         transaction: &'a Transaction,
     ) -> Self {
-        Self { stmt, phase, server_major, known, transaction, version, code, found: Vec::new() }
+        Self { stmt, phase, server_major, known, transaction, version, code, ledger, found: Vec::new() }
     }
 
     /// Notes that a rule is broken at a node, unless the phase allows it.
@@ -47,6 +52,11 @@ impl<'a> Look<'a> {
         if let Some(severity) = rule.severity(self.phase) {
             self.put(rule, severity, at, message.into(), steps);
         }
+    }
+
+    /// Whether a view that is dropped is there again behind it, as the table that it showed.
+    pub(crate) fn is_back(&self, view: &Name) -> bool {
+        self.ledger.is_back(view)
     }
 
     /// Notes that a rule is broken, as [`Self::find`]; where the phase allows what it does, it is held against what the release's

@@ -38,7 +38,6 @@ impl Name {
 
     /// What a node of the tree names: the last two parts of a path, or the one word that it is.
     pub(crate) fn of(node: &SyntaxNode) -> Self {
-        let is_part = |kind| matches!(kind, SyntaxKind::PATH_SEGMENT | SyntaxKind::PATH_SEGMENT_REF);
         let parts: Vec<String> = node
             .descendants()
             .filter(|node| is_part(node.kind()))
@@ -50,6 +49,15 @@ impl Name {
             [.., schema, name] => Self::new(Some(schema), name),
         }
     }
+}
+
+/// Whether a node names something with its schema.
+pub(crate) fn is_qualified(node: &SyntaxNode) -> bool {
+    node.descendants().filter(|node| is_part(node.kind())).nth(1).is_some()
+}
+
+fn is_part(kind: SyntaxKind) -> bool {
+    matches!(kind, SyntaxKind::PATH_SEGMENT | SyntaxKind::PATH_SEGMENT_REF)
 }
 
 /// The one name that a node is.

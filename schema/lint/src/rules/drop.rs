@@ -72,7 +72,11 @@ fn relation(look: &mut Look<'_>, statement: &SyntaxNode, dropped: &SyntaxNode) {
             .sql(format!("DROP {noun} {};", target.sql)),
     ];
     let message = format!("drops {} {}", noun.to_lowercase(), target.name);
-    look.find_gone(Rule::DropTable, dropped, message, &of_table(&target.name), steps);
+    if look.is_back(&target.name) {
+        look.find(Rule::DropTable, dropped, message, steps);
+    } else {
+        look.find_gone(Rule::DropTable, dropped, message, &of_table(&target.name), steps);
+    }
 }
 
 /// `MATERIALIZED VIEW`: the words between DROP and the name.

@@ -87,6 +87,13 @@ fn a_contract_may_drop_what_its_own_code_does_not_use() {
             assert!(finding.message.ends_with(&said), "{report}");
         }
     }
+    // The end of a rename by way of a view: the columns are there, now the table's own.
+    let reads = SchemaRange::new(SchemaVersion::NONE, VERSION).unwrap();
+    context.code = Some(Code { reads, uses: columns("people.name") });
+    let renamed = contract("DROP VIEW people; ALTER TABLE users RENAME TO people;").linted_with(&context);
+    assert_eq!(rules(&renamed), [], "{renamed}");
+    let anew = contract("DROP VIEW people; CREATE VIEW people AS SELECT 1 AS a;").linted_with(&context);
+    assert_eq!(rules(&anew), [Rule::DropTable], "{anew}");
     // A file of an earlier release stays in the folder: the code was written after it.
     let later = SchemaVersion::new(VERSION.number() + 1);
     let reads = SchemaRange::new(later, later).unwrap();
@@ -136,6 +143,34 @@ fn what_is_gone_after_a_file_is_told_whatever_uses_it() {
         ),
         ("ALTER TABLE users ADD COLUMN name text; ALTER TABLE users DROP COLUMN name;", ""),
         ("CREATE TYPE users AS ENUM ('a'); DROP TABLE users;", "users.*"),
+        (
+            "CREATE MATERIALIZED VIEW s AS SELECT 1 AS a; DROP MATERIALIZED VIEW stats; ALTER MATERIALIZED VIEW s RENAME TO stats;",
+            "stats.*",
+        ),
+        ("CREATE TABLE p (a bigint); DROP VIEW people; ALTER TABLE p RENAME TO people;", "people.*"),
+        (
+            "DROP VIEW people; ALTER TABLE users DROP COLUMN name; ALTER TABLE users RENAME TO people;",
+            "people.* users.name users.*",
+        ),
+        (
+            "DROP VIEW people; ALTER TABLE users RENAME TO people; ALTER TABLE people RENAME name TO full_name;",
+            "people.* users.* people.name",
+        ),
+        ("DROP VIEW people; ALTER VIEW persons RENAME TO people;", "people.* persons.*"),
+        ("ALTER TABLE orders ADD COLUMN total numeric, DROP COLUMN total;", "orders.total"),
+        ("SET SCHEMA 'shop'; DROP TABLE invoices;", "*.*.*"),
+        (
+            "SET LOCAL search_path = archive; CREATE TABLE users AS SELECT 1 AS a; DROP TABLE public.users;",
+            "users.*",
+        ),
+        ("CREATE TABLE users (a bigint); SET search_path = archive; DROP TABLE users;", "*.*.*"),
+        ("CREATE TEMP TABLE users AS SELECT 1 AS a; DROP TABLE public.users;", "users.*"),
+        (
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = '' AS 'SELECT 1'; ALTER TABLE users DROP COLUMN name;",
+            "users.name",
+        ),
+        ("ALTER ROLE shop SET search_path = shop; DROP TABLE users;", "users.*"),
+        ("SET LOCAL search_path = shop; DROP TABLE public.users;", "users.*"),
         (
             "SET LOCAL search_path = shop; ALTER TABLE users DROP name, ADD b text; DROP TABLE a.b;",
             "*.*.* a.b.*",

@@ -73,8 +73,9 @@ impl ReleaseColumns {
     }
 }
 
-/// As many as are remembered. The oldest versions are the first to be folded: they are mostly applied. Of one version the table
-/// stands for its columns, then the schema for its tables, then all for everything. It is never less than what was there.
+/// As many as are remembered, of the oldest versions the least: they are mostly applied. Where that makes it fewer, the table
+/// stands for its columns and the schema for its tables; then it is only remembered that there is something. It is never less
+/// than what was there.
 fn bounded(mut gone: BTreeSet<Gone>) -> (Vec<Gone>, Option<(SchemaVersion, SchemaVersion)>) {
     let is_much = |gone: &BTreeSet<Gone>| {
         gone.len() > MOST_GONE || serde_json::to_vec(gone).map_or(true, |json| json.len() > MOST_GONE_BYTES)
@@ -85,11 +86,15 @@ fn bounded(mut gone: BTreeSet<Gone>) -> (Vec<Gone>, Option<(SchemaVersion, Schem
         else {
             break;
         };
-        if first < last {
-            gone.retain(|gone| gone.at > first);
-            folded = Some((folded.map_or(first, |(from, _)| from), first));
+        let of_first = || gone.iter().filter(|gone| gone.at == first);
+        let wider: BTreeSet<Gone> =
+            of_first().map(|gone| Gone { at: first, what: gone.what.wider() }).collect();
+        let keep = wider.len() < of_first().count() || first == last;
+        gone.retain(|gone| gone.at > first);
+        if keep {
+            gone.extend(wider);
         } else {
-            gone = gone.iter().map(|Gone { at, what }| Gone { at: *at, what: what.wider() }).collect();
+            folded = Some((folded.map_or(first, |(from, _)| from), first));
         }
     }
     (gone.into_iter().collect(), folded)
@@ -102,6 +107,14 @@ pub(in crate::fleet) struct Taken {
     above: SchemaVersion,
     /// The version that it is at behind them, or may be.
     to: SchemaVersion,
+}
+
+/// What migrations did to a schema's version.
+pub(super) enum Step {
+    /// Some were begun that lead from one version to another.
+    Begun { above: SchemaVersion, to: SchemaVersion },
+    /// It was seen.
+    Reached(SchemaVersion),
 }
 
 /// A column that a release uses and that is taken away.
@@ -205,9 +218,26 @@ impl State {
         lost.min_by_key(|lost| lost.at)
     }
 
+    /// Notes what migrations of a release did to a schema's version, in the order in which they did.
+    pub(super) fn note_course(
+        &mut self,
+        release: &ReleaseRef,
+        database: &str,
+        course: Vec<Step>,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        for step in course {
+            match step {
+                Step::Begun { above, to } => self.note_taken(release, above, to, effects)?,
+                Step::Reached(version) => self.note_version(database, version, effects)?,
+            }
+        }
+        Ok(())
+    }
+
     /// Notes that migrations of a release were begun that make its database's schema another version: from then on what they
     /// take away may be gone. Nobody has to say how they ended for that.
-    pub(super) fn note_taken(
+    fn note_taken(
         &mut self,
         release: &ReleaseRef,
         above: SchemaVersion,
@@ -232,7 +262,7 @@ impl State {
     }
 
     /// Notes what a schema is: what was begun above it was not done.
-    pub(super) fn note_version(
+    fn note_version(
         &mut self,
         database: &str,
         version: SchemaVersion,
@@ -287,6 +317,9 @@ mod tests {
         let names: Vec<String> = (0..65).map(|n| format!("t{}.c{n}", n % 3)).collect();
         let many: Vec<(u32, &str)> = names.iter().map(|column| (20, column.as_str())).collect();
         assert_eq!(between(&columns("1..=29", &many[..64]), 0, 99).len(), 64);
+        let mut in_two = many[..64].to_vec();
+        in_two.push((21, "t0.d"));
+        assert_eq!(between(&columns("1..=29", &in_two), 0, 99), ["20 t0.*", "20 t1.*", "20 t2.*", "21 t0.d"]);
         let mut with_old = many.clone();
         with_old.push((7, "a.b"));
         let wide = columns("1..=29", &with_old);

@@ -15,6 +15,7 @@ mod soak;
 mod status;
 
 pub(super) use backfills::Backfills;
+use columns::Step;
 pub(super) use columns::Taken;
 pub use columns::{Lost, ReleaseColumns, Works};
 pub use readers::Reader;
@@ -104,13 +105,13 @@ impl State {
         let backfills_before = backfills.clone();
         let resolve = live.engine.migration().and_then(|migration| migration.resolve);
         let release = live.engine.release().clone();
-        let (mut begun, mut reached) = (None, None);
+        let mut course = Vec::new();
         for record in records {
             match record {
                 Record::Migrated { version, at, phase } => {
                     let seen = SeenSchema { version: *version, at: *at, by: id, phase: *phase };
                     (known.seen, known.heading) = (Some(seen), None);
-                    reached = Some(*version);
+                    course.push(Step::Reached(*version));
                     if let (SchemaPhase::Backfill, Some(backfills)) = (phase, &mut backfills) {
                         backfills.serve(&serving);
                         backfills.end();
@@ -130,7 +131,7 @@ impl State {
                     }
                     let at = known.seen.as_ref().map(|seen| seen.version);
                     let to = phase.and_then(|phase| Some((phase, schema.pending(phase, at)?)));
-                    begun = begun.or(to.map(|(_, to)| (at.unwrap_or_default(), to)));
+                    course.extend(to.map(|(_, to)| Step::Begun { above: at.unwrap_or_default(), to }));
                     // Another attempt leads no further back than the one before it has come.
                     let further = |to| known.heading.as_ref().is_none_or(|heading| heading.to < to);
                     if let Some((phase, to)) = to.filter(|(_, to)| further(*to)) {
@@ -140,12 +141,7 @@ impl State {
                 _ => {}
             }
         }
-        if let Some((above, to)) = begun {
-            self.note_taken(&release, above, to, effects)?;
-        }
-        if let Some(version) = reached {
-            self.note_version(&database, version, effects)?;
-        }
+        self.note_course(&release, &database, course, effects)?;
         if let Some(backfills) = backfills.filter(|backfills| Some(backfills) != backfills_before.as_ref()) {
             effects.put(Keyspace::Schemas, backfills_key(&place.0, &place.1), &backfills)?;
             self.backfills.insert(place, backfills);

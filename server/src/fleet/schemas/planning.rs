@@ -195,7 +195,7 @@ impl State {
                             .to_owned()
                     }
                     _ if works.lost_at(at).is_some() => {
-                        "deploy a release that does not use it; this one was left behind".to_owned()
+                        "deploy a release that does not use it; or, where something else has its name now, one whose `reads` begins behind that migration".to_owned()
                     }
                     (true, Some(_)) => format!(
                         "apply what it needs first: `handover migrate expand {} --release {}`",

@@ -4,8 +4,8 @@ use crate::{SchemaRange, SchemaVersion};
 use serde::{Deserialize, Serialize};
 use std::{cmp::Ordering, fmt, str::FromStr};
 
-/// Longest name that PostgreSQL keeps, in bytes.
-const LONGEST: usize = 63;
+/// Longest name of anything that PostgreSQL keeps, in bytes (`NAMEDATALEN` - 1); it cuts the rest off without an error.
+pub const MAX_NAME_BYTES: usize = 63;
 /// The schema of what is written without one.
 const PUBLIC: &str = "public";
 
@@ -142,7 +142,7 @@ pub fn lost_of<'u>(
 
 /// A name as PostgreSQL keeps it; `None` for one that nobody writes.
 fn kept(name: &str) -> Option<String> {
-    let end = (0..=LONGEST.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=MAX_NAME_BYTES.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
     name.get(..end).filter(|name| !name.is_empty() && !name.chars().any(char::is_control)).map(str::to_owned)
 }
 
@@ -179,7 +179,7 @@ fn part(text: &str) -> Result<(Option<String>, &str), &'static str> {
     };
     match name.len() {
         0 => Err("a part of it is empty"),
-        1..=LONGEST => Ok((Some(name), behind)),
+        1..=MAX_NAME_BYTES => Ok((Some(name), behind)),
         _ => Err("a name has more than 63 bytes"),
     }
 }

@@ -26,7 +26,7 @@ mod target;
 mod time;
 
 pub use chain::chain;
-pub use column::{ColumnPattern, ColumnPatternError, lost_of};
+pub use column::{ColumnPattern, ColumnPatternError, MAX_NAME_BYTES, lost_of};
 pub use digest::{Digest, DigestError};
 pub use disk::{Disk, Room, Unwritten, in_bytes};
 pub use facts::HostFacts;

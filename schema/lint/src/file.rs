@@ -37,14 +37,14 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
         Err(_) => all.iter().all(|read| read.alone.is_none()),
     };
     let company = all.len() > 1;
-    let stmts = all.iter().filter_map(|read| match &read.parsed {
+    let stmts = all.iter().map(|read| match &read.parsed {
         Parsed::Read { stmt, .. } => stmt.as_ref(),
         Parsed::TooDeep => None,
     });
     let ledger = Ledger::of(stmts);
     let mut transaction = Transaction::default();
     transaction.open = migration.transaction.unwrap_or(one_transaction);
-    for read in &all {
+    for (number, read) in all.iter().enumerate() {
         listing.report.statements += 1;
         let mut found = Vec::new();
         match &read.parsed {
@@ -61,6 +61,9 @@ pub(crate) fn lint(migration: &Migration<'_>, context: &Context, known: &mut Kno
                     }
                     if let Some(reason) = read.alone {
                         rules::must_run_alone(&mut look, reason, migration.transaction, company);
+                    }
+                    if ledger.strayed(number) {
+                        rules::of_unknown_schema(&mut look);
                     }
                     found.extend(look.into_found());
                     transaction.learn(stmt, known);

@@ -26,6 +26,9 @@ pub(crate) struct Ledger {
     columns: BTreeSet<ColumnOf>,
     /// Whether a name without a schema may be of another than `public`.
     strays: bool,
+    /// The statements, counted from 0, that take something away by such a name.
+    strayed: BTreeSet<usize>,
+    statement: usize,
 }
 
 #[derive(Debug)]
@@ -50,11 +53,21 @@ impl Relation {
 }
 
 impl Ledger {
-    /// What all statements of a file do, in their order.
-    pub(crate) fn of<'s>(stmts: impl Iterator<Item = &'s Stmt>) -> Self {
+    /// What all statements of a file do, in their order; `None` is one that cannot be read.
+    pub(crate) fn of<'s>(stmts: impl Iterator<Item = Option<&'s Stmt>>) -> Self {
         let mut ledger = Self::default();
-        stmts.for_each(|stmt| ledger.learn(stmt));
+        for (statement, stmt) in stmts.enumerate() {
+            ledger.statement = statement;
+            if let Some(stmt) = stmt {
+                ledger.learn(stmt);
+            }
+        }
         ledger
+    }
+
+    /// Whether a statement, counted from 0, takes away what cannot be told.
+    pub(crate) fn strayed(&self, statement: usize) -> bool {
+        self.strayed.contains(&statement)
     }
 
     /// What is not there after the file that was there before it.
@@ -240,7 +253,11 @@ impl Ledger {
     }
 
     fn take_of(&mut self, relation: &Relation, what: ColumnPattern, is_view: bool) {
-        let what = if self.strays && !relation.qualified { ColumnPattern::ALL } else { what };
+        let strayed = self.strays && !relation.qualified;
+        if strayed {
+            self.strayed.insert(self.statement);
+        }
+        let what = if strayed { ColumnPattern::ALL } else { what };
         self.taken.push(Taken { what, relation: Some(relation.name.clone()), is_view });
     }
 

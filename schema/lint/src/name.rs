@@ -1,12 +1,10 @@
 //! Names as PostgreSQL folds them.
 
 use crate::tree;
+use handover_model::MAX_NAME_BYTES;
 use serde::Serialize;
 use squawk_syntax::{SyntaxKind, SyntaxNode, ast, quote::quote_ident};
 use std::fmt;
-
-/// Longest name that PostgreSQL keeps, in bytes; it cuts the rest off without an error.
-pub(crate) const LONGEST: usize = 63;
 
 /// The name of a table or of another object: `users`, `billing.invoices`. Objects of the schema `public` and those
 /// without a schema have the same name.
@@ -81,8 +79,8 @@ impl fmt::Display for Name {
 /// A new name made of parts, `users_email_idx`, quoted where it has to be and no longer than PostgreSQL keeps.
 pub(crate) fn made_of(parts: &[&str]) -> String {
     let mut name = parts.join("_");
-    if name.len() > LONGEST {
-        let end = (0..=LONGEST).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    if name.len() > MAX_NAME_BYTES {
+        let end = (0..=MAX_NAME_BYTES).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
         name.truncate(end);
     }
     quote_ident(&name)

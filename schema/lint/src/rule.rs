@@ -76,6 +76,8 @@ rules! {
         "the old release reads and writes it until its last instance has ended, and a rollback starts it again";
     DropObject "drop-object" [F, F, OK] "A function, type, trigger, policy, schema or extension is dropped that running code may use",
         "the old release rests on it until its last instance has ended, and a rollback starts it again";
+    UnknownSchema "unknown-schema" [W, W, W] "Something is dropped or renamed by a name without its schema, in a file that has set search_path",
+        "whose it is cannot be told, so it counts as everything: it is refused while any release runs that says which columns it uses";
     DropDatabase "drop-database" [F, F, F] "A database is dropped",
         "a migration is run again and again, on every database of the service: this one ends the data of all of them";
     Cascade "cascade" [F, F, F] "Something is dropped or emptied with CASCADE",

@@ -397,6 +397,7 @@ mod tests {
                     version: "7".to_owned(),
                     reads: "40..=44".to_owned(),
                     current: true,
+                    lost: "uses bills.vat, which migration 44 of shop 2.0.0 takes away".to_owned(),
                     ..reader()
                 },
             ],
@@ -415,7 +416,7 @@ mod tests {
                 "  3.0.0    not declared  42 applied  -         -         newest",
                 "  shop 1.0.0 reads 41..=43: stands by on web-1; a rollback goes there",
                 "  shop 2.0.0 reads 42..=44: the current release; runs on web-1, web-2",
-                "  bill 7 reads 40..=44: the current release",
+                "  bill 7 reads 40..=44, but uses bills.vat, which migration 44 of shop 2.0.0 takes away: the current release",
                 "  point of no return: the contract waits",
             ]
         );

@@ -198,7 +198,8 @@ fn load_locks(store: &dyn Store, state: &mut State) -> Result<(), LoadError> {
     }
     for entry in scan_json::<Taken>(store, Keyspace::Taken, &[]) {
         let (key, taken) = entry?;
-        state.taken.insert(taken_names(&key).ok_or_else(|| odd(Keyspace::Taken, &key))?, taken);
+        let (database, release) = taken_names(&key).ok_or_else(|| odd(Keyspace::Taken, &key))?;
+        state.taken.entry(database).or_default().insert(release, taken);
     }
     for entry in scan_json::<RequestRecord>(store, Keyspace::Requests, &[]) {
         let (key, record) = entry?;

@@ -7,7 +7,7 @@ use super::{
     effects::Effects,
     records::ServiceRecord,
     refusal::Refusal,
-    schemas::Works,
+    schemas::ReleaseSchema,
     state::{Host, State},
 };
 use crate::store::Keyspace;
@@ -70,9 +70,10 @@ impl State {
         let Some((database, to)) = schema else { return Ok(()) };
         for service in self.services.keys().cloned().collect::<Vec<_>>() {
             for (host, standby, assignment) in self.with_standby(&service) {
-                let same = self.schema_of(&standby).is_some_and(|schema| schema.database == database);
-                let left_behind = |works: Works| !works.with(to);
-                if same && self.works(&standby, Some(release)).is_some_and(left_behind) {
+                let left_behind = |schema: &ReleaseSchema| {
+                    schema.database == database && !self.works(schema, Some(release)).with(to)
+                };
+                if self.schema_of(&standby).is_some_and(left_behind) {
                     tracing::info!(%host, release = %standby, schema = %to, "what stands by does not read what the schema becomes, and ends");
                     self.assign(&host, &service, assignment, None, effects)?;
                 }

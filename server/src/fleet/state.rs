@@ -49,7 +49,7 @@ pub struct State {
     /// Backfills that were begun, by database and service.
     pub(super) backfills: BTreeMap<(String, ServiceName), super::schemas::Backfills>,
     /// What releases' migrations took from databases, by database and release.
-    pub(super) taken: BTreeMap<(String, ReleaseRef), super::schemas::Taken>,
+    pub(super) taken: BTreeMap<String, BTreeMap<ReleaseRef, super::schemas::Taken>>,
     /// Contracts whose time has come and that something is in the way of.
     pub(super) held_contracts: BTreeMap<ServiceName, super::schemas::Held>,
     pub(super) last_deployment: u64,

@@ -1,13 +1,7 @@
 //! What is hard to undo later: types, names, and an assignment that PostgreSQL refuses.
 
-use crate::{
-    finding::Step,
-    look::Look,
-    name::{LONGEST, one_word},
-    rule::Rule,
-    tree,
-    types::Type,
-};
+use crate::{finding::Step, look::Look, name::one_word, rule::Rule, tree, types::Type};
+use handover_model::MAX_NAME_BYTES;
 use squawk_syntax::{
     SyntaxKind, SyntaxNode,
     ast::{self, AstNode as _, Stmt},
@@ -99,10 +93,11 @@ fn names(look: &mut Look<'_>) {
     let is_name = |kind| matches!(kind, SyntaxKind::IDENT);
     for token in tree::tokens(&node).filter(|token| is_name(token.kind())) {
         let name = tree::unquoted(token.text());
-        if name.len() > LONGEST
+        if name.len() > MAX_NAME_BYTES
             && let Some(at) = token.parent()
         {
-            let steps = vec![Step::here(look.phase, &format!("take a name of at most {LONGEST} bytes"))];
+            let steps =
+                vec![Step::here(look.phase, &format!("take a name of at most {MAX_NAME_BYTES} bytes"))];
             let message = format!("{name} has {} bytes", name.len());
             look.find(Rule::NameTooLong, &at, message, steps);
         }

@@ -79,6 +79,14 @@ fn relation(look: &mut Look<'_>, statement: &SyntaxNode, dropped: &SyntaxNode) {
     }
 }
 
+/// What is taken away by a name whose schema an earlier statement of the file has made uncertain.
+pub(crate) fn of_unknown_schema(look: &mut Look<'_>) {
+    let node = look.stmt.syntax().clone();
+    let steps = vec![Step::here(look.phase, "write the schema before the name")];
+    let message = format!("{} goes by search_path, which this file has set", tree::plain(&node));
+    look.find(Rule::UnknownSchema, &node, message, steps);
+}
+
 /// `MATERIALIZED VIEW`: the words between DROP and the name.
 fn noun(statement: &SyntaxNode) -> String {
     let words =

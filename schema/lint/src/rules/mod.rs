@@ -16,6 +16,7 @@ mod table_lock;
 mod transaction;
 mod value;
 
+pub(crate) use drop::of_unknown_schema;
 pub(crate) use transaction::must_run_alone;
 
 use crate::{look::Look, name::Name};

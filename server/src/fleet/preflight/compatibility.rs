@@ -7,7 +7,7 @@ use super::{
     listed,
     schema::Schema,
 };
-use crate::fleet::ReleaseSchema;
+use crate::fleet::{ReleaseSchema, Works};
 use handover_model::{HostName, Version};
 use std::collections::BTreeSet;
 
@@ -26,7 +26,9 @@ fn by_schema(facts: &Facts<'_>, point: Point) -> Point {
     let ReleaseSchema { database, reads, .. } = &declared.schema;
     let mut point = point;
     for other in facts.running.keys().take(TOLD) {
-        point = match facts.reads.get(other).map(|theirs| (*theirs, theirs.and(*reads))) {
+        let theirs = facts.reads.get(other);
+        let both = theirs.and_then(Works::range).and_then(|theirs| theirs.and(*reads));
+        point = match theirs.map(|theirs| (told_range(theirs), both)) {
             None => point.tell(format!("{other} declares nothing of the schema of database {database}")),
             Some((theirs, Some(both))) => point.tell(format!(
                 "{version} reads {reads} of the schema of database {database}, and {other} reads {theirs}: {both} goes with both"
@@ -41,6 +43,14 @@ fn by_schema(facts: &Facts<'_>, point: Point) -> Point {
         };
     }
     point
+}
+
+/// `41..=43`, or `41..=49, but uses customers.email, which migration 44 of shop 4 takes away`.
+fn told_range(Works { reads, lost }: &Works) -> String {
+    match lost {
+        None => reads.to_string(),
+        Some(lost) => format!("{reads}, but {}", lost.told()),
+    }
 }
 
 fn by_declaration(facts: &Facts<'_>) -> Point {

@@ -1,12 +1,12 @@
 //! What the points go by, as the fleet has it.
 
 use super::{
-    super::{refusal::Refusal, rehearsals::RehearsalRecord, releases, state::State},
+    super::{Works, refusal::Refusal, rehearsals::RehearsalRecord, releases, state::State},
     LessonRecord, Preflight,
     schema::{Declared, Schema},
 };
 use handover_model::{
-    DeploymentId, HostName, ReleaseRef, SchemaRange, ServiceName, Timestamp, Version,
+    DeploymentId, HostName, ReleaseRef, ServiceName, Timestamp, Version,
     config::{ListenerName, Manifest, ReadinessCheck, Rehearsal, Template},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +22,8 @@ pub(super) struct Facts<'a> {
     pub(super) current: Option<&'a Version>,
     /// Other releases of the service that hosts run or have standing by.
     pub(super) running: BTreeMap<&'a Version, BTreeSet<&'a HostName>>,
-    /// Of those, what they read of the database whose schema the release reads.
-    pub(super) reads: BTreeMap<&'a Version, SchemaRange>,
+    /// Of those, what they work with of the database whose schema the release reads.
+    pub(super) reads: BTreeMap<&'a Version, Works>,
     /// Starts of the service's instances with the same readiness check, the newest deployment's first.
     pub(super) starts: Vec<SeenStart<'a>>,
     /// What deployments of the service showed, the newest first.
@@ -141,20 +141,17 @@ impl State {
         running
     }
 
-    /// What releases of the same service read of the database whose schema a release reads.
+    /// What releases of the same service work with of the database whose schema a release reads.
     fn read_of_the_same<'a>(
         &self,
         release: &ReleaseRef,
         versions: impl Iterator<Item = &'a Version>,
-    ) -> BTreeMap<&'a Version, SchemaRange> {
+    ) -> BTreeMap<&'a Version, Works> {
         let Some(own) = self.schema_of(release) else { return BTreeMap::new() };
         let reads = |version: &'a Version| {
             let other = ReleaseRef { service: release.service.clone(), version: version.clone() };
             let schema = self.schema_of(&other).filter(|schema| schema.database == own.database)?;
-            Some((
-                version,
-                self.works(&other, None).map_or(schema.reads, |works| works.range().unwrap_or(works.reads)),
-            ))
+            Some((version, self.works(schema, None)))
         };
         versions.filter_map(reads).collect()
     }

@@ -145,6 +145,14 @@ mod tests {
                 "its contract to 44 waits for `handover migrate contract`",
             ]
         );
+        let mut takes = declared();
+        let gone =
+            ["a.b", "a.c", "d.*", "e.f", "e.g"].map(|what| (SchemaVersion::new(44), what.parse().unwrap()));
+        takes.schema.columns = ReleaseColumns::new(takes.schema.reads, Vec::new(), gone.into_iter());
+        assert_eq!(
+            told(&takes).evidence[2],
+            "its contract to 44 waits for `handover migrate contract`; it takes away d.*, a.b, a.c, e.f and 1 more"
+        );
         let unseen = Declared { known: None, ..declared() };
         assert!(told(&unseen).evidence[0].contains("the schema of shop was not seen yet; expand to 42"));
     }

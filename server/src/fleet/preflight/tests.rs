@@ -7,11 +7,11 @@ use super::{
     schema::{Declared, Schema},
 };
 use crate::fleet::{
-    RehearsalRecord, ReleaseColumns, ReleaseSchema,
+    Lost, RehearsalRecord, ReleaseColumns, ReleaseSchema, Works,
     records::{Ending, Purpose},
 };
 use handover_model::{
-    DeploymentId, Duration, HostName, ReleaseRef, SchemaRange, Timestamp, Version,
+    DeploymentId, Duration, HostName, ReleaseRef, SchemaRange, SchemaVersion, Timestamp, Version,
     config::{ListenerName, Manifest},
 };
 use serde_json::json;
@@ -41,6 +41,8 @@ struct World {
     running: Vec<(Version, HostName)>,
     /// What release 2 reads of its database's schema, and what release 1 does; empty where one says nothing.
     reads: [&'static str; 2],
+    /// What release 1 uses and is taken away.
+    lost: Option<Lost>,
     starts: Vec<Seen>,
     lessons: Vec<(DeploymentId, LessonRecord)>,
     rehearsals: Vec<(DeploymentId, RehearsalRecord)>,
@@ -56,6 +58,7 @@ impl World {
             current: Some(version("1")),
             running: vec![(version("1"), "a".parse().unwrap()), (version("1"), "b".parse().unwrap())],
             reads: ["", ""],
+            lost: None,
             starts: Vec::new(),
             lessons: Vec::new(),
             rehearsals: Vec::new(),
@@ -99,7 +102,10 @@ impl World {
             lessons: self.lessons.iter().map(|(id, lesson)| (*id, lesson)).collect(),
             rehearsals: self.rehearsals.iter().map(|(id, record)| (*id, record)).collect(),
             not_rehearsed: self.not_rehearsed.clone(),
-            reads: first.map(|reads| (&first_version, reads)).into_iter().collect(),
+            reads: first
+                .map(|reads| (&first_version, Works { reads, lost: self.lost.clone() }))
+                .into_iter()
+                .collect(),
             schema: schema.map_or(Schema::NoneDeclared, declared),
             now: now(),
         })
@@ -301,6 +307,20 @@ fn two_releases_go_together_where_one_version_of_the_schema_goes_with_both() {
     assert!(
         neither.evidence[0].ends_with("and 1 reads 41..=42: no version of it goes with both"),
         "{neither:?}"
+    );
+    let mut lost = World::of("compatible = [\"1\"]");
+    lost.reads = ["44..=49", "41..=49"];
+    lost.lost = Some(Lost {
+        column: "customers.email".parse().unwrap(),
+        with: "customers.email".parse().unwrap(),
+        at: SchemaVersion::new(44),
+        by: ReleaseRef { service: "shop".parse().unwrap(), version: version("0") },
+    });
+    let lost = lost.point(Subject::Compatibility);
+    assert_eq!(lost.grade, Grade::Fail, "{lost:?}");
+    assert!(
+        lost.evidence[0].ends_with("and 1 reads 41..=49, but uses customers.email, which migration 44 of shop 0 takes away: no version of it goes with both"),
+        "{lost:?}"
     );
     let unknown = with("43", "");
     assert_eq!(unknown.grade, Grade::Pass);

@@ -171,12 +171,18 @@ impl Works {
 }
 
 impl Lost {
+    /// Whether it cannot be told what is taken away.
+    #[must_use]
+    pub fn is_untold(&self) -> bool {
+        self.with == ColumnPattern::ALL
+    }
+
     /// `uses customers.email, which migration 20 of shop 4 takes away`.
     #[must_use]
     pub fn told(&self) -> String {
         let Self { column, with, at, by } = self;
         match with {
-            with if *with == ColumnPattern::ALL => {
+            _ if self.is_untold() => {
                 format!("uses {column}, and what migration {at} of {by} takes away cannot be told")
             }
             with if with == column => format!("uses {column}, which migration {at} of {by} takes away"),
@@ -187,14 +193,9 @@ impl Lost {
 
 impl State {
     /// The versions that a release's code works with, with what was taken from the database's schema, and with what another
-    /// release would take; `None` where it says nothing of a schema.
-    pub(in crate::fleet) fn works(
-        &self,
-        release: &ReleaseRef,
-        planned: Option<&ReleaseRef>,
-    ) -> Option<Works> {
-        let schema = self.schema_of(release)?;
-        Some(Works { reads: schema.reads, lost: self.lost(schema, planned) })
+    /// release would take.
+    pub(in crate::fleet) fn works(&self, schema: &ReleaseSchema, planned: Option<&ReleaseRef>) -> Works {
+        Works { reads: schema.reads, lost: self.lost(schema, planned) }
     }
 
     fn lost(&self, schema: &ReleaseSchema, planned: Option<&ReleaseRef>) -> Option<Lost> {
@@ -203,8 +204,8 @@ impl State {
             return None;
         }
         let known = self.schema_version(database).unwrap_or_default();
-        let taken = self.taken.iter().filter(|((of, _), _)| of == database);
-        let taken = taken.map(|((_, by), taken)| (by, taken.above, taken.to));
+        let taken = self.taken.get(database).into_iter().flatten();
+        let taken = taken.map(|(by, taken)| (by, taken.above, taken.to));
         let planned = planned.map(|by| (by, known, SchemaVersion::new(u32::MAX)));
         let gone = taken.chain(planned).flat_map(|(by, above, to)| {
             let theirs = self.schema_of(by).filter(|theirs| theirs.database == *database);
@@ -248,15 +249,16 @@ impl State {
         if schema.columns.gone_between(above, to).next().is_none() {
             return Ok(());
         }
-        let place = (schema.database.clone(), release.clone());
-        let before = self.taken.get(&place);
+        let database = schema.database.clone();
+        let of_database = self.taken.entry(database.clone()).or_default();
+        let before = of_database.get(release);
         let taken = Taken {
             above: before.map_or(above, |before| before.above.min(above)),
             to: before.map_or(to, |before| before.to.max(to)),
         };
         if before != Some(&taken) {
-            effects.put(Keyspace::Taken, taken_key(&place.0, release), &taken)?;
-            self.taken.insert(place, taken);
+            effects.put(Keyspace::Taken, taken_key(&database, release), &taken)?;
+            of_database.insert(release.clone(), taken);
         }
         Ok(())
     }
@@ -268,18 +270,23 @@ impl State {
         version: SchemaVersion,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let beyond = self.taken.iter().filter(|((of, _), taken)| of == database && taken.to > version);
-        let beyond: Vec<_> = beyond.map(|(place, taken)| (place.clone(), *taken)).collect();
-        for (place, taken) in beyond {
-            let taken = Taken { to: version, ..taken };
-            let columns = self.schema_of(&place.1).map(|schema| &schema.columns);
-            let key = taken_key(&place.0, &place.1);
-            if columns.is_none_or(|columns| columns.gone_between(taken.above, taken.to).next().is_none()) {
-                effects.delete(Keyspace::Taken, key);
-                self.taken.remove(&place);
-            } else {
+        let beyond = self.taken.get(database).into_iter().flatten();
+        let beyond: Vec<(ReleaseRef, Taken)> = beyond
+            .filter(|(_, taken)| taken.to > version)
+            .map(|(release, taken)| (release.clone(), Taken { to: version, ..*taken }))
+            .collect();
+        for (release, taken) in beyond {
+            let columns = self.schema_of(&release).map(|schema| &schema.columns);
+            let is_any =
+                columns.is_some_and(|columns| columns.gone_between(taken.above, taken.to).next().is_some());
+            let of_database = self.taken.entry(database.to_owned()).or_default();
+            let key = taken_key(database, &release);
+            if is_any {
                 effects.put(Keyspace::Taken, key, &taken)?;
-                self.taken.insert(place, taken);
+                of_database.insert(release, taken);
+            } else {
+                effects.delete(Keyspace::Taken, key);
+                of_database.remove(&release);
             }
         }
         Ok(())

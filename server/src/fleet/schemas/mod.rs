@@ -69,8 +69,8 @@ impl State {
     /// Why a release's code does not work with its database's schema; `None` where it does, or nothing is known.
     #[must_use]
     pub fn does_not_read(&self, release: &ReleaseRef) -> Option<String> {
-        let ReleaseSchema { database, .. } = self.schema_of(release)?;
-        let works = self.works(release, None)?;
+        let schema = self.schema_of(release)?;
+        let (database, works) = (&schema.database, self.works(schema, None));
         let seen = self.schema(database).filter(|seen| !works.with(seen.version));
         let heading = self.heading(database).filter(|heading| !works.with(heading.to));
         match (seen, heading) {

@@ -1,6 +1,6 @@
 //! Migrations in plans, and what is refused because of a schema or of somebody who reads it.
 
-use super::{Reader, ReleaseSchema, Works, readers::cannot_read};
+use super::{Lost, Reader, ReleaseSchema, readers::cannot_read};
 use crate::fleet::{locks::reason_of, records::Purpose, refusal::Refusal, releases, state::State};
 use handover_model::{
     Found, HostName, ReleaseRef, Resolution, SchemaPhase, SchemaVersion, ServiceName, Timestamp,
@@ -163,7 +163,7 @@ impl State {
         at: Option<SchemaVersion>,
     ) -> Result<(), Refusal> {
         let ReleaseSchema { database, reads, expand, .. } = schema;
-        let works = self.works(release, Some(release)).unwrap_or(Works { reads: *reads, lost: None });
+        let works = self.works(schema, Some(release));
         // Where nobody has said how migrations ended, the schema may be as far as they lead.
         if let Some(heading) = self.heading(database)
             && !works.with(heading.to)
@@ -273,8 +273,14 @@ impl State {
             0 => String::new(),
             more => format!("; and {more} more releases"),
         };
-        let hint = if left.iter().any(|reader| reader.is_running() && reader.works.lost_at(to).is_some()) {
-            "deploy a release there first that does not use it, and says so in `uses`".to_owned()
+        let lost =
+            || left.iter().filter(|reader| reader.is_running()).find_map(|reader| reader.works.lost_at(to));
+        let hint = if lost().is_some_and(Lost::is_untold) {
+            "`handover migrate lint` in the release's folder says why it cannot be told: push a release whose migration can be read"
+                .to_owned()
+        } else if lost().is_some() {
+            "deploy a release there first whose code does without it, and whose `uses` does not name it"
+                .to_owned()
         } else if left.iter().any(|reader| reader.is_running()) {
             format!("deploy a release there that reads {to} first")
         } else if phase != SchemaPhase::Contract {

@@ -130,8 +130,8 @@ impl State {
         (database, planned): (&str, Option<&ReleaseRef>),
     ) -> Option<&'a mut Reader> {
         if !readers.contains_key(release) {
-            self.schema_of(release).filter(|schema| schema.database == database)?;
-            let works = self.works(release, planned)?;
+            let schema = self.schema_of(release).filter(|schema| schema.database == database)?;
+            let works = self.works(schema, planned);
             readers.insert(release.clone(), Reader::of(release.clone(), works));
         }
         readers.get_mut(release)

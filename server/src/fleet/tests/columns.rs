@@ -176,7 +176,7 @@ fn with_a_contract_under_way(fleet: &mut Fixture) -> DeploymentId {
 
 fn uses_what_is_lost(fleet: &Fixture) -> bool {
     let one = ReleaseRef { service: name("shop"), version: name("1") };
-    fleet.state.works(&one, None).unwrap().lost.is_some()
+    fleet.state.works(fleet.state.schema_of(&one).unwrap(), None).lost.is_some()
 }
 
 #[test]

@@ -84,6 +84,11 @@ fn drops() -> Vec<Case> {
             expand("DROP TYPE IF EXISTS mood, status CASCADE;"),
             expand("CREATE TYPE m AS ENUM ('a'); DROP TYPE m;"),
         ),
+        case(
+            Rule::UnknownSchema,
+            contract("SET LOCAL search_path = shop; DROP TABLE users;"),
+            contract("SET LOCAL search_path = shop; DROP TABLE public.users;"),
+        ),
         case(Rule::DropDatabase, contract("DROP DATABASE shop;"), contract("DROP TABLE shop;")),
         case(Rule::Cascade, contract("DROP TABLE users CASCADE;"), contract("DROP TABLE users;")),
         case(
